@@ -1,0 +1,131 @@
+//! What goes into the pool and what comes out of it.
+
+use crate::reason::{Reason, Refusal};
+use crate::view::{InstanceId, InstanceView, Ticket};
+
+/// The right to submit one request: a place in the queue or on an instance. Spend it in
+/// [`Pool::handle_submit`](crate::Pool::handle_submit) or give it back with
+/// [`Pool::handle_release`](crate::Pool::handle_release); dropping it loses the place.
+#[must_use = "a permit that is dropped is a place lost: submit with it or release it"]
+#[derive(Debug)]
+pub struct Permit(pub(crate) ());
+
+/// What the pool wants done. Carried out by whoever drives it, outside of any lock, in any order:
+/// an effect for an instance or a request that is gone by then must be ignored, except that
+/// every [`Start`](Self::Start) must be answered by [`InstanceEvent::Dropped`] in the end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect<T, H> {
+    /// Start an instance, then report [`InstanceEvent::Started`] or
+    /// [`InstanceEvent::StartFailed`].
+    Start {
+        /// Its name.
+        id: InstanceId,
+        /// Its handle, new.
+        handle: H,
+        /// An exclusive instance is started by the request it is for, which comes with the start
+        /// and is handed over to it with no further effect. `None`: start it for whoever comes.
+        request: Option<(Ticket, T)>,
+    },
+    /// Hand a request to a live instance.
+    Assign {
+        /// To which.
+        id: InstanceId,
+        /// Its handle.
+        handle: H,
+        /// Which request.
+        ticket: Ticket,
+        /// The request.
+        item: T,
+    },
+    /// Turn a request away; no guest has seen it.
+    Refuse {
+        /// Which request.
+        ticket: Ticket,
+        /// The request.
+        item: T,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Tell the caller of a request that was handed over that no response will come.
+    Fail {
+        /// The instance it was handed to.
+        id: InstanceId,
+        /// Its handle.
+        handle: H,
+        /// Which request.
+        ticket: Ticket,
+        /// Why.
+        failure: Failure,
+    },
+    /// End an instance: stop its guest, drop its store, then report [`InstanceEvent::Dropped`].
+    Retire {
+        /// Which.
+        id: InstanceId,
+        /// Its handle.
+        handle: H,
+        /// Why.
+        reason: Reason,
+    },
+    /// Poll the instance's policy on this view, and report to
+    /// [`Pool::handle_verdict`](crate::Pool::handle_verdict).
+    Poll {
+        /// Its handle.
+        handle: H,
+        /// The instance as it is.
+        view: InstanceView,
+        /// To be given back with the verdict.
+        revision: u64,
+    },
+}
+
+/// Why a request that was handed over gets no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The guest had `request_timeout` and gave no response head.
+    RequestTimeout,
+    /// The instance did not start within `start_timeout`; no guest saw the request.
+    StartTimeout,
+    /// Its instance ended for this reason.
+    Retired(Reason),
+}
+
+/// What happened to an instance, as its driver reports it. A response head has an input of its own,
+/// [`Pool::handle_responded`](crate::Pool::handle_responded), since it asks a question.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InstanceEvent<T> {
+    /// The start is complete.
+    Started,
+    /// The start failed, and there is no store left: the instance is gone. The caller of the
+    /// request that came with the start, if any, has been told.
+    StartFailed,
+    /// The allocator had no room for the instance, which is gone. The request that came with the
+    /// start comes back, and is tried again when a store has been dropped.
+    Exhausted {
+        /// What came with [`Effect::Start`].
+        request: Option<(Ticket, T)>,
+    },
+    /// A shared instance waits for something other than itself: it can take another request.
+    Settled,
+    /// The guest asks for no more requests for now (component-model backpressure), or takes that
+    /// back.
+    Backpressure(bool),
+    /// A request failed, and its caller has been told.
+    Failed(Ticket),
+    /// A frame of a request's response body moved.
+    Progress(Ticket),
+    /// A request's response body has ended.
+    Ended(Ticket),
+    /// A request that was handed over, but that no guest has seen, comes back.
+    Returned(Ticket, T),
+    /// The guest works on nothing any more.
+    Quiet,
+    /// It takes no more requests, and ends for this reason when what runs has finished.
+    Drain(Reason),
+    /// It cannot go on: a trap, an exit, a panic.
+    Broken(Reason),
+    /// The store has been dropped.
+    Dropped,
+}

@@ -1,0 +1,114 @@
+//! Policies made of time and counts.
+
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::{ExpirationContext, Expired, InstanceExpiration};
+use crate::reason::Reason;
+use crate::view::Status;
+
+/// Retires an instance that has had nothing to do for `after`.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, idle_timeout, max_age};
+/// use std::time::Duration;
+///
+/// let policy = idle_timeout(Duration::from_secs(10)).or(max_age(Duration::from_secs(3600)));
+/// ```
+pub fn idle_timeout(after: Duration) -> StatusTimeout {
+    StatusTimeout { kind: Kind::Idle, after }
+}
+
+/// Retires an instance whose newest request has waited for its response head for `after`: by then
+/// all of them have waited that long. This is what `wasmtime serve` does; the pool's own
+/// `request_timeout` answers each request in its time, so this is a second line.
+pub fn busy_timeout(after: Duration) -> StatusTimeout {
+    StatusTimeout { kind: Kind::Busy, after }
+}
+
+/// Retires an instance that works for longer than `after` once all its bodies have ended.
+pub fn post_return_timeout(after: Duration) -> StatusTimeout {
+    StatusTimeout { kind: Kind::PostReturn, after }
+}
+
+/// Retires an instance on which an open body has not moved for `after`: the guest made nothing,
+/// or the client took nothing.
+pub fn body_stall_timeout(after: Duration) -> StatusTimeout {
+    StatusTimeout { kind: Kind::BodyStall, after }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Idle,
+    Busy,
+    PostReturn,
+    BodyStall,
+}
+
+/// Ends an instance that stays in one status for too long.
+///
+/// Made by [`idle_timeout`], [`busy_timeout`], [`post_return_timeout`] and [`body_stall_timeout`].
+#[derive(Clone, Debug)]
+pub struct StatusTimeout {
+    kind: Kind,
+    after: Duration,
+}
+
+impl InstanceExpiration for StatusTimeout {
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+        let view = cx.view();
+        let in_status = |status| (view.status == status).then_some(view.since);
+        let (since, reason) = match self.kind {
+            Kind::Idle => (in_status(Status::Idle), Reason::Idle),
+            Kind::Busy => (view.newest_busy, Reason::Timeout),
+            Kind::PostReturn => (in_status(Status::PostReturn), Reason::Timeout),
+            Kind::BodyStall => (view.stalled_since, Reason::Timeout),
+        };
+        match since {
+            Some(since) => cx.expire_at(since, self.after, Expired::Retire(reason)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Drains an instance once it is `age` old.
+pub fn max_age(age: Duration) -> MaxAge {
+    MaxAge { age }
+}
+
+/// Ends an instance by its age. Made by [`max_age`].
+#[derive(Clone, Debug)]
+pub struct MaxAge {
+    age: Duration,
+}
+
+impl InstanceExpiration for MaxAge {
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+        cx.expire_at(cx.view().started, self.age, Expired::Drain(Reason::Age))
+    }
+}
+
+/// Drains an instance that was given `count` requests.
+///
+/// As a policy it acts after the request was given, so several given at once may exceed it; the
+/// limit [`Limits::max_requests`](crate::Limits::max_requests) is exact.
+pub fn max_requests(count: u64) -> MaxServed {
+    MaxServed { count }
+}
+
+/// Ends an instance by the number of its requests. Made by [`max_requests`].
+#[derive(Clone, Debug)]
+pub struct MaxServed {
+    count: u64,
+}
+
+impl InstanceExpiration for MaxServed {
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+        if cx.view().requests >= self.count {
+            Poll::Ready(Expired::Drain(Reason::Requests))
+        } else {
+            Poll::Pending
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The heart of Millpond: who serves what waits, and when does it end?
+//!
+//! [`Pool`] is a state machine for a bounded queue of requests and a bounded set of instances that
+//! serve them. It is *sans-IO*: it has no lock, no waker, no clock and no runtime. Everything that
+//! happens is told to it with `handle_*`, with the time as an argument; everything it wants done
+//! comes out of [`Pool::poll_effect`]. So it runs in virtual time, under model checkers, and under
+//! any runtime.
+//!
+//! [`expiration`] holds the policies that decide when an instance ends, and the trait to write
+//! one's own.
+//!
+//! [`PoolHandle`] is the thin asynchronous layer: the state machine behind one short lock, with
+//! permits that are waited for, a reaper that keeps the deadlines, and a [`Driver`] that carries
+//! out the effects. A [`Runtime`] brings time and tasks.
+//!
+//! The crate depends on nothing but the standard library.
+
+mod arena;
+mod effect;
+pub mod expiration;
+mod limits;
+mod pool;
+mod reason;
+mod snapshot;
+mod view;
+
+pub use effect::{Effect, Failure, InstanceEvent, Permit};
+pub use limits::{Limits, MaxRequests};
+pub use pool::Pool;
+pub use reason::{Outcome, Reason, Refusal};
+pub use snapshot::{InstanceGauges, Retirements, Snapshot};
+pub use view::{InstanceId, InstanceView, Status, Ticket};

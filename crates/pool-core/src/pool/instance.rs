@@ -1,0 +1,158 @@
+//! One instance, as the pool keeps it.
+
+use std::time::Instant;
+
+use crate::reason::Reason;
+use crate::view::{InstanceId, InstanceView, Status, Ticket};
+
+use super::request::{Requests, Stage};
+
+/// Where an instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not yet usable. Followed by `Open`, `Retiring`, or nothing at all if the start failed.
+    Starting,
+    /// Takes requests while it has room. Followed by `Closing` or `Retiring`.
+    Open,
+    /// Takes no more requests; ends when what runs has finished. Followed by `Retiring`.
+    Closing(Reason),
+    /// The driver was told to drop the store. Ends with the report that it did.
+    Retiring(Reason),
+}
+
+#[derive(Debug)]
+pub(super) struct Instance<H> {
+    pub(super) handle: H,
+    pub(super) phase: Phase,
+    /// Takes several requests at a time, driven by a worker of its own.
+    pub(super) shared: bool,
+    /// Requests it may serve in its life.
+    pub(super) quota: u64,
+    /// Requests it was given.
+    pub(super) given: u64,
+    /// The requests on it.
+    pub(super) requests: Vec<Ticket>,
+    /// For a shared instance that is starting: the request that caused the start.
+    pub(super) start_for: Option<Ticket>,
+    /// When the start must be complete.
+    pub(super) start_deadline: Option<Instant>,
+    pub(super) started: Instant,
+    /// The guest has been given something since it was last quiet.
+    pub(super) working: bool,
+    /// `Some` from a hand-over until the guest waits: until then, it counts as about to have room.
+    pub(super) settling: Option<Settling>,
+    pub(super) backpressure: bool,
+    /// Its place among the instances with room: the larger, the later it was used.
+    pub(super) ready: Option<u64>,
+    pub(super) status: Status,
+    pub(super) since: Instant,
+    /// Its entry among the timers; the clock may find it early, never late.
+    pub(super) timer: Option<Instant>,
+    /// When the policy wants to be polled.
+    pub(super) policy_wake: Option<Instant>,
+    /// Counts the views; a verdict on an older one is thrown away.
+    pub(super) revision: u64,
+    /// The policy has not yet seen the newest view.
+    pub(super) dirty: bool,
+}
+
+/// A shared instance computes since it was given a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settling {
+    /// When requests that wait stop waiting for it; `None`: never.
+    pub(super) until: Option<Instant>,
+    pub(super) over: bool,
+}
+
+impl<H> Instance<H> {
+    /// How many more requests it could be given right now.
+    pub(super) fn room(&self, concurrency: usize) -> usize {
+        if self.phase != Phase::Open || self.backpressure || self.settling.is_some() {
+            return 0;
+        }
+        self.seats_left(concurrency)
+    }
+
+    /// How many requests it will have room for, once it has started or settled.
+    pub(super) fn coming(&self, concurrency: usize) -> usize {
+        let soon = match self.phase {
+            Phase::Starting => self.shared,
+            Phase::Open => {
+                !self.backpressure && self.settling.is_some_and(|settling| !settling.over)
+            }
+            Phase::Closing(_) | Phase::Retiring(_) => false,
+        };
+        if soon { self.seats_left(concurrency) } else { 0 }
+    }
+
+    fn seats_left(&self, concurrency: usize) -> usize {
+        let left = if self.shared {
+            concurrency.max(1).saturating_sub(self.requests.len())
+        } else {
+            usize::from(self.requests.is_empty() && !self.working)
+        };
+        let quota = usize::try_from(self.quota - self.given).unwrap_or(usize::MAX);
+        left.min(quota)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Starting | Phase::Retiring(_))
+    }
+
+    pub(super) fn status_now<T>(&self, requests: &Requests<T>) -> Status {
+        let mut streaming = false;
+        for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
+            match stage {
+                Stage::Streaming { .. } => streaming = true,
+                _ => return Status::Busy,
+            }
+        }
+        match (streaming, self.working) {
+            (true, _) => Status::Streaming,
+            (false, true) => Status::PostReturn,
+            (false, false) => Status::Idle,
+        }
+    }
+
+    pub(super) fn view<T>(&self, id: InstanceId, requests: &Requests<T>) -> InstanceView {
+        let mut view = InstanceView {
+            id,
+            status: self.status,
+            since: self.since,
+            started: self.started,
+            busy: 0,
+            streaming: 0,
+            requests: self.given,
+            newest_busy: None,
+            stalled_since: None,
+        };
+        for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
+            match stage {
+                Stage::Streaming { moved, .. } => {
+                    view.streaming += 1;
+                    view.stalled_since = Some(view.stalled_since.map_or(*moved, |t| t.min(*moved)));
+                }
+                Stage::Busy { since, .. } | Stage::Abandoned { since, .. } => {
+                    view.busy += 1;
+                    view.newest_busy = view.newest_busy.max(Some(*since));
+                }
+                Stage::Queued { .. } | Stage::Starting { .. } => {}
+            }
+        }
+        view
+    }
+
+    /// The earliest time at which something about it must be looked at.
+    pub(super) fn next_deadline<T>(&self, requests: &Requests<T>) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Retiring(_) => return None,
+            Phase::Starting => [self.start_deadline, None],
+            Phase::Open | Phase::Closing(_) => {
+                let settling = self.settling.filter(|settling| !settling.over);
+                [self.policy_wake, settling.and_then(|settling| settling.until)]
+            }
+        };
+        let stages = self.requests.iter().filter_map(|ticket| requests.stage(*ticket));
+        own.into_iter().flatten().chain(stages.filter_map(Stage::deadline)).min()
+    }
+}

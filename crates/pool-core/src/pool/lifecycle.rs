@@ -1,0 +1,293 @@
+//! What happens to instances: the driver's reports, deadlines, and the way to the end.
+
+use std::time::Instant;
+
+use crate::effect::{Effect, Failure, InstanceEvent};
+use crate::reason::{Outcome, Reason, Refusal};
+use crate::view::{InstanceId, Ticket};
+
+use super::Pool;
+use super::instance::Phase;
+use super::request::{Stage, Then};
+
+impl<T, H: Clone + Default> Pool<T, H> {
+    /// Something happened to an instance. Reports on instances and requests that are gone, or
+    /// that no longer apply, are ignored.
+    pub fn handle_instance(&mut self, now: Instant, id: InstanceId, event: InstanceEvent<T>) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        match event {
+            InstanceEvent::Started => self.handle_started(now, id),
+            InstanceEvent::StartFailed => self.handle_start_failed(id),
+            InstanceEvent::Exhausted { request } => self.handle_exhausted(id, request),
+            InstanceEvent::Settled => instance.settling = None,
+            InstanceEvent::Backpressure(on) => instance.backpressure = on,
+            InstanceEvent::Failed(ticket) => {
+                if let Some(Stage::Busy { .. }) = self.requests.stage(ticket) {
+                    self.counters.count(Outcome::Failed);
+                }
+                self.remove_from(id, ticket);
+            }
+            InstanceEvent::Progress(ticket) => {
+                // Nothing else changes; the body-stall policy finds the new time when it wakes.
+                if let Some(Stage::Streaming { moved, .. }) = self.requests.stage_mut(ticket) {
+                    *moved = now;
+                }
+                return;
+            }
+            InstanceEvent::Ended(ticket) => {
+                if let Some(Stage::Streaming { .. }) = self.requests.stage(ticket) {
+                    self.remove_from(id, ticket);
+                }
+            }
+            InstanceEvent::Returned(ticket, item) => self.handle_returned(id, ticket, item),
+            InstanceEvent::Quiet => instance.working = false,
+            InstanceEvent::Drain(reason) => self.close(now, id, reason),
+            InstanceEvent::Broken(reason) => self.retire(id, reason),
+            InstanceEvent::Dropped => self.handle_dropped(id),
+        }
+        self.update(now, id);
+        self.dispatch(now);
+        self.retire_idle_if_drained(now);
+    }
+
+    /// A guest has a response head for a request. If this is true, give it to the caller; if not,
+    /// nobody waits for it any more: drop it.
+    #[must_use]
+    pub fn handle_responded(&mut self, now: Instant, ticket: Ticket) -> bool {
+        let Some(stage) = self.requests.stage_mut(ticket) else { return false };
+        let Some(id) = stage.instance() else { return false };
+        let waits = match stage {
+            Stage::Busy { instance, .. } => {
+                *stage = Stage::Streaming { instance: *instance, moved: now };
+                self.counters.count(Outcome::Responded);
+                true
+            }
+            _ => {
+                self.remove_from(id, ticket);
+                false
+            }
+        };
+        self.update(now, id);
+        if !waits {
+            self.dispatch(now);
+        }
+        waits
+    }
+
+    fn handle_started(&mut self, now: Instant, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if instance.phase != Phase::Starting {
+            return;
+        }
+        instance.phase = Phase::Open;
+        instance.started = now;
+        instance.since = now;
+        instance.start_for = None;
+        instance.working = !instance.requests.is_empty();
+        // An exclusive start came with its request, whose time begins now.
+        let deadline = now.checked_add(self.limits.request_timeout);
+        for ticket in &instance.requests {
+            if let Some(stage) = self.requests.stage_mut(*ticket) {
+                *stage = Stage::Busy { instance: id, since: now, deadline };
+            }
+        }
+    }
+
+    fn handle_start_failed(&mut self, id: InstanceId) {
+        self.give_up_start(id, Refusal::StartFailed);
+        self.remove_instance(id);
+    }
+
+    fn handle_exhausted(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let start_for = instance.start_for;
+        let came_back = request.as_ref().map(|(ticket, _)| *ticket);
+        if let Some((ticket, item)) = request {
+            instance.requests.retain(|other| *other != ticket);
+            self.requests.requeue(ticket, item, self.limits.queue_timeout);
+        }
+        self.give_up_start(id, Refusal::Exhausted);
+        self.remove_instance(id);
+        // With nothing live, nothing will be dropped that could make room.
+        self.exhausted = !self.instances.is_empty();
+        if !self.exhausted
+            && let Some(ticket) = came_back.or(start_for)
+        {
+            self.refuse_queued(ticket, Refusal::Exhausted);
+        }
+    }
+
+    /// A start came to nothing. At most the request it was for is refused, and only if nobody
+    /// else took that; those that waited beside it are found another by the next dispatch.
+    fn give_up_start(&mut self, id: InstanceId, refusal: Refusal) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if instance.phase != Phase::Starting {
+            return;
+        }
+        let start_for = instance.start_for.take();
+        let handle = instance.handle.clone();
+        for ticket in std::mem::take(&mut instance.requests) {
+            self.counters.count(Outcome::Refused);
+            self.requests.remove(ticket);
+            if refusal == Refusal::StartTimeout {
+                let failure = Failure::StartTimeout;
+                self.effects.push_back(Effect::Fail {
+                    id,
+                    handle: handle.clone(),
+                    ticket,
+                    failure,
+                });
+            }
+        }
+        if let Some(ticket) = start_for
+            && refusal != Refusal::Exhausted
+        {
+            self.refuse_queued(ticket, refusal);
+        }
+    }
+
+    fn handle_returned(&mut self, id: InstanceId, ticket: Ticket, item: T) {
+        let busy = matches!(self.requests.stage(ticket), Some(Stage::Busy { .. }));
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        instance.requests.retain(|other| *other != ticket);
+        instance.working &= !instance.requests.is_empty();
+        if busy {
+            self.requests.requeue(ticket, item, self.limits.queue_timeout);
+        } else {
+            // Its caller is gone; the item is of no use to anyone.
+            self.requests.remove(ticket);
+        }
+    }
+
+    fn handle_dropped(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        // A store that vanished without being asked to: the host's doing.
+        if !matches!(instance.phase, Phase::Retiring(_)) {
+            self.retire(id, Reason::Host);
+        }
+        self.remove_instance(id);
+    }
+
+    fn remove_instance(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(id.0) else { return };
+        let reason = match instance.phase {
+            Phase::Retiring(reason) => reason,
+            // Only a start that failed ends without being retired.
+            _ => {
+                self.counters.failed_starts += 1;
+                self.counters.retired.count(Reason::Host);
+                Reason::Host
+            }
+        };
+        self.forget(id);
+        let Some(instance) = self.instances.remove(id.0) else { return };
+        self.exhausted = false;
+        // Callers that the driver has not told.
+        for ticket in instance.requests {
+            let failure = Failure::Retired(reason);
+            let handle = instance.handle.clone();
+            match self.requests.stage(ticket) {
+                Some(Stage::Busy { .. }) => {
+                    self.counters.count(Outcome::Failed);
+                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                }
+                Some(Stage::Starting { .. }) => {
+                    self.counters.count(Outcome::Refused);
+                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                }
+                _ => {}
+            }
+            self.requests.remove(ticket);
+        }
+    }
+
+    /// No more requests; it ends when what runs has finished.
+    pub(super) fn close(&mut self, now: Instant, id: InstanceId, reason: Reason) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        match instance.phase {
+            Phase::Open => {
+                instance.phase = Phase::Closing(reason);
+                self.update(now, id);
+            }
+            Phase::Closing(_) => self.arm(id),
+            Phase::Starting => self.retire(id, reason),
+            Phase::Retiring(_) => {}
+        }
+    }
+
+    /// The end, now. The instance counts until its store has been dropped.
+    pub(super) fn retire(&mut self, id: InstanceId, reason: Reason) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if matches!(instance.phase, Phase::Retiring(_)) {
+            return;
+        }
+        self.counters.failed_starts += u64::from(instance.phase == Phase::Starting);
+        self.counters.retired.count(reason);
+        instance.phase = Phase::Retiring(reason);
+        instance.revision += 1;
+        let handle = instance.handle.clone();
+        self.effects.push_back(Effect::Retire { id, handle, reason });
+        self.forget(id);
+    }
+
+    /// Takes an instance out of all the orders it is in.
+    fn forget(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if let Some(place) = instance.ready.take() {
+            self.ready.remove(&(place, id));
+        }
+        if let Some(at) = instance.timer.take() {
+            self.timers.remove(&(at, id));
+        }
+        self.pending.remove(&id);
+    }
+
+    pub(super) fn remove_from(&mut self, id: InstanceId, ticket: Ticket) {
+        if let Some(instance) = self.instances.get_mut(id.0) {
+            instance.requests.retain(|other| *other != ticket);
+        }
+        self.requests.remove(ticket);
+    }
+
+    /// The clock reached the instance's timer: whatever is due about it.
+    pub(super) fn fire(&mut self, now: Instant, id: InstanceId) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if instance.phase == Phase::Starting && due(instance.start_deadline) {
+            self.give_up_start(id, Refusal::StartTimeout);
+            return self.retire(id, Reason::Timeout);
+        }
+        if let Some(settling) = &mut instance.settling {
+            settling.over |= due(settling.until);
+        }
+        if due(instance.policy_wake) {
+            instance.policy_wake = None;
+        }
+        let handle = instance.handle.clone();
+        for ticket in instance.requests.clone() {
+            let Some(stage) = self.requests.stage_mut(ticket) else { continue };
+            if !due(stage.deadline()) {
+                continue;
+            }
+            let again = stage.deadline().and_then(|at| at.checked_add(self.limits.request_timeout));
+            match *stage {
+                Stage::Busy { instance, since, .. } => {
+                    let then = Then::Retire;
+                    *stage = Stage::Abandoned { instance, since, then, deadline: again };
+                    self.counters.count(Outcome::Failed);
+                    let (handle, failure) = (handle.clone(), Failure::RequestTimeout);
+                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.close(now, id, Reason::Timeout);
+                }
+                Stage::Abandoned { instance, since, then: Then::Close, .. } => {
+                    let then = Then::Retire;
+                    *stage = Stage::Abandoned { instance, since, then, deadline: again };
+                    self.close(now, id, Reason::Timeout);
+                }
+                Stage::Abandoned { then: Then::Retire, .. } => self.retire(id, Reason::Timeout),
+                Stage::Queued { .. } | Stage::Starting { .. } | Stage::Streaming { .. } => {}
+            }
+        }
+        self.update(now, id);
+    }
+}

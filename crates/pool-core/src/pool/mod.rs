@@ -1,0 +1,356 @@
+//! The state machine: a queue of requests and a set of instances.
+
+mod dispatch;
+mod instance;
+mod lifecycle;
+mod request;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::arena::Arena;
+use crate::effect::{Effect, Permit};
+use crate::expiration::Expired;
+use crate::limits::Limits;
+use crate::reason::{Outcome, Reason, Refusal};
+use crate::snapshot::Snapshot;
+use crate::view::{InstanceId, Status, Ticket};
+
+use instance::{Instance, Phase};
+use request::{Requests, Stage, Then};
+
+/// A pool of instances and the requests that wait for them. No lock, waker or clock inside.
+///
+/// Inputs are `handle_*`, each with the time at which it happens. After one or more of them, drive
+/// the outputs: [`poll_effect`](Pool::poll_effect) until it gives none, carrying each out; then ask
+/// [`poll_timeout`](Pool::poll_timeout) when to call [`handle_timeout`](Pool::handle_timeout).
+///
+/// ```
+/// use millpond_pool_core::{Effect, InstanceEvent, Limits, Pool};
+/// use std::time::Instant;
+///
+/// let mut pool: Pool<&str> = Pool::new(Limits::default(), 0);
+/// let now = Instant::now();
+/// let permit = pool.handle_reserve().unwrap();
+/// let ticket = pool.handle_submit(now, permit, "GET /");
+///
+/// // Nothing is live, so an instance is started for the request.
+/// let Some(Effect::Start { id, request: Some((started_for, item)), .. }) = pool.poll_effect() else {
+///     panic!()
+/// };
+/// assert_eq!((started_for, item), (ticket, "GET /"));
+///
+/// pool.handle_instance(now, id, InstanceEvent::Started);
+/// assert!(pool.handle_responded(now, ticket));
+/// pool.handle_instance(now, id, InstanceEvent::Ended(ticket));
+/// pool.handle_instance(now, id, InstanceEvent::Quiet);
+/// assert_eq!(pool.snapshot().responded, 1);
+/// ```
+///
+/// `T` is what a request is to whoever drives the pool; `H` is a handle to an instance, made with
+/// [`Default`] when the instance is and cloned into each effect that concerns it.
+#[derive(Debug)]
+pub struct Pool<T, H = ()> {
+    limits: Limits,
+    random: Random,
+    requests: Requests<T>,
+    instances: Arena<Instance<H>>,
+    /// Instances with room, the most recently used last.
+    ready: BTreeSet<(u64, InstanceId)>,
+    next_ready: u64,
+    /// Shared instances that are starting or settling.
+    pending: BTreeSet<InstanceId>,
+    timers: BTreeSet<(Instant, InstanceId)>,
+    effects: VecDeque<Effect<T, H>>,
+    dirty: VecDeque<InstanceId>,
+    reserved: usize,
+    /// The allocator was full: no starts until a store has been dropped.
+    exhausted: bool,
+    draining: bool,
+    /// Counters only; the gauges are counted when asked for.
+    counters: Snapshot,
+}
+
+impl<T, H: Clone + Default> Pool<T, H> {
+    /// An empty pool. The seed is for the drawing of [`MaxRequests`](crate::MaxRequests).
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            limits,
+            random: Random(seed),
+            requests: Requests::new(),
+            instances: Arena::new(),
+            ready: BTreeSet::new(),
+            next_ready: 0,
+            pending: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            effects: VecDeque::new(),
+            dirty: VecDeque::new(),
+            reserved: 0,
+            exhausted: false,
+            draining: false,
+            counters: Snapshot::default(),
+        }
+    }
+
+    /// Reserves a place for one request, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Overloaded`] if there is none, [`Refusal::Draining`] if there will be none.
+    pub fn handle_reserve(&mut self) -> Result<Permit, Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.permits_free() == 0 {
+            return Err(Refusal::Overloaded);
+        }
+        self.reserved += 1;
+        Ok(Permit(()))
+    }
+
+    /// Gives back a permit that was not spent.
+    pub fn handle_release(&mut self, permit: Permit) {
+        let Permit(()) = permit;
+        self.reserved -= 1;
+    }
+
+    /// Submits a request. It is never refused for capacity, the permit is its place; while the
+    /// pool drains it is refused as [`Refusal::Draining`], by an effect.
+    pub fn handle_submit(&mut self, now: Instant, permit: Permit, item: T) -> Ticket {
+        let Permit(()) = permit;
+        self.reserved -= 1;
+        self.counters.submitted += 1;
+        let deadline = now.checked_add(self.limits.queue_timeout);
+        let ticket = self.requests.submit(now, item, deadline);
+        if self.draining {
+            self.refuse_queued(ticket, Refusal::Draining);
+        } else {
+            self.dispatch(now);
+        }
+        ticket
+    }
+
+    /// The caller of a request went away, or dropped its response body. A request that waited
+    /// comes back; one on an exclusive instance ends it; one beside others is left to its guest.
+    pub fn handle_cancel(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
+        let stage = self.requests.stage(ticket)?;
+        let Some(id) = stage.instance() else {
+            let item = self.requests.remove_queued(ticket);
+            self.counters.count(Outcome::Cancelled);
+            self.retire_idle_if_drained(now);
+            return item;
+        };
+        let shared = self.instances.get(id.0).is_some_and(|instance| instance.shared);
+        match *stage {
+            Stage::Busy { instance, since, deadline } if shared => {
+                self.counters.count(Outcome::Cancelled);
+                let then = Then::Close;
+                *self.requests.stage_mut(ticket)? =
+                    Stage::Abandoned { instance, since, then, deadline };
+                self.update(now, id);
+            }
+            Stage::Busy { .. } | Stage::Starting { .. } => {
+                self.counters.count(Outcome::Cancelled);
+                self.remove_from(id, ticket);
+                self.retire(id, Reason::Cancelled);
+            }
+            Stage::Streaming { .. } => {
+                self.remove_from(id, ticket);
+                if shared {
+                    self.update(now, id);
+                } else {
+                    self.retire(id, Reason::Cancelled);
+                }
+            }
+            Stage::Queued { .. } | Stage::Abandoned { .. } => {}
+        }
+        self.dispatch(now);
+        None
+    }
+
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Calling it at any other
+    /// time does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((ticket, item)) = self.requests.take_overdue(now) {
+            self.refuse(ticket, item, Refusal::QueueTimeout);
+        }
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(instance) = self.instances.get_mut(id.0) {
+                instance.timer = None;
+                self.fire(now, id);
+            }
+        }
+        self.dispatch(now);
+        self.retire_idle_if_drained(now);
+    }
+
+    /// Takes no more requests; what was submitted is served, and instances end once idle.
+    pub fn handle_drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.dispatch(now);
+        self.retire_idle_if_drained(now);
+    }
+
+    /// Ends a drain: refuses what waits, retires what runs.
+    pub fn handle_stop(&mut self, now: Instant) {
+        self.draining = true;
+        while let Some(ticket) = self.requests.queued_at(0) {
+            self.refuse_queued(ticket, Refusal::Draining);
+        }
+        let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
+        for id in all {
+            self.retire(id, Reason::Drain);
+        }
+        self.dispatch(now);
+    }
+
+    /// New limits. New instances follow at once, old ones on their next decision; permits already
+    /// given stay good, and no request is lost.
+    pub fn handle_limits(&mut self, now: Instant, limits: Limits) {
+        self.limits = limits;
+        let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
+        for id in all {
+            self.update(now, id);
+        }
+        self.dispatch(now);
+    }
+
+    /// What an instance's policy said of the view with this revision, and when it wants to be
+    /// polled again. A verdict on a view that is no longer the newest is ignored: the policy is
+    /// being polled on a newer one.
+    pub fn handle_verdict(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        revision: u64,
+        verdict: Poll<Expired>,
+        wake_at: Option<Instant>,
+    ) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if instance.revision != revision || !instance.is_live() {
+            return;
+        }
+        // A policy that asks for the past would be polled without end.
+        let soonest = now + std::time::Duration::from_millis(1);
+        instance.policy_wake = wake_at.map(|at| at.max(soonest));
+        match verdict {
+            Poll::Ready(Expired::Retire(reason)) => self.retire(id, reason),
+            Poll::Ready(Expired::Drain(reason)) => self.close(now, id, reason),
+            Poll::Pending => self.arm(id),
+        }
+    }
+
+    /// An instance's policy was woken: poll it again.
+    pub fn handle_policy_wake(&mut self, id: InstanceId) {
+        self.mark_dirty(id);
+    }
+
+    /// What to do next, if anything.
+    pub fn poll_effect(&mut self) -> Option<Effect<T, H>> {
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        while let Some(id) = self.dirty.pop_front() {
+            let Some(instance) = self.instances.get_mut(id.0) else { continue };
+            instance.dirty = false;
+            if instance.is_live() {
+                let view = instance.view(id, &self.requests);
+                let (handle, revision) = (instance.handle.clone(), instance.revision);
+                return Some(Effect::Poll { handle, view, revision });
+            }
+        }
+        None
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), unless something else happens first.
+    /// It may turn out that there was nothing to do yet.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timers = self.timers.first().map(|(at, _)| *at);
+        self.requests.first_deadline().into_iter().chain(timers).min()
+    }
+
+    /// Permits that can be had now.
+    pub fn permits_free(&self) -> usize {
+        let taken = self.reserved + self.requests.len();
+        if self.draining { 0 } else { self.limits.permits().saturating_sub(taken) }
+    }
+
+    /// Requests between submission and the end of their body.
+    pub fn load(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether the pool takes no more requests.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether a drain has ended: no request and no instance is left.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.requests.len() == 0 && self.instances.is_empty()
+    }
+
+    /// All gauges and counters. Takes time in proportion to requests and instances.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.counters.clone();
+        snapshot.draining = self.draining;
+        snapshot.permits_free = self.permits_free();
+        snapshot.permits_reserved = self.reserved;
+        for stage in self.requests.stages() {
+            *match stage {
+                Stage::Queued { .. } => &mut snapshot.queued,
+                Stage::Starting { .. } => &mut snapshot.starting,
+                Stage::Busy { .. } => &mut snapshot.busy,
+                Stage::Streaming { .. } => &mut snapshot.streaming,
+                Stage::Abandoned { .. } => &mut snapshot.abandoned,
+            } += 1;
+        }
+        let instances = &mut snapshot.instances;
+        for (_, instance) in self.instances.iter() {
+            *match (instance.phase, instance.status) {
+                (Phase::Starting, _) => &mut instances.starting,
+                (Phase::Retiring(_), _) => &mut instances.retiring,
+                (_, Status::Busy) => &mut instances.busy,
+                (_, Status::Streaming) => &mut instances.streaming,
+                (_, Status::PostReturn) => &mut instances.post_return,
+                (_, Status::Idle) => &mut instances.idle,
+            } += 1;
+        }
+        snapshot
+    }
+
+    fn refuse_queued(&mut self, ticket: Ticket, refusal: Refusal) {
+        if let Some(item) = self.requests.remove_queued(ticket) {
+            self.refuse(ticket, item, refusal);
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
+        self.counters.count(Outcome::Refused);
+        self.effects.push_back(Effect::Refuse { ticket, item, refusal });
+    }
+}
+
+/// SplitMix64: small, seeded, good enough to spread numbers.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,172 @@
+//! The requests of a pool: those that wait, and those on instances.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::arena::Arena;
+use crate::view::{InstanceId, Ticket};
+
+/// Where a request is. Its outcome is counted when it leaves `Queued`, `Starting` and `Busy` for
+/// anything but one another; what comes after is about the guest, not about the caller.
+#[derive(Debug)]
+pub(super) enum Stage<T> {
+    /// In the queue. Followed by `Starting`, `Busy`, or an outcome.
+    Queued { item: T, deadline: Option<Instant> },
+    /// Its own instance is starting. Followed by `Busy`, `Queued`, or an outcome.
+    Starting { instance: InstanceId },
+    /// Handed over; waits for its response head. Followed by `Streaming`, `Abandoned`, `Queued`.
+    Busy { instance: InstanceId, since: Instant, deadline: Option<Instant> },
+    /// The head is out, the body is open.
+    Streaming { instance: InstanceId, moved: Instant },
+    /// Nobody waits for it, and its guest, which other requests share, goes on.
+    Abandoned { instance: InstanceId, since: Instant, then: Then, deadline: Option<Instant> },
+}
+
+/// What happens at an abandoned request's deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Its caller left before `request_timeout`: the instance closes, and has as long again.
+    Close,
+    /// The guest had twice its time: the instance ends.
+    Retire,
+}
+
+impl<T> Stage<T> {
+    pub(super) fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Self::Queued { .. } => None,
+            Self::Starting { instance }
+            | Self::Busy { instance, .. }
+            | Self::Streaming { instance, .. }
+            | Self::Abandoned { instance, .. } => Some(*instance),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Busy { deadline, .. } | Self::Abandoned { deadline, .. } => *deadline,
+            Self::Queued { .. } | Self::Starting { .. } | Self::Streaming { .. } => None,
+        }
+    }
+
+    /// Whether its guest was given up on: it need not be waited for.
+    pub(super) fn is_overdue(&self) -> bool {
+        matches!(self, Self::Abandoned { then: Then::Retire, .. })
+    }
+}
+
+#[derive(Debug)]
+struct Request<T> {
+    submitted: Instant,
+    stage: Stage<T>,
+}
+
+/// All requests between submission and the end of their body, with the queue as a view on them.
+#[derive(Debug)]
+pub(super) struct Requests<T> {
+    all: Arena<Request<T>>,
+    /// The queue, oldest first: a request that comes back takes its old place.
+    queue: BTreeSet<Ticket>,
+    deadlines: BTreeSet<(Instant, Ticket)>,
+}
+
+impl<T> Requests<T> {
+    pub(super) fn new() -> Self {
+        Self { all: Arena::new(), queue: BTreeSet::new(), deadlines: BTreeSet::new() }
+    }
+
+    pub(super) fn submit(&mut self, now: Instant, item: T, deadline: Option<Instant>) -> Ticket {
+        let stage = Stage::Queued { item, deadline };
+        let ticket = Ticket(self.all.insert(Request { submitted: now, stage }));
+        self.enter_queue(ticket, deadline);
+        ticket
+    }
+
+    /// Puts a request back into the queue, at the place it had.
+    pub(super) fn requeue(&mut self, ticket: Ticket, item: T, timeout: std::time::Duration) {
+        let Some(request) = self.all.get_mut(ticket.0) else { return };
+        let deadline = request.submitted.checked_add(timeout);
+        request.stage = Stage::Queued { item, deadline };
+        self.enter_queue(ticket, deadline);
+    }
+
+    fn enter_queue(&mut self, ticket: Ticket, deadline: Option<Instant>) {
+        self.queue.insert(ticket);
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, ticket));
+        }
+    }
+
+    /// Moves the head of the queue to `stage`, and gives out its item.
+    pub(super) fn take_head(&mut self, stage: Stage<T>) -> Option<(Ticket, T)> {
+        let ticket = *self.queue.first()?;
+        let item = self.leave_queue(ticket, Some(stage))?;
+        Some((ticket, item))
+    }
+
+    /// Removes a request that waits.
+    pub(super) fn remove_queued(&mut self, ticket: Ticket) -> Option<T> {
+        self.leave_queue(ticket, None)
+    }
+
+    fn leave_queue(&mut self, ticket: Ticket, stage: Option<Stage<T>>) -> Option<T> {
+        if !self.queue.remove(&ticket) {
+            return None;
+        }
+        let old = match stage {
+            Some(stage) => std::mem::replace(&mut self.all.get_mut(ticket.0)?.stage, stage),
+            None => self.all.remove(ticket.0)?.stage,
+        };
+        let Stage::Queued { item, deadline } = old else { return None };
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, ticket));
+        }
+        Some(item)
+    }
+
+    pub(super) fn stage(&self, ticket: Ticket) -> Option<&Stage<T>> {
+        self.all.get(ticket.0).map(|request| &request.stage)
+    }
+
+    pub(super) fn stage_mut(&mut self, ticket: Ticket) -> Option<&mut Stage<T>> {
+        self.all.get_mut(ticket.0).map(|request| &mut request.stage)
+    }
+
+    /// Removes a request that is on an instance.
+    pub(super) fn remove(&mut self, ticket: Ticket) {
+        debug_assert!(!self.queue.contains(&ticket), "a queued request is removed as one");
+        self.all.remove(ticket.0);
+    }
+
+    /// Waiting requests.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The waiting request with `ahead` others before it.
+    pub(super) fn queued_at(&self, ahead: usize) -> Option<Ticket> {
+        self.queue.iter().nth(ahead).copied()
+    }
+
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// A waiting request whose deadline has come, removed.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(Ticket, T)> {
+        let (deadline, ticket) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        Some((ticket, self.remove_queued(ticket)?))
+    }
+
+    /// All requests, the streaming and the abandoned included.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn stages(&self) -> impl Iterator<Item = &Stage<T>> {
+        self.all.iter().map(|(_, request)| &request.stage)
+    }
+}

@@ -1,0 +1,90 @@
+//! What a policy may know of an instance.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::arena::Key;
+
+/// Names one instance of a pool. Its number, counted from 1, is never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub(crate) Key);
+
+impl InstanceId {
+    /// The number people see in logs.
+    pub fn number(self) -> u64 {
+        self.0.serial()
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+impl fmt::Debug for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InstanceId({})", self.number())
+    }
+}
+
+/// Names one submitted request of a pool. Older requests have smaller tickets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) Key);
+
+impl Ticket {
+    /// The number people see in logs, counted from 1.
+    pub fn number(self) -> u64 {
+        self.0.serial()
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({})", self.number())
+    }
+}
+
+/// What an instance is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// At least one request waits for its response head.
+    Busy,
+    /// No request waits for its head; at least one body is open.
+    Streaming,
+    /// All bodies ended and the guest still works.
+    PostReturn,
+    /// Nothing to do.
+    Idle,
+}
+
+/// An instance as its expiration policy sees it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InstanceView {
+    /// Which instance.
+    pub id: InstanceId,
+    /// What it is doing.
+    pub status: Status,
+    /// Since when.
+    pub since: Instant,
+    /// When its start was complete.
+    pub started: Instant,
+    /// Requests waiting for their response head, those that nobody waits for any more included.
+    pub busy: usize,
+    /// Requests whose body is open.
+    pub streaming: usize,
+    /// Requests it was given in its life.
+    pub requests: u64,
+    /// When it was given the newest of the requests that wait for their head.
+    pub newest_busy: Option<Instant>,
+    /// Of its open bodies, the one that has not moved for the longest time: since when.
+    pub stalled_since: Option<Instant>,
+}
