@@ -67,6 +67,17 @@ pub enum Effect<T, H> {
         /// Why.
         reason: Reason,
     },
+    /// An instance is gone. Its handle comes out so that nothing behind it is dropped inside the
+    /// pool.
+    Gone {
+        /// Its handle.
+        handle: H,
+    },
+    /// A request came back that nobody waits for any more. It comes out for the same reason.
+    Discard {
+        /// The request.
+        item: T,
+    },
     /// Poll the instance's policy on this view, and report to
     /// [`Pool::handle_verdict`](crate::Pool::handle_verdict).
     Poll {

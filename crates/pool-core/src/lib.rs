@@ -17,16 +17,23 @@
 
 mod arena;
 mod effect;
+mod error;
 pub mod expiration;
+mod handle;
 mod limits;
 mod pool;
 mod reason;
+mod serve;
 mod snapshot;
+mod sync;
 mod view;
 
 pub use effect::{Effect, Failure, InstanceEvent, Permit};
+pub use error::{Error, ErrorKind};
+pub use handle::{Drained, Driver, Instance, OwnedPermit, PoolHandle, Reserve, Runtime, Submitted};
 pub use limits::{Limits, MaxRequests};
 pub use pool::Pool;
 pub use reason::{Outcome, Reason, Refusal};
+pub use serve::Serve;
 pub use snapshot::{InstanceGauges, Retirements, Snapshot};
 pub use view::{InstanceId, InstanceView, Status, Ticket};

@@ -27,7 +27,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let coming = |id: &InstanceId| {
                 self.instances.get(id.0).map_or(0, |instance| instance.coming(concurrency))
             };
-            let coming: usize = self.pending.iter().map(coming).sum();
+            let coming = self.pending.iter().map(coming).fold(0, usize::saturating_add);
             let full = self.instances.len() >= self.limits.max_instances;
             if wanting <= coming || full || self.exhausted {
                 return;
@@ -180,8 +180,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// While draining, instances with nothing to do end as soon as nothing waits.
     pub(super) fn retire_idle_if_drained(&mut self, now: Instant) {
         if self.draining && self.requests.queued() == 0 {
-            let ready: Vec<_> = self.ready.iter().map(|(_, id)| *id).collect();
-            for id in ready {
+            // Not only those with room: an idle one may be holding requests back.
+            let idle =
+                self.instances.iter().filter(|(_, i)| i.is_live() && i.status == Status::Idle);
+            for id in idle.map(|(key, _)| InstanceId(key)).collect::<Vec<_>>() {
                 self.update(now, id);
             }
         }

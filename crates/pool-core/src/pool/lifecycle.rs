@@ -22,7 +22,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Settled => instance.settling = None,
             InstanceEvent::Backpressure(on) => instance.backpressure = on,
             InstanceEvent::Failed(ticket) => {
-                if let Some(Stage::Busy { .. }) = self.requests.stage(ticket) {
+                if let Some(Stage::Busy { .. } | Stage::Starting { .. }) =
+                    self.requests.stage(ticket)
+                {
                     self.counters.count(Outcome::Failed);
                 }
                 self.remove_from(id, ticket);
@@ -40,7 +42,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 }
             }
             InstanceEvent::Returned(ticket, item) => self.handle_returned(id, ticket, item),
-            InstanceEvent::Quiet => instance.working = false,
+            // A report that crossed with a hand-over is about the time before it; another follows.
+            InstanceEvent::Quiet => {
+                let requests = &self.requests;
+                let busy = |ticket| matches!(requests.stage(ticket), Some(Stage::Busy { .. }));
+                if !instance.requests.iter().copied().any(busy) {
+                    instance.working = false;
+                }
+            }
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
             InstanceEvent::Broken(reason) => self.retire(id, reason),
             InstanceEvent::Dropped => self.handle_dropped(id),
@@ -62,6 +71,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 self.counters.count(Outcome::Responded);
                 true
             }
+            // Told to end before it began, or a second head.
+            Stage::Starting { .. } | Stage::Streaming { .. } => return false,
             _ => {
                 self.remove_from(id, ticket);
                 false
@@ -70,6 +81,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.update(now, id);
         if !waits {
             self.dispatch(now);
+            self.retire_idle_if_drained(now);
         }
         waits
     }
@@ -104,7 +116,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let came_back = request.as_ref().map(|(ticket, _)| *ticket);
         if let Some((ticket, item)) = request {
             instance.requests.retain(|other| *other != ticket);
-            self.requests.requeue(ticket, item, self.limits.queue_timeout);
+            self.requeue(ticket, item);
         }
         self.give_up_start(id, Refusal::Exhausted);
         self.remove_instance(id);
@@ -147,15 +159,22 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     fn handle_returned(&mut self, id: InstanceId, ticket: Ticket, item: T) {
-        let busy = matches!(self.requests.stage(ticket), Some(Stage::Busy { .. }));
+        let stage = self.requests.stage(ticket);
+        let waits = matches!(stage, Some(Stage::Busy { .. } | Stage::Starting { .. }));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         instance.requests.retain(|other| *other != ticket);
         instance.working &= !instance.requests.is_empty();
-        if busy {
-            self.requests.requeue(ticket, item, self.limits.queue_timeout);
+        if waits {
+            self.requeue(ticket, item);
         } else {
-            // Its caller is gone; the item is of no use to anyone.
             self.requests.remove(ticket);
+            self.effects.push_back(Effect::Discard { item });
+        }
+    }
+
+    fn requeue(&mut self, ticket: Ticket, item: T) {
+        if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
+            self.effects.push_back(Effect::Discard { item });
         }
     }
 
@@ -199,6 +218,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             self.requests.remove(ticket);
         }
+        self.effects.push_back(Effect::Gone { handle: instance.handle });
     }
 
     /// No more requests; it ends when what runs has finished.

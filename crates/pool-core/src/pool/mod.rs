@@ -166,6 +166,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             Stage::Queued { .. } | Stage::Abandoned { .. } => {}
         }
         self.dispatch(now);
+        self.retire_idle_if_drained(now);
         None
     }
 
@@ -218,6 +219,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.update(now, id);
         }
         self.dispatch(now);
+        self.retire_idle_if_drained(now);
     }
 
     /// What an instance's policy said of the view with this revision, and when it wants to be
@@ -243,6 +245,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             Poll::Ready(Expired::Drain(reason)) => self.close(now, id, reason),
             Poll::Pending => self.arm(id),
         }
+        self.dispatch(now);
+        self.retire_idle_if_drained(now);
     }
 
     /// An instance's policy was woken: poll it again.

@@ -1,7 +1,7 @@
 //! The requests of a pool: those that wait, and those on instances.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
 use crate::view::{InstanceId, Ticket};
@@ -82,12 +82,13 @@ impl<T> Requests<T> {
         ticket
     }
 
-    /// Puts a request back into the queue, at the place it had.
-    pub(super) fn requeue(&mut self, ticket: Ticket, item: T, timeout: std::time::Duration) {
-        let Some(request) = self.all.get_mut(ticket.0) else { return };
+    /// Puts a request back into the queue, at the place it had. One that is unknown comes back.
+    pub(super) fn requeue(&mut self, ticket: Ticket, item: T, timeout: Duration) -> Option<T> {
+        let Some(request) = self.all.get_mut(ticket.0) else { return Some(item) };
         let deadline = request.submitted.checked_add(timeout);
         request.stage = Stage::Queued { item, deadline };
         self.enter_queue(ticket, deadline);
+        None
     }
 
     fn enter_queue(&mut self, ticket: Ticket, deadline: Option<Instant>) {

@@ -1,0 +1,109 @@
+//! What operators and their tools ask: `/livez`, `/readyz`, `/metrics`.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use millpond::{Snapshot, WasmPool};
+use tower::Service;
+
+/// Answers at `--admin`.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pool: WasmPool,
+    ready: Arc<AtomicBool>,
+}
+
+impl Admin {
+    /// Ready as long as `ready` says so.
+    pub(crate) fn new(pool: WasmPool, ready: Arc<AtomicBool>) -> Self {
+        Self { pool, ready }
+    }
+
+    fn answer(&self, path: &str) -> (StatusCode, String) {
+        match path {
+            "/livez" => (StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+            "/metrics" => (StatusCode::OK, metrics(&self.pool.snapshot())),
+            _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Admin {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (status, text) = self.answer(request.uri().path());
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        let text = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+        ready(Ok(response))
+    }
+}
+
+/// The snapshot in Prometheus' text format. The labels are fixed sets: never ids, hosts or URIs.
+fn metrics(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, label: &str, rows: &[(&str, u64)]| {
+        let _ = writeln!(text, "# HELP millpond_{name} {help}\n# TYPE millpond_{name} {kind}");
+        for (value, count) in rows {
+            let _ = writeln!(text, "millpond_{name}{{{label}=\"{value}\"}} {count}");
+        }
+    };
+    let gauge = |count: usize| count as u64;
+    let requests = [
+        ("queued", gauge(snapshot.queued)),
+        ("starting", gauge(snapshot.starting)),
+        ("busy", gauge(snapshot.busy)),
+        ("streaming", gauge(snapshot.streaming)),
+        ("abandoned", gauge(snapshot.abandoned)),
+    ];
+    family("requests", "gauge", "Requests by where they are.", "stage", &requests);
+    let instances = &snapshot.instances;
+    let instances = [
+        ("starting", gauge(instances.starting)),
+        ("busy", gauge(instances.busy)),
+        ("streaming", gauge(instances.streaming)),
+        ("post_return", gauge(instances.post_return)),
+        ("idle", gauge(instances.idle)),
+        ("retiring", gauge(instances.retiring)),
+    ];
+    family("instances", "gauge", "Live instances by status.", "status", &instances);
+    let permits =
+        [("free", gauge(snapshot.permits_free)), ("reserved", gauge(snapshot.permits_reserved))];
+    family("permits", "gauge", "Places for requests.", "state", &permits);
+    let outcomes = [
+        ("responded", snapshot.responded),
+        ("failed", snapshot.failed),
+        ("refused", snapshot.refused),
+        ("cancelled", snapshot.cancelled),
+    ];
+    family("requests_total", "counter", "Requests by outcome.", "outcome", &outcomes);
+    let starts = [
+        ("ok", snapshot.starts.saturating_sub(snapshot.failed_starts)),
+        ("failed", snapshot.failed_starts),
+    ];
+    family("starts_total", "counter", "Instances started.", "result", &starts);
+    let retired: Vec<_> =
+        snapshot.retired.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
+    family("retired_total", "counter", "Instances retired by reason.", "reason", &retired);
+    text
+}

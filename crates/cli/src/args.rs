@@ -1,0 +1,237 @@
+//! The command line.
+//!
+//! [`Flags`] is also the shape of the configuration file: every flag is there under the same name, and neither place can
+//! grow a knob that the other lacks.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+use crate::groups::{Codegen, Group, Wasi, Wasm};
+use crate::headers::HeaderArg;
+use crate::values::{
+    Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, QueueLength, Size, Threads, Time,
+};
+
+/// Serves wasi:http components from pools of WebAssembly instances.
+#[derive(Debug, Parser)]
+#[command(name = "millpond", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a component over HTTP.
+    ///
+    /// Durations read 500ms, 2s or 5m, a plain number is in seconds. Sizes read 64MiB or 1GiB, a plain number is in
+    /// bytes. SIGTERM and SIGINT finish what runs and exit; a second one exits at once.
+    Serve(Box<Flags>),
+}
+
+/// Everything that can be set, as given: on the command line, or in the configuration file.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(next_help_heading = "Server")]
+pub(crate) struct Flags {
+    /// The component to serve [default: a built-in demo]
+    #[arg(value_name = "COMPONENT", help_heading = None)]
+    pub(crate) component: Option<PathBuf>,
+
+    /// Read settings from this TOML file: the names below are its keys; a flag wins over the file
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Listen here; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) addr: Option<Address>,
+
+    /// Serve metrics and health here [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) admin: Option<Address>,
+
+    /// Shut down gracefully when somebody connects here [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) shutdown_addr: Option<Address>,
+
+    /// Connections held open at once; further ones wait to be accepted [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_concurrent_connections: Option<Count>,
+
+    /// Threads that serve [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<Threads>,
+
+    /// After the signal, go on as before for so long, so that load balancers notice [default: 0s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) drain_delay: Option<Time>,
+
+    /// Then wait at most so long for what runs [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) drain_timeout: Option<Time>,
+
+    /// What to log, as TARGET=LEVEL,... [default: warn,millpond=info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+
+    /// How to log [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+
+    /// Do not prefix guest output with its instance and request
+    #[arg(long)]
+    pub(crate) no_logging_prefix: bool,
+
+    /// Requests that may wait for an instance; 0: none [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) queue: Option<QueueLength>,
+
+    /// How long a request may wait for an instance [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    pub(crate) queue_timeout: Option<Time>,
+
+    /// How long a guest may take for a response head [default: 30s]; also -W timeout=
+    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    pub(crate) request_timeout: Option<NonZeroTime>,
+
+    /// How long an instance may take to start [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    pub(crate) start_timeout: Option<NonZeroTime>,
+
+    /// Instances alive at once [default: what the allocator holds, 1000]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) max_instances: Option<Count>,
+
+    /// Memory of one instance [default: 256MiB]; also -W max-memory-size=
+    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    pub(crate) max_memory: Option<Size>,
+
+    /// Requests that run in guests at once; the rest queues [default: no limit of its own]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) max_concurrent_requests: Option<Count>,
+
+    /// Requests that one instance serves in its life [default: wasi:http 0.2: 1, 0.3: about 128]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) max_instance_reuse_count: Option<Count>,
+
+    /// Requests that one instance serves at a time; 0.2 guests always take one [default: 0.3: 16]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) max_instance_concurrent_reuse_count: Option<Count>,
+
+    /// How long an idle instance is kept [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    pub(crate) idle_instance_timeout: Option<Time>,
+
+    /// Set an environment variable in the guest; without a value it takes the host's (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Guest")]
+    pub(crate) env: Vec<EnvVar>,
+
+    /// Give the guest a directory (repeatable)
+    #[arg(long, value_name = "HOST[::GUEST]", help_heading = "Guest")]
+    pub(crate) dir: Vec<Dir>,
+
+    /// Set or replace a header of each request, or all those in @FILE (repeatable)
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", help_heading = "Guest")]
+    pub(crate) header: Vec<HeaderArg>,
+
+    /// Let guests send requests there only (repeatable) [default: anywhere]
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Guest")]
+    pub(crate) allow_outbound: Option<Vec<Outbound>>,
+
+    /// WASI: cli, http, p3, config, keyvalue, config-var=K=V, keyvalue-in-memory-data=K=V
+    #[arg(short = 'S', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
+    pub(crate) wasi: Vec<Wasi>,
+
+    /// WebAssembly: timeout=DURATION, max-memory-size=SIZE, component-model-async
+    #[arg(short = 'W', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
+    pub(crate) wasm: Vec<Wasm>,
+
+    /// Compilation: cache, cache-config=PATH
+    #[arg(short = 'C', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
+    pub(crate) codegen: Vec<Codegen>,
+}
+
+impl Flags {
+    /// Makes `-W timeout=` and `--request-timeout` one, likewise the two spellings of the memory limit. Done for each
+    /// source on its own, so that a flag in either spelling wins over the file in either spelling.
+    pub(crate) fn unify(mut self) -> Result<Self, String> {
+        let mut wasm = Wasm::sum(std::mem::take(&mut self.wasm));
+        self.request_timeout = one_of(
+            ("--request-timeout", self.request_timeout),
+            ("-W timeout", wasm.timeout.take()),
+        )?;
+        self.max_memory = one_of(
+            ("--max-memory", self.max_memory),
+            ("-W max-memory-size", wasm.max_memory_size.take()),
+        )?;
+        self.wasm = vec![wasm];
+        Ok(self)
+    }
+
+    /// These flags, and what `file` says wherever they say nothing. A list is taken from one of the two, whole.
+    pub(crate) fn over(self, file: Self) -> Self {
+        Self {
+            component: self.component.or(file.component),
+            config: self.config.or(file.config),
+            addr: self.addr.or(file.addr),
+            admin: self.admin.or(file.admin),
+            shutdown_addr: self.shutdown_addr.or(file.shutdown_addr),
+            max_concurrent_connections: self
+                .max_concurrent_connections
+                .or(file.max_concurrent_connections),
+            threads: self.threads.or(file.threads),
+            drain_delay: self.drain_delay.or(file.drain_delay),
+            drain_timeout: self.drain_timeout.or(file.drain_timeout),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            no_logging_prefix: self.no_logging_prefix || file.no_logging_prefix,
+            queue: self.queue.or(file.queue),
+            queue_timeout: self.queue_timeout.or(file.queue_timeout),
+            request_timeout: self.request_timeout.or(file.request_timeout),
+            start_timeout: self.start_timeout.or(file.start_timeout),
+            max_instances: self.max_instances.or(file.max_instances),
+            max_memory: self.max_memory.or(file.max_memory),
+            max_concurrent_requests: self.max_concurrent_requests.or(file.max_concurrent_requests),
+            max_instance_reuse_count: self
+                .max_instance_reuse_count
+                .or(file.max_instance_reuse_count),
+            max_instance_concurrent_reuse_count: self
+                .max_instance_concurrent_reuse_count
+                .or(file.max_instance_concurrent_reuse_count),
+            idle_instance_timeout: self.idle_instance_timeout.or(file.idle_instance_timeout),
+            env: list(self.env, file.env),
+            dir: list(self.dir, file.dir),
+            header: list(self.header, file.header),
+            allow_outbound: self.allow_outbound.or(file.allow_outbound),
+            wasi: vec![wasi(Wasi::sum(self.wasi), Wasi::sum(file.wasi))],
+            wasm: [file.wasm, self.wasm].concat(),
+            codegen: [file.codegen, self.codegen].concat(),
+        }
+    }
+}
+
+fn one_of<T>(first: (&str, Option<T>), second: (&str, Option<T>)) -> Result<Option<T>, String> {
+    if first.1.is_some() && second.1.is_some() {
+        return Err(format!("{} and {} mean the same: give one of them", first.0, second.0));
+    }
+    Ok(first.1.or(second.1))
+}
+
+fn list<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+fn wasi(flags: Wasi, file: Wasi) -> Wasi {
+    Wasi {
+        cli: flags.cli.or(file.cli),
+        http: flags.http.or(file.http),
+        p3: flags.p3.or(file.p3),
+        config: flags.config.or(file.config),
+        keyvalue: flags.keyvalue.or(file.keyvalue),
+        config_var: list(flags.config_var, file.config_var),
+        keyvalue_in_memory_data: list(flags.keyvalue_in_memory_data, file.keyvalue_in_memory_data),
+    }
+}

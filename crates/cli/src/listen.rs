@@ -1,0 +1,205 @@
+//! The HTTP server: a TCP listener, and a task for each connection that speaks HTTP/1.1 or HTTP/2 without TLS.
+//!
+//! Everything a peer can make it hold is bounded: the number of connections (at the limit it stops accepting, and the
+//! kernel's backlog fills), the size of a request head and the time to send it, and the streams of one connection. An
+//! accept that fails is tried again, so running out of file descriptors is a pause and not the end.
+//!
+//! Shutting down goes in three steps: accept no more, tell every connection to finish (one that is idle closes at once),
+//! and cut those that remain at the deadline.
+
+mod accept_errors;
+mod connection;
+mod opening;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tower::Service;
+
+use crate::error::StartError;
+use accept_errors::AcceptErrors;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// The peer's address, in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerAddr(pub(crate) SocketAddr);
+
+/// The bounds that are the operator's to choose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections held open at once.
+    pub(crate) max_connections: usize,
+    /// From the end of accepting to the cut.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// What became of the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Accepted in all.
+    pub(crate) accepted: u64,
+    /// Of these, still open at the deadline and cut.
+    pub(crate) cut: usize,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Binds; port 0 takes a free one. Call it within a tokio runtime.
+    pub(crate) fn bind(addr: SocketAddr) -> Result<Self, StartError> {
+        let bind = || {
+            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // On Unix it allows a restart while old connections linger; on Windows it would share the port.
+            socket.set_reuseaddr(cfg!(unix))?;
+            socket.bind(addr)?;
+            let socket = socket.listen(BACKLOG)?;
+            let addr = socket.local_addr()?;
+            Ok(Self { socket, addr })
+        };
+        bind().map_err(|error: io::Error| {
+            let what = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "the address is in use; stop who listens there or choose another".into()
+                }
+                io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+                io::ErrorKind::PermissionDenied => {
+                    "permission denied; ports below 1024 may need privileges".into()
+                }
+                _ => error.to_string(),
+            };
+            StartError::failed(format!("cannot listen on {addr}: {what}"))
+        })
+    }
+
+    /// Where it listens, with the real port.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits for one connection, closes it, and says who it was.
+    pub(crate) async fn knock(self) -> SocketAddr {
+        let (_, peer) = self.accept_one(&mut AcceptErrors::default()).await;
+        peer
+    }
+
+    /// Serves until `shutdown` resolves and every connection has closed or been cut.
+    pub(crate) async fn serve<S, B>(
+        self,
+        service: S,
+        limits: Limits,
+        shutdown: impl Future<Output = ()>,
+    ) -> Outcome
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let protocol = Arc::new(connection::protocol());
+        let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        // Dropping `stop` tells every connection to finish.
+        let (stop, stopping) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut accepted = 0;
+        let mut errors = AcceptErrors::default();
+        let mut shutdown = std::pin::pin!(shutdown);
+
+        loop {
+            let (place, stream, peer) = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                accepted = self.accept(&places, &mut errors) => accepted,
+            };
+            accepted += 1;
+            let connection = connection::drive(
+                protocol.clone(),
+                stream,
+                peer,
+                service.clone(),
+                stopping.clone(),
+            );
+            connections.spawn(async move {
+                connection.await;
+                drop(place);
+            });
+        }
+
+        drop((self.socket, stop));
+        let finished = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        let cut = match tokio::time::timeout(limits.drain_timeout, finished).await {
+            Ok(()) => 0,
+            Err(_) => {
+                while let Some(ended) = connections.try_join_next() {
+                    report(ended);
+                }
+                let cut = connections.len();
+                connections.shutdown().await;
+                cut
+            }
+        };
+        Outcome { accepted, cut }
+    }
+
+    /// A place first and a connection then: what is beyond the limit stays in the kernel. Safe to cancel.
+    async fn accept(
+        &self,
+        places: &Arc<Semaphore>,
+        errors: &mut AcceptErrors,
+    ) -> (OwnedSemaphorePermit, TcpStream, SocketAddr) {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, peer) = self.accept_one(errors).await;
+        (place, stream, peer)
+    }
+
+    async fn accept_one(&self, errors: &mut AcceptErrors) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    if let Some(pause) = errors.handle(&error, Instant::now()) {
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Errors of a connection are its own business; a panic is ours.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection ended in a panic: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! `millpond serve`: binds, says where, and serves until it is told to end.
+//!
+//! The end goes in steps: not ready any more (`drain_delay`), no new connections and no new
+//! requests while those that run finish (`drain_timeout`), and then the rest is cut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use millpond::InfallibleService;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower::ServiceExt as _;
+use tracing::{info, warn};
+
+use crate::admin::Admin;
+use crate::app::{self, say};
+use crate::error::StartError;
+use crate::listen::{Limits, Listener};
+use crate::settings::Settings;
+use crate::{headers, signals};
+
+/// How long the end of instances that were told to stop is waited for.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// Serves until a signal, or a connection to `--shutdown-addr`, asks for the end and everything has drained.
+pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
+    // First of all, so that no signal finds the process unprepared.
+    let signal = signals::watch()
+        .map_err(|error| StartError::failed(format!("cannot watch for signals: {error}")))?;
+
+    let shutdown_listener = settings.shutdown_addr.map(Listener::bind).transpose()?;
+    let admin_listener = settings.admin.map(Listener::bind).transpose()?;
+    let listener = Listener::bind(settings.addr)?;
+    let pool = app::pool(&settings).await?;
+    let ready = Arc::new(AtomicBool::new(true));
+
+    if let Some(listener) = &shutdown_listener {
+        say(&format!("Listening for shutdown on tcp://{}/", listener.local_addr()));
+    }
+    if let Some(listener) = admin_listener {
+        say(&format!("Admin on http://{}/", listener.local_addr()));
+        let admin = Admin::new(pool.clone(), Arc::clone(&ready));
+        let limits = Limits { max_connections: 100, drain_timeout: Duration::ZERO };
+        tokio::spawn(listener.serve(admin, limits, std::future::pending()));
+    }
+    say(&format!("Serving HTTP on http://{}/", listener.local_addr()));
+
+    let knock = async {
+        match shutdown_listener {
+            Some(listener) => listener.knock().await,
+            None => std::future::pending().await,
+        }
+    };
+    let shutdown = async {
+        tokio::select! {
+            signal = signal => info!("{signal}: draining"),
+            peer = knock => info!("connection from {peer} to the shutdown address: draining"),
+        }
+        ready.store(false, Ordering::Relaxed);
+        tokio::time::sleep(settings.drain_delay).await;
+    };
+
+    let limits = Limits {
+        max_connections: settings.max_concurrent_connections,
+        drain_timeout: settings.drain_timeout,
+    };
+    let operator = settings.headers;
+    let service = InfallibleService::new(pool.clone());
+    let service = service.map_request(move |mut request: Request<Incoming>| {
+        headers::set(&operator, request.headers_mut());
+        request
+    });
+    let mut stopping = None;
+    let shutdown = async {
+        shutdown.await;
+        stopping = Some(Instant::now());
+    };
+    let outcome = listener.serve(service, limits, shutdown).await;
+    if outcome.cut > 0 {
+        warn!(connections = outcome.cut, "cut connections that outlasted the drain timeout");
+    }
+
+    // What outlives the connections: work after the response.
+    let deadline = stopping.unwrap_or_else(Instant::now) + settings.drain_timeout;
+    if timeout_at(deadline, pool.drain()).await.is_err() {
+        pool.stop();
+        if timeout(STOPPING, pool.drain()).await.is_err() {
+            warn!("left instances behind that did not stop");
+        }
+    }
+    let snapshot = pool.snapshot();
+    info!(connections = outcome.accepted, requests = snapshot.submitted, "stopped");
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What a start is to do, resolved: flags over the configuration file over the defaults.
+//!
+//! Only the server's own defaults are known here. What the pool decides stays `None` unless somebody asked for it, so
+//! that there is one place where its defaults are written down.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::args::Flags;
+use crate::config_file;
+use crate::error::StartError;
+use crate::groups::{Codegen, Group as _, Wasi, Wasm};
+use crate::log;
+use crate::values::{Dir, EnvVar, LogFormat, Outbound};
+
+const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const MAX_CONNECTIONS: usize = 10_000;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Everything a start needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The component's file; the built-in demo if `None`.
+    pub(crate) component: Option<PathBuf>,
+
+    // The server.
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+    /// Whoever connects here starts the shutdown.
+    pub(crate) shutdown_addr: Option<SocketAddr>,
+    pub(crate) max_concurrent_connections: usize,
+    /// Worker threads; one for each core if `None`.
+    pub(crate) threads: Option<usize>,
+    /// From the signal to the end of accepting.
+    pub(crate) drain_delay: Duration,
+    /// From the end of accepting to the end of waiting.
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    /// Whether guest output is prefixed with its instance and request.
+    pub(crate) logging_prefix: bool,
+
+    // The pool: `None` leaves it to the backend's default.
+    /// Zero: nothing waits.
+    pub(crate) queue: Option<usize>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) start_timeout: Option<Duration>,
+    pub(crate) idle_instance_timeout: Option<Duration>,
+    pub(crate) max_instances: Option<usize>,
+    /// Bytes of linear memory for each instance.
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) max_concurrent_requests: Option<usize>,
+    pub(crate) max_instance_reuse_count: Option<usize>,
+    pub(crate) max_instance_concurrent_reuse_count: Option<usize>,
+
+    // The guest.
+    /// In order; a later one of the same name wins.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dirs: Vec<Dir>,
+    /// Set on every request before a guest sees it.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where guests may send requests: anywhere if `None`, nowhere if empty.
+    pub(crate) allow_outbound: Option<Vec<Outbound>>,
+    pub(crate) wasi: Wasi,
+    /// `-W component-model-async`.
+    pub(crate) component_model_async: Option<bool>,
+    pub(crate) codegen: Codegen,
+}
+
+impl Settings {
+    /// Reads the configuration file, if the flags name one, and lays the flags over it.
+    pub(crate) fn resolve(flags: Flags) -> Result<Self, StartError> {
+        Self::resolve_with(flags, |name| std::env::var_os(name).map(|value| value.into_string()))
+    }
+
+    fn resolve_with(flags: Flags, host_env: impl Fn(&str) -> HostVar) -> Result<Self, StartError> {
+        let flags = flags.unify().map_err(StartError::usage)?;
+        let flags = match &flags.config {
+            Some(path) => {
+                let file = config_file::read(path)?;
+                flags.over(file)
+            }
+            None => flags,
+        };
+        let wasm = Wasm::sum(flags.wasm);
+        let settings = Self {
+            component: flags.component,
+            addr: flags.addr.map_or(ADDR, |addr| addr.0),
+            admin: flags.admin.map(|addr| addr.0),
+            shutdown_addr: flags.shutdown_addr.map(|addr| addr.0),
+            max_concurrent_connections: flags
+                .max_concurrent_connections
+                .map_or(MAX_CONNECTIONS, |n| n.0),
+            threads: flags.threads.map(|n| n.0),
+            drain_delay: flags.drain_delay.map_or(Duration::ZERO, |time| time.0),
+            drain_timeout: flags.drain_timeout.map_or(DRAIN_TIMEOUT, |time| time.0),
+            log: flags.log.unwrap_or_else(|| log::DEFAULT_FILTER.to_owned()),
+            log_format: flags.log_format.unwrap_or_default(),
+            logging_prefix: !flags.no_logging_prefix,
+            queue: flags.queue.map(|n| n.0),
+            queue_timeout: flags.queue_timeout.map(|time| time.0),
+            request_timeout: flags.request_timeout.map(|time| time.0),
+            start_timeout: flags.start_timeout.map(|time| time.0),
+            idle_instance_timeout: flags.idle_instance_timeout.map(|time| time.0),
+            max_instances: flags.max_instances.map(|n| n.0),
+            max_memory: flags.max_memory.map(|size| size.0),
+            max_concurrent_requests: flags.max_concurrent_requests.map(|n| n.0),
+            max_instance_reuse_count: flags.max_instance_reuse_count.map(|n| n.0),
+            max_instance_concurrent_reuse_count: flags
+                .max_instance_concurrent_reuse_count
+                .map(|n| n.0),
+            env: resolve_env(flags.env, host_env)?,
+            dirs: flags.dir,
+            headers: flags.header.into_iter().flat_map(|arg| arg.0).collect(),
+            allow_outbound: flags.allow_outbound,
+            wasi: Wasi::sum(flags.wasi),
+            component_model_async: wasm.component_model_async,
+            codegen: Codegen::sum(flags.codegen),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What each value alone cannot tell.
+    fn check(&self) -> Result<(), StartError> {
+        for dir in &self.dirs {
+            let host = dir.host.display();
+            match std::fs::metadata(&dir.host) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Err(StartError::failed(format!("--dir {host}: not a directory"))),
+                Err(error) => return Err(StartError::failed(format!("--dir {host}: {error}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the host's environment says of one name: nothing, a text, or bytes that are no text.
+type HostVar = Option<Result<String, std::ffi::OsString>>;
+
+fn resolve_env(
+    vars: Vec<EnvVar>,
+    host_env: impl Fn(&str) -> HostVar,
+) -> Result<Vec<(String, String)>, StartError> {
+    let mut resolved = Vec::with_capacity(vars.len());
+    for EnvVar { name, value } in vars {
+        let value = match value {
+            Some(value) => value,
+            None => match host_env(&name) {
+                Some(Ok(value)) => value,
+                Some(Err(_)) => {
+                    return Err(StartError::failed(format!(
+                        "--env {name}: the host's value is not UTF-8"
+                    )));
+                }
+                // As in `wasmtime serve`: unset there, unset here.
+                None => continue,
+            },
+        };
+        resolved.push((name, value));
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+use clap::Parser as _;
+
+use super::*;
+use crate::args::{Cli, Command};
+
+/// A configuration file, removed when dropped.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "millpond-{}-{}.toml",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn flags(args: &[&str]) -> Result<Flags, clap::Error> {
+    let args = ["millpond", "serve"].iter().chain(args);
+    let Command::Serve(flags) = Cli::try_parse_from(args)?.command;
+    Ok(*flags)
+}
+
+fn resolve(args: &[&str]) -> Result<Settings, StartError> {
+    Settings::resolve_with(flags(args).unwrap(), |name| match name {
+        "HOME" => Some(Ok("/home/me".into())),
+        "BINARY" => Some(Err("".into())),
+        _ => None,
+    })
+}
+
+fn settings(args: &[&str]) -> Settings {
+    resolve(args).unwrap()
+}
+
+/// Settings from this configuration file, with these flags over it.
+fn with_file(text: &str, args: &[&str]) -> Settings {
+    let file = File::new(text);
+    settings(&[&["--config", file.path()], args].concat())
+}
+
+/// The complaint about this configuration file, without its path.
+fn file_error(text: &str) -> String {
+    let file = File::new(text);
+    let message = resolve(&["--config", file.path()]).unwrap_err().to_string();
+    message.strip_prefix(file.path()).expect("it names the file").to_owned()
+}
+
+const EVERY_FLAG: &[&str] = &[
+    "app.wasm",
+    "--addr=[::1]:0",
+    "--admin=127.0.0.1:9090",
+    "--shutdown-addr=127.0.0.1:9091",
+    "--max-concurrent-connections=7",
+    "--threads=2",
+    "--drain-delay=5s",
+    "--drain-timeout=1m",
+    "--log=debug",
+    "--log-format=json",
+    "--no-logging-prefix",
+    "--queue=0",
+    "--queue-timeout=250ms",
+    "--request-timeout=2s",
+    "--start-timeout=3s",
+    "--max-instances=10",
+    "--max-memory=64MiB",
+    "--max-concurrent-requests=11",
+    "--max-instance-reuse-count=12",
+    "--max-instance-concurrent-reuse-count=13",
+    "--idle-instance-timeout=0",
+    "--env=A=1",
+    "--env=HOME",
+    "--env=UNSET_ON_THE_HOST",
+    "--dir=src::/code",
+    "-Hx-one: 1",
+    "--header=x-two: 2",
+    "--allow-outbound=a.example:443",
+    "--allow-outbound=b.example",
+    "-Scli,http",
+    "-S",
+    "p3=n,config-var=k=v",
+    "-Wcomponent-model-async=n",
+    "-C",
+    "cache=n,cache-config=cache.toml",
+];
+
+const EVERY_KEY: &str = r#"
+    component = "app.wasm"
+    addr = "[::1]:0"
+    admin = "127.0.0.1:9090"
+    shutdown-addr = "127.0.0.1:9091"
+    max-concurrent-connections = 7
+    threads = 2
+    drain-delay = "5s"
+    drain-timeout = "1m"
+    log = "debug"
+    log-format = "json"
+    no-logging-prefix = true
+    queue = 0
+    queue-timeout = "250ms"
+    request-timeout = 2
+    start-timeout = "3s"
+    max-instances = 10
+    max-memory = "64MiB"
+    max-concurrent-requests = 11
+    max-instance-reuse-count = 12
+    max-instance-concurrent-reuse-count = 13
+    idle-instance-timeout = 0
+    env = ["A=1", "HOME", "UNSET_ON_THE_HOST"]
+    dir = ["src::/code"]
+    header = ["x-one: 1", "x-two: 2"]
+    allow-outbound = ["a.example:443", "b.example"]
+    wasi = ["cli,http", "p3=n,config-var=k=v"]
+    wasm = ["component-model-async=n"]
+    codegen = ["cache=n,cache-config=cache.toml"]
+"#;
+
+fn everything() -> Settings {
+    Settings {
+        component: Some("app.wasm".into()),
+        addr: "[::1]:0".parse().unwrap(),
+        admin: Some("127.0.0.1:9090".parse().unwrap()),
+        shutdown_addr: Some("127.0.0.1:9091".parse().unwrap()),
+        max_concurrent_connections: 7,
+        threads: Some(2),
+        drain_delay: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(60),
+        log: "debug".into(),
+        log_format: LogFormat::Json,
+        logging_prefix: false,
+        queue: Some(0),
+        queue_timeout: Some(Duration::from_millis(250)),
+        request_timeout: Some(Duration::from_secs(2)),
+        start_timeout: Some(Duration::from_secs(3)),
+        idle_instance_timeout: Some(Duration::ZERO),
+        max_instances: Some(10),
+        max_memory: Some(64 << 20),
+        max_concurrent_requests: Some(11),
+        max_instance_reuse_count: Some(12),
+        max_instance_concurrent_reuse_count: Some(13),
+        env: vec![("A".into(), "1".into()), ("HOME".into(), "/home/me".into())],
+        dirs: vec!["src::/code".parse().unwrap()],
+        headers: vec![
+            (HeaderName::from_static("x-one"), HeaderValue::from_static("1")),
+            (HeaderName::from_static("x-two"), HeaderValue::from_static("2")),
+        ],
+        allow_outbound: Some(vec!["a.example:443".parse().unwrap(), "b.example".parse().unwrap()]),
+        wasi: Wasi {
+            cli: Some(true),
+            http: Some(true),
+            p3: Some(false),
+            config_var: vec![("k".into(), "v".into())],
+            ..Wasi::default()
+        },
+        component_model_async: Some(false),
+        codegen: Codegen { cache: Some(false), cache_config: Some("cache.toml".into()) },
+    }
+}
+
+#[test]
+fn every_flag_arrives() {
+    assert_eq!(settings(EVERY_FLAG), everything());
+}
+
+#[test]
+fn every_flag_has_its_key() {
+    assert_eq!(with_file(EVERY_KEY, &[]), everything());
+}
+
+#[test]
+fn every_flag_wins_over_every_key() {
+    let other = r#"
+        component = "other.wasm"
+        addr = "127.0.0.1:1"
+        admin = "127.0.0.1:1"
+        shutdown-addr = "127.0.0.1:1"
+        max-concurrent-connections = 1
+        threads = 1
+        drain-delay = 1
+        drain-timeout = 1
+        log = "error"
+        log-format = "text"
+        no-logging-prefix = false
+        queue = 1
+        queue-timeout = 1
+        request-timeout = 1
+        start-timeout = 1
+        max-instances = 1
+        max-memory = "1MiB"
+        max-concurrent-requests = 1
+        max-instance-reuse-count = 1
+        max-instance-concurrent-reuse-count = 1
+        idle-instance-timeout = 1
+        env = ["B=2"]
+        dir = ["tests"]
+        header = ["x-three: 3"]
+        allow-outbound = []
+        wasi = ["cli=n,p3,config-var=other=1"]
+        wasm = ["component-model-async"]
+        codegen = ["cache,cache-config=other.toml"]
+    "#;
+    assert_eq!(with_file(other, EVERY_FLAG), everything());
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let expected = Settings {
+        component: None,
+        addr: "127.0.0.1:8080".parse().unwrap(),
+        admin: None,
+        shutdown_addr: None,
+        max_concurrent_connections: 10_000,
+        threads: None,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(30),
+        log: "warn,millpond=info".into(),
+        log_format: LogFormat::Text,
+        logging_prefix: true,
+        queue: None,
+        queue_timeout: None,
+        request_timeout: None,
+        start_timeout: None,
+        idle_instance_timeout: None,
+        max_instances: None,
+        max_memory: None,
+        max_concurrent_requests: None,
+        max_instance_reuse_count: None,
+        max_instance_concurrent_reuse_count: None,
+        env: vec![],
+        dirs: vec![],
+        headers: vec![],
+        allow_outbound: None,
+        wasi: Wasi::default(),
+        component_model_async: None,
+        codegen: Codegen::default(),
+    };
+    assert_eq!(settings(&[]), expected);
+    assert_eq!(with_file("", &[]), expected);
+}
+
+#[test]
+fn both_spellings_of_a_limit_mean_the_same() {
+    let expected = (Some(Duration::from_secs(2)), Some(64 << 20));
+    let read = |settings: Settings| (settings.request_timeout, settings.max_memory);
+    assert_eq!(read(settings(&["-Wtimeout=2s,max-memory-size=67108864"])), expected);
+
+    // A flag wins over the file, whichever spelling either of them uses.
+    let group = r#"wasm = ["timeout=9s,max-memory-size=9MiB"]"#;
+    let plain = "request-timeout = 9\nmax-memory = '9MiB'";
+    let grouped_flags = ["-Wtimeout=2s", "-Wmax-memory-size=64MiB"];
+    let plain_flags = ["--request-timeout=2s", "--max-memory=64MiB"];
+    assert_eq!(read(with_file(group, &plain_flags)), expected);
+    assert_eq!(read(with_file(plain, &grouped_flags)), expected);
+
+    let error = resolve(&["--request-timeout=2s", "-Wtimeout=3s"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--request-timeout and -W timeout mean the same: give one of them"
+    );
+    assert_eq!(
+        file_error("max-memory = '1MiB'\nwasm = ['max-memory-size=2MiB']"),
+        ": --max-memory and -W max-memory-size mean the same: give one of them"
+    );
+}
+
+#[test]
+fn an_empty_list_of_outbound_hosts_allows_none() {
+    assert_eq!(with_file("allow-outbound = []", &[]).allow_outbound, Some(vec![]));
+}
+
+#[test]
+fn a_bad_flag_is_named_with_what_was_expected() {
+    for (args, expected) in [
+        (
+            &["--max-instances=0"][..],
+            "invalid value '0' for '--max-instances <N>': expected a whole number of at least 1",
+        ),
+        (
+            &["--max-instance-reuse-count=0"],
+            "invalid value '0' for '--max-instance-reuse-count <N>': expected a whole number of at least 1",
+        ),
+        (
+            &["--max-instance-concurrent-reuse-count=0"],
+            "for '--max-instance-concurrent-reuse-count <N>': expected a whole number of at least 1",
+        ),
+        (
+            &["--max-concurrent-requests=0"],
+            "for '--max-concurrent-requests <N>': expected a whole number of at least 1",
+        ),
+        (
+            &["--max-concurrent-connections=0"],
+            "for '--max-concurrent-connections <N>': expected a whole number of at least 1",
+        ),
+        (&["--threads=0"], "for '--threads <N>': expected a whole number from 1 to 1024"),
+        (
+            &["--queue=x"],
+            "invalid value 'x' for '--queue <N>': expected a whole number of requests",
+        ),
+        (
+            &["--request-timeout=0s"],
+            "for '--request-timeout <DURATION>': expected a duration above zero",
+        ),
+        (
+            &["--start-timeout=0"],
+            "for '--start-timeout <DURATION>': expected a duration above zero",
+        ),
+        (
+            &["--drain-timeout=soon"],
+            "for '--drain-timeout <DURATION>': expected a duration such as",
+        ),
+        (&["--max-memory=64"], "for '--max-memory <SIZE>': expected at least 64KiB"),
+        (&["--addr=8080"], "invalid value '8080' for '--addr <IP:PORT>': expected IP:PORT"),
+        (&["--admin=x"], "for '--admin <IP:PORT>': expected IP:PORT"),
+        (&["--shutdown-addr=x"], "for '--shutdown-addr <IP:PORT>': expected IP:PORT"),
+        (&["--env==x"], "for '--env <NAME[=VALUE]>': expected NAME or NAME=VALUE"),
+        (&["--dir=::x"], "for '--dir <HOST[::GUEST]>': expected HOST or HOST::GUEST"),
+        (&["-Hbad"], "for '--header <NAME: VALUE>': expected 'name: value'"),
+        (
+            &["--allow-outbound=https://a"],
+            "for '--allow-outbound <HOST[:PORT]>': expected HOST or HOST:PORT",
+        ),
+        (
+            &["--log-format=xml"],
+            "invalid value 'xml' for '--log-format <FORMAT>'\n  [possible values: text, json]",
+        ),
+        (&["-Snn"], "for '--wasi <KEY[=VAL],...>': unknown option -S nn; accepted are cli, http,"),
+        (
+            &["-Wfuel=1"],
+            "for '--wasm <KEY[=VAL],...>': unknown option -W fuel; accepted are timeout=",
+        ),
+        (&["-Ccompiler=winch"], "unknown option -C compiler; accepted are cache"),
+        (&["-Shttp=n"], "-S http=n: serving needs wasi:http"),
+        (&["-Oopt-level=2"], "unexpected argument '-O' found"),
+        (&["--profile=perfmap"], "unexpected argument '--profile' found"),
+        (&["--queue=1", "--queue=2"], "the argument '--queue <N>' cannot be used multiple times"),
+        (&["a.wasm", "b.wasm"], "unexpected argument 'b.wasm' found"),
+    ] {
+        let error = flags(args).unwrap_err();
+        assert!(error.to_string().contains(expected), "{args:?}: {error}");
+        assert_eq!(error.exit_code(), 2, "{args:?}");
+    }
+}
+
+#[test]
+fn a_bad_file_is_named_with_line_key_and_what_was_expected() {
+    assert_eq!(
+        file_error("queue = 3\n\nmax-instances = 0\n"),
+        ":3: max-instances: invalid value '0': expected a whole number of at least 1"
+    );
+    assert_eq!(
+        file_error("request-timeout = 'soon'"),
+        ":1: request-timeout: invalid value 'soon': expected a duration such as 500ms, 2s or 5m \
+         (a plain number is in seconds)"
+    );
+    assert_eq!(
+        file_error("env = [\n  'A=1',\n  '=2',\n]"),
+        ":3: env: invalid value '=2': expected NAME or NAME=VALUE"
+    );
+    assert_eq!(
+        file_error("queue = true"),
+        ":1: queue: invalid type: boolean `true`, expected a string or a whole number"
+    );
+    assert!(
+        file_error("wasi = ['nn']")
+            .starts_with(":1: wasi: invalid value 'nn': unknown option -S nn; accepted")
+    );
+    assert!(
+        file_error("\nlog-format = 'xml'").starts_with(":2: log-format: unknown variant `xml`")
+    );
+
+    let unknown = file_error("queue = 1\nque = 2");
+    assert!(
+        unknown.starts_with(":2: unknown field `que`, expected one of `component`"),
+        "{unknown}"
+    );
+    assert!(file_error("config = 'x'").starts_with(":1: unknown field `config`"));
+    assert!(file_error("[server]\nqueue = 1").starts_with(":1: server: unknown field `server`"));
+    let twice = file_error("queue = 1\nqueue = 2");
+    assert!(twice.starts_with(":2: ") && twice.contains("duplicate"), "{twice}");
+    let torn = file_error("queue = 1\naddr = \"127\n");
+    assert!(torn.starts_with(":2: "), "{torn}");
+}
+
+#[test]
+fn what_is_missing_on_the_host_is_named() {
+    let error = |args: &[&str]| resolve(args).unwrap_err().to_string();
+    assert!(
+        error(&["--config=no/such.toml"])
+            .starts_with("no/such.toml: cannot read the configuration file: ")
+    );
+    assert!(error(&["--dir=no/such::/x"]).starts_with("--dir no/such: "));
+    assert_eq!(error(&["--dir=Cargo.toml::/x"]), "--dir Cargo.toml: not a directory");
+    assert_eq!(error(&["--env=BINARY"]), "--env BINARY: the host's value is not UTF-8");
+}
+
+#[test]
+fn the_help_fits_the_command() {
+    use clap::CommandFactory as _;
+    Cli::command().debug_assert();
+}

@@ -1,0 +1,44 @@
+//! Serve HTTP from pools of WebAssembly instances.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use millpond::{InfallibleService, WasiHost, WasmPool};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = WasmPool::builder(WasiHost::new())
+//!     .limits(|limits| limits.max_instances = 100)
+//!     .from_file("app.wasm")?;
+//!
+//! let app = Router::new()
+//!     .route("/native", get(|| async { "answered by Rust\n" }))
+//!     .fallback_service(InfallibleService::new(pool));
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`WasmPool`] is a pool of instances of one wasi:http component, 0.2 or 0.3.
+//! * [`PoolService`] mounts it in tower middleware, with backpressure; [`InfallibleService`] in axum.
+//! * [`expiration`] has the policies that decide when an instance ends; write your own with
+//!   [`InstanceExpiration`](expiration::InstanceExpiration).
+//! * [`Host`] is for embedders with store data, imports or hooks of their own.
+//!
+//! The wasmtime it is built on is [`wasmtime`](mod@wasmtime).
+
+pub use millpond_pool_core::{
+    Error, ErrorKind, InstanceGauges, InstanceId, InstanceView, Limits, MaxRequests, Reason,
+    Retirements, Serve, Snapshot, Status, Ticket, expiration,
+};
+
+#[cfg(feature = "tower")]
+pub use millpond_tower_adapter::{InfallibleService, PoolService, response};
+
+#[cfg(feature = "wasmtime")]
+pub use millpond_wasmtime_backend::{
+    BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, Destination, Ended, Host, HttpVersion,
+    Interfaces, InterfacesError, Output, ParseDestinationError, RequestStart, ResponseBody,
+    ResponseFuture, StoreData, WasiHost, WasmPool, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+};

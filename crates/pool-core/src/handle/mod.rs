@@ -1,0 +1,254 @@
+//! The asynchronous layer: the state machine behind one short lock.
+//!
+//! Every input takes the lock, changes the state, collects what is to be done, and does it after
+//! the lock is released: effects go to the [`Driver`], wakers are woken, policies polled. No
+//! code of anybody else (a policy, a hook, a waker, the drop of a request) runs under the lock.
+
+mod driver;
+mod permits;
+mod policy;
+mod reaper;
+mod runtime;
+mod submitted;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+pub use driver::{Driver, Instance};
+pub use permits::{OwnedPermit, Reserve};
+pub use runtime::Runtime;
+pub use submitted::Submitted;
+
+use crate::effect::{Effect, InstanceEvent};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::pool::Pool;
+use crate::snapshot::Snapshot;
+use crate::sync::{Mutex, lock};
+use crate::view::{InstanceId, Ticket};
+
+use driver::Cell;
+use permits::Line;
+use reaper::{Reaper, ReaperState};
+
+/// A pool that is shared between tasks. Clones are the same pool.
+pub struct PoolHandle<D: Driver>(Arc<Inner<D>>);
+
+struct Inner<D: Driver> {
+    driver: D,
+    state: Mutex<State<D>>,
+}
+
+struct State<D: Driver> {
+    pool: Pool<D::Item, Arc<Cell<D>>>,
+    line: Line,
+    reaper: ReaperState,
+    /// Who waits for the end of a drain.
+    drained: Vec<Waker>,
+}
+
+impl<D: Driver> PoolHandle<D> {
+    /// A pool, and its reaper as a task of the driver's runtime. The seed is for the drawing of
+    /// [`MaxRequests`](crate::MaxRequests).
+    pub fn new(driver: D, limits: Limits, seed: u64) -> Self {
+        let state = State {
+            pool: Pool::new(limits, seed),
+            line: Line::default(),
+            reaper: ReaperState::default(),
+            drained: Vec::new(),
+        };
+        let inner = Arc::new(Inner { driver, state: Mutex::new(state) });
+        let reaper = Reaper::new(Arc::downgrade(&inner));
+        inner.driver.runtime().spawn(Box::pin(reaper));
+        Self(inner)
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &D {
+        &self.0.driver
+    }
+
+    /// A permit, if there is one now and nobody else waits for one.
+    ///
+    /// # Errors
+    ///
+    /// Overloaded or draining.
+    pub fn try_reserve(&self) -> Result<OwnedPermit<D>, Error> {
+        let permit = self.with_line(|pool, line| {
+            let waited_for = !line.is_empty() && !pool.is_draining();
+            if waited_for { Err(crate::Refusal::Overloaded) } else { pool.handle_reserve() }
+        })?;
+        Ok(OwnedPermit::new(self.clone(), permit))
+    }
+
+    /// Waits for a permit, first come, first served.
+    pub fn reserve(&self) -> Reserve<D> {
+        Reserve::new(self.clone())
+    }
+
+    /// Submits a request. `item` is made with its ticket.
+    pub fn submit(&self, permit: OwnedPermit<D>, item: D::Item) -> Submitted<D> {
+        let permit = permit.spend();
+        let ticket = self.act(|pool, now| pool.handle_submit(now, permit, item));
+        Submitted::new(self.clone(), ticket)
+    }
+
+    /// Reports what happened to an instance.
+    pub fn report(&self, id: InstanceId, event: InstanceEvent<D::Item>) {
+        self.act(|pool, now| pool.handle_instance(now, id, event));
+    }
+
+    /// A guest has a response head. If this is true, give it to the caller; if not, drop it.
+    #[must_use]
+    pub fn responded(&self, ticket: Ticket) -> bool {
+        self.act(|pool, now| pool.handle_responded(now, ticket))
+    }
+
+    /// Changes the limits of the running pool.
+    pub fn set_limits(&self, limits: Limits) {
+        self.act(|pool, now| pool.handle_limits(now, limits));
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        lock(&self.0.state).pool.limits().clone()
+    }
+
+    /// All gauges and counters, of one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.0.state).pool.snapshot()
+    }
+
+    /// Requests between submission and the end of their body.
+    pub fn load(&self) -> usize {
+        lock(&self.0.state).pool.load()
+    }
+
+    /// Takes no more requests, serves what was submitted, and ends all instances. The future ends
+    /// when that is done; the drain goes on without it.
+    pub fn drain(&self) -> Drained<D> {
+        self.act(|pool, now| pool.handle_drain(now));
+        Drained { pool: self.clone() }
+    }
+
+    /// Cuts a drain short: refuses what waits and retires what runs.
+    pub fn stop(&self) {
+        self.act(|pool, now| pool.handle_stop(now));
+    }
+
+    /// Changes the state, then does what follows from it.
+    fn act<R>(&self, change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, Instant) -> R) -> R {
+        let now = self.0.driver.runtime().now();
+        self.with_line(|pool, _| change(pool, now))
+    }
+
+    fn with_line<R>(
+        &self,
+        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
+    ) -> R {
+        let mut effects = Vec::new();
+        let mut wakers = Vec::new();
+        let result = {
+            let mut state = lock(&self.0.state);
+            let state = &mut *state;
+            let result = change(&mut state.pool, &mut state.line);
+            while let Some(effect) = state.pool.poll_effect() {
+                effects.push(effect);
+            }
+            state.line.grant(&mut state.pool, &mut wakers);
+            wakers.extend(state.reaper.rouse_for(state.pool.poll_timeout()));
+            if state.pool.is_drained() {
+                wakers.append(&mut state.drained);
+            }
+            result
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        result
+    }
+
+    fn carry_out(&self, effect: Effect<D::Item, Arc<Cell<D>>>) {
+        let driver = &self.0.driver;
+        match effect {
+            Effect::Start { id, handle, request } => {
+                driver.start(self, Instance { id, cell: handle }, request);
+            }
+            Effect::Assign { id, handle, ticket, item } => {
+                driver.assign(self, Instance { id, cell: handle }, ticket, item);
+            }
+            Effect::Refuse { ticket, item, refusal } => driver.refuse(ticket, item, refusal),
+            Effect::Fail { id, handle, ticket, failure } => {
+                driver.fail(Instance { id, cell: handle }, ticket, failure);
+            }
+            Effect::Retire { id, handle, reason } => {
+                driver.retire(self, Instance { id, cell: handle }, reason);
+            }
+            Effect::Gone { handle } => drop(handle),
+            Effect::Discard { item } => drop(item),
+            Effect::Poll { handle, view, revision } => {
+                let now = driver.runtime().now();
+                let (verdict, wake_at) = handle.policy.poll(&self.0, now, &view);
+                self.act(|pool, now| pool.handle_verdict(now, view.id, revision, verdict, wake_at));
+            }
+        }
+    }
+}
+
+impl<D: Driver> Clone for PoolHandle<D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<D: Driver> fmt::Debug for PoolHandle<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolHandle").finish_non_exhaustive()
+    }
+}
+
+impl<D: Driver> Drop for Inner<D> {
+    fn drop(&mut self) {
+        // The reaper ends when it finds the pool gone.
+        let reaper = lock(&self.state).reaper.rouse();
+        if let Some(reaper) = reaper {
+            reaper.wake();
+        }
+    }
+}
+
+/// Ends when a drain has: no request and no instance is left. Made by [`PoolHandle::drain`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Drained<D: Driver> {
+    pool: PoolHandle<D>,
+}
+
+impl<D: Driver> Future for Drained<D> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = lock(&self.pool.0.state);
+        if state.pool.is_drained() {
+            return Poll::Ready(());
+        }
+        // Old wakers pile up only as often as this is polled, and go with the end of the drain.
+        if !state.drained.iter().any(|other| other.will_wake(&waker)) {
+            state.drained.push(waker);
+        }
+        Poll::Pending
+    }
+}
+
+impl<D: Driver> fmt::Debug for Drained<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drained")
+    }
+}

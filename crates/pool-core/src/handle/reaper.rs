@@ -1,0 +1,83 @@
+//! Keeps the pool's deadlines: one timer for all of them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::sync::lock;
+
+use super::{Driver, Inner, PoolHandle, Runtime};
+
+/// What the reaper leaves under the pool's lock for those who must wake it.
+#[derive(Default)]
+pub(super) struct ReaperState {
+    waker: Option<Waker>,
+    /// Until when it sleeps; `None`: until it is woken.
+    until: Option<Instant>,
+}
+
+impl ReaperState {
+    /// The waker, if something is due before the reaper would look.
+    pub(super) fn rouse_for(&mut self, deadline: Option<Instant>) -> Option<Waker> {
+        match (deadline, self.until) {
+            (Some(deadline), Some(until)) if deadline < until => self.rouse(),
+            (Some(_), None) => self.rouse(),
+            _ => None,
+        }
+    }
+
+    /// The waker. The reaper leaves another when it has looked.
+    pub(super) fn rouse(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
+/// The task that calls [`Pool::handle_timeout`](crate::Pool::handle_timeout). Ends with the pool.
+pub(super) struct Reaper<D: Driver> {
+    pool: Weak<Inner<D>>,
+    sleep: Option<(Instant, PinnedSleep<D>)>,
+}
+
+type PinnedSleep<D> = Pin<Box<<<D as Driver>::Runtime as Runtime>::Sleep>>;
+
+impl<D: Driver> Reaper<D> {
+    pub(super) fn new(pool: Weak<Inner<D>>) -> Self {
+        Self { pool, sleep: None }
+    }
+}
+
+impl<D: Driver> Future for Reaper<D> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(inner) = self.pool.upgrade() else { return Poll::Ready(()) };
+        let pool = PoolHandle(inner);
+        loop {
+            // The clock decides, the timer only wakes.
+            pool.act(|pool, now| pool.handle_timeout(now));
+            let waker = cx.waker().clone();
+            let (until, old) = {
+                let mut state = lock(&pool.0.state);
+                let until = state.pool.poll_timeout();
+                state.reaper.until = until;
+                (until, state.reaper.waker.replace(waker))
+            };
+            drop(old);
+            let Some(until) = until else {
+                self.sleep = None;
+                return Poll::Pending;
+            };
+            let sleep = match self.sleep.take() {
+                Some((at, sleep)) if at == until => (at, sleep),
+                _ => (until, Box::pin(pool.0.driver.runtime().sleep_until(until))),
+            };
+            let (_, sleep) = self.sleep.insert(sleep);
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.sleep = None;
+        }
+    }
+}

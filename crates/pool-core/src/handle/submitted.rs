@@ -1,0 +1,64 @@
+//! A request on its way, from submission to the end of its body.
+
+use std::fmt;
+
+use crate::effect::InstanceEvent;
+use crate::view::{InstanceId, Ticket};
+
+use super::{Driver, PoolHandle};
+
+/// A submitted request. Dropping it before its end cancels the request: its caller went away.
+#[must_use = "dropping a submitted request cancels it"]
+pub struct Submitted<D: Driver> {
+    pool: PoolHandle<D>,
+    ticket: Ticket,
+    over: bool,
+}
+
+impl<D: Driver> Submitted<D> {
+    pub(super) fn new(pool: PoolHandle<D>, ticket: Ticket) -> Self {
+        Self { pool, ticket, over: false }
+    }
+
+    /// Which request.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// The pool it was submitted to.
+    pub fn pool(&self) -> &PoolHandle<D> {
+        &self.pool
+    }
+
+    /// A frame of its response body moved.
+    pub fn progress(&self, instance: InstanceId) {
+        self.pool.report(instance, InstanceEvent::Progress(self.ticket));
+    }
+
+    /// Its response body, from this instance, has ended: the seat is free.
+    pub fn ended(&mut self, instance: InstanceId) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.pool.report(instance, InstanceEvent::Ended(self.ticket));
+        }
+    }
+
+    /// It got no response; its caller knows.
+    pub fn over(&mut self) {
+        self.over = true;
+    }
+}
+
+impl<D: Driver> Drop for Submitted<D> {
+    fn drop(&mut self) {
+        if !self.over {
+            let item = self.pool.act(|pool, now| pool.handle_cancel(now, self.ticket));
+            drop(item);
+        }
+    }
+}
+
+impl<D: Driver> fmt::Debug for Submitted<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Submitted").field(&self.ticket).finish()
+    }
+}

@@ -1,0 +1,34 @@
+//! A pool as its callers see it.
+
+use std::future::Future;
+
+/// Reserve a place, then spend it on a request. What adapters (tower, and others) are written
+/// against, so that they need to know no backend and backends need to know no adapter.
+pub trait Serve<Request>: Clone + Send + Sync + 'static {
+    /// What comes back.
+    type Response;
+    /// What goes wrong.
+    type Error;
+    /// A place for one request; dropping it gives it back.
+    type Permit: Send + 'static;
+    /// Waits for a place, first come, first served.
+    type Reserve: Future<Output = Result<Self::Permit, Self::Error>> + Send + 'static;
+    /// The response to come. Dropping it cancels the request.
+    type Future: Future<Output = Result<Self::Response, Self::Error>>;
+
+    /// A place, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when there will be none because the pool drains.
+    fn try_reserve(&self) -> Result<Self::Permit, Self::Error>;
+
+    /// Waits for a place.
+    fn reserve(&self) -> Self::Reserve;
+
+    /// Serves a request.
+    fn serve(&self, permit: Self::Permit, request: Request) -> Self::Future;
+
+    /// How many requests are between submission and the end of their body.
+    fn load(&self) -> usize;
+}

@@ -1,0 +1,120 @@
+//! What must be true after every input: nobody waits in vain, nothing outlives its time, and
+//! nothing exceeds its limit.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::{Instance, Ledger, Place};
+
+impl Ledger {
+    /// How many more requests each instance could be given right now.
+    fn room(&self, number: u64, instance: &Instance) -> usize {
+        let guests = self.guests(number).len();
+        let seats = if instance.shared {
+            self.limits.concurrency.max(1).saturating_sub(guests)
+        } else {
+            usize::from(guests == 0 && !instance.working)
+        };
+        seats.min(usize::try_from(instance.most - instance.given).unwrap_or(usize::MAX))
+    }
+
+    /// Instances that must be given the next request.
+    pub fn with_room(&self) -> Vec<u64> {
+        let takes = |instance: &Instance| {
+            let refuses = instance.closed || instance.retiring || instance.backpressure;
+            instance.open && !refuses && !instance.settling
+        };
+        let roomy = self.instances.iter().filter(|(n, i)| takes(i) && self.room(**n, i) > 0);
+        roomy.map(|(number, _)| *number).collect()
+    }
+
+    /// Requests that wait for a seat, and not only for `max_running`.
+    pub fn wanting(&self) -> usize {
+        let running = self.requests.values().filter(|request| request.place.on().is_some()).count();
+        let left = self.limits.max_running.map_or(usize::MAX, |most| most.saturating_sub(running));
+        self.queue().len().min(left)
+    }
+
+    /// Seats on instances that start, or that settle within their time.
+    pub fn coming(&self) -> usize {
+        let soon = |instance: &Instance| {
+            let settling = instance.settling && !instance.slow;
+            let starting = !instance.open && instance.shared;
+            let takes = !instance.closed && !instance.retiring;
+            takes && (starting || (settling && !instance.backpressure))
+        };
+        let seats = self.instances.iter().filter(|(_, instance)| soon(instance));
+        seats.fold(0, |sum, (number, instance)| sum.saturating_add(self.room(*number, instance)))
+    }
+
+    /// No orphan: what waits is waited for.
+    pub fn check_orphans(&self) {
+        let wanting = self.wanting();
+        if wanting == 0 || self.instances.values().any(|instance| !instance.exact) {
+            return;
+        }
+        assert_eq!(self.with_room(), [0; 0], "{wanting} wait beside an instance with room");
+        let full = self.instances.len() >= self.limits.max_instances;
+        let served = full || self.exhausted || wanting <= self.coming();
+        assert!(served, "{wanting} wait and nobody will take them");
+    }
+
+    /// Instances end when their time has come.
+    pub fn check_endings(&self) {
+        let drained = self.draining && self.queue().is_empty();
+        for (number, instance) in &self.instances {
+            if instance.retiring || !instance.open {
+                continue;
+            }
+            let guests = self.guests(*number);
+            let overdue =
+                |guest: &u64| matches!(self.place(*guest), Place::Left { overdue: true, .. });
+            let quiet = guests.is_empty() && !instance.working;
+            let given_up = !guests.is_empty() && guests.iter().all(overdue);
+            assert!(!(instance.closed && (quiet || given_up)), "{number} is closed and goes on");
+            let worn = instance.exact && instance.given >= instance.most;
+            assert!(!(quiet && worn), "instance {number} served its last request and goes on");
+            assert!(!(quiet && drained), "instance {number} goes on though the pool is drained");
+        }
+    }
+
+    /// The earliest time at which something is due.
+    pub fn first_deadline(&self) -> Option<Instant> {
+        let live = |number: &u64| self.instances.get(number).is_some_and(|i| !i.retiring);
+        let requests = self.requests.values().filter(|request| match request.place {
+            Place::Queue => true,
+            place => place.on().is_some_and(|on| live(&on)),
+        });
+        let starting = self.instances.values().filter(|i| !i.open && !i.retiring);
+        let settling = self.instances.values().filter(|i| i.settling && !i.retiring);
+        let requests = requests.filter_map(|request| request.deadline);
+        let starts = starting.filter_map(|instance| instance.start_deadline);
+        requests.chain(starts).chain(settling.filter_map(|i| i.settled_by)).min()
+    }
+
+    /// After the clock was looked at, nothing that is due is left.
+    pub fn check_due(&self) {
+        let limits = &self.limits;
+        let timeouts = [limits.queue_timeout, limits.start_timeout, limits.request_timeout];
+        let instant = timeouts.contains(&Duration::ZERO) || limits.settle_time.is_zero();
+        let first = self.first_deadline();
+        assert!(instant || first.is_none_or(|first| first > self.now), "something is overdue");
+    }
+
+    /// A request is on an instance that is there, or nowhere.
+    pub fn check_seats(&self) {
+        for (number, request) in &self.requests {
+            let on = request.place.on();
+            assert!(on.is_none_or(|on| self.instances.contains_key(&on)), "{number} is nowhere");
+            let told =
+                matches!(request.place, Place::Over | Place::Streaming(_) | Place::Left { .. });
+            assert_eq!(told, request.outcome.is_some(), "the outcome of {number}");
+        }
+    }
+
+    pub fn check_permits(&self, free: usize, reserved: usize) {
+        let here = self.requests.values().filter(|request| request.place != Place::Over).count();
+        let left = self.limits.permits().saturating_sub(self.reserved + here);
+        assert_eq!(free, if self.draining { 0 } else { left }, "free permits");
+        assert_eq!(reserved, self.reserved, "reserved permits");
+    }
+}

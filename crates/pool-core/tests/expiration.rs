@@ -1,0 +1,182 @@
+//! Policies at work in a pool: when they are polled, which verdicts count, and what a verdict does.
+
+mod common;
+
+use std::task::Poll;
+
+use common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use millpond_pool_core::expiration::Expired;
+use millpond_pool_core::{Reason, Status};
+
+/// An instance that has served one request and is idle since 0 s.
+fn idle(mut rig: Rig) -> Rig {
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.finish(1);
+    rig.take();
+    rig
+}
+
+/// A rig whose verdicts the test gives.
+fn held(limits: millpond_pool_core::Limits) -> Rig {
+    let mut rig = Rig::new(limits);
+    rig.hold_verdicts = true;
+    rig
+}
+
+#[test]
+fn a_verdict_on_an_older_view_is_ignored() {
+    let mut rig = idle(held(exclusive(1)));
+    let revision = rig.newest_poll(1).revision;
+    assert_eq!(rig.newest_poll(1).view.status, Status::Idle);
+    rig.submit();
+    assert_eq!(rig.newest_poll(1).view.status, Status::Busy);
+    rig.take();
+    rig.raw_verdict(1, revision, Poll::Ready(Expired::Retire(Reason::Idle)), None);
+    assert_eq!(rig.take(), [""; 0], "it is busy by now");
+    rig.raw_verdict(1, revision, Poll::Pending, Some(secs(1)));
+    rig.verdict(1, Poll::Pending, Some(secs(2)));
+    rig.at(secs(1));
+    assert_eq!(rig.newest_poll(1).at, secs(0), "the older view's wake-up is void too");
+    rig.verdict(1, Poll::Ready(Expired::Retire(Reason::Memory)), None);
+    assert_eq!(rig.take(), ["retire 1: memory"]);
+}
+
+#[test]
+fn a_policy_is_polled_at_the_time_it_asked_for() {
+    let mut rig = idle(held(exclusive(1)));
+    rig.verdict(1, Poll::Pending, Some(secs(7)));
+    let polls = rig.polls.len();
+    rig.at(secs(7) - MS);
+    assert_eq!(rig.polls.len(), polls);
+    assert_eq!(rig.timeout(), Some(secs(7)));
+    rig.at(secs(7));
+    assert_eq!((rig.polls.len(), rig.newest_poll(1).at), (polls + 1, secs(7)));
+    rig.verdict(1, Poll::Pending, None);
+    assert_eq!(rig.timeout(), None, "it asked for no other time");
+}
+
+#[test]
+fn a_policy_that_asks_for_the_past_is_polled_once_a_millisecond() {
+    let mut rig = idle(held(exclusive(1)));
+    rig.at(secs(20));
+    for ms in 1..=3 {
+        rig.verdict(1, Poll::Pending, Some(secs(1)));
+        assert_eq!(rig.timeout(), Some(secs(20) + ms * MS));
+        rig.at(secs(20) + ms * MS);
+        assert_eq!(rig.newest_poll(1).at, secs(20) + ms * MS);
+    }
+}
+
+#[test]
+fn the_newest_answer_says_when_to_poll_again() {
+    let mut rig = idle(held(exclusive(1)));
+    rig.at(secs(11));
+    rig.wake_policy(1);
+    rig.verdict(1, Poll::Pending, Some(secs(50)));
+    rig.wake_policy(1);
+    rig.verdict(1, Poll::Pending, Some(secs(20)));
+    assert_eq!(rig.timeout(), Some(secs(20)));
+}
+
+#[test]
+fn a_woken_policy_is_polled_once() {
+    let mut rig = idle(held(exclusive(1)));
+    let polls = rig.polls.len();
+    rig.wake_policy(1);
+    assert_eq!(rig.polls.len(), polls + 1);
+    rig.at(secs(9));
+    assert_eq!(rig.polls.len(), polls + 1);
+}
+
+#[test]
+fn a_policy_sees_every_change_of_its_instance_and_no_start() {
+    let mut rig = held(exclusive(1));
+    rig.submit();
+    assert_eq!(rig.polls.len(), 0, "there is nothing to see yet");
+    rig.at(secs(1));
+    rig.started(1);
+    assert!(rig.responded(1));
+    rig.at(secs(2));
+    rig.ended(1);
+    rig.at(secs(3));
+    rig.quiet(1);
+    let seen: Vec<_> = rig.polls.iter().map(|polled| polled.view.status).collect();
+    assert_eq!(seen, [Status::Busy, Status::Streaming, Status::PostReturn, Status::Idle]);
+    let view = &rig.newest_poll(1).view;
+    assert_eq!((view.requests, view.busy, view.streaming), (1, 0, 0));
+    assert_eq!((view.started, view.since), (rig.instant(secs(1)), rig.instant(secs(3))));
+}
+
+#[test]
+fn a_drain_verdict_lets_what_runs_finish_and_takes_no_more() {
+    let mut rig = held(shared(2, 4));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.take();
+    rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Age)), None);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.submit();
+    assert_eq!(rig.take(), ["start 2"]);
+    rig.finish(1);
+    assert_eq!(rig.take(), ["retire 1: age"]);
+}
+
+#[test]
+fn those_who_waited_for_an_instance_that_drains_get_another_at_once() {
+    let mut rig = held(with(shared(2, 4), |limits| limits.settle_time = NEVER));
+    rig.submit_many(2);
+    rig.started(1);
+    rig.take();
+    rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Age)), None);
+    assert_eq!(rig.take(), ["start 2"]);
+}
+
+#[test]
+fn a_drain_verdict_on_an_idle_instance_ends_it() {
+    let mut rig = idle(held(exclusive(1)));
+    rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Swap)), None);
+    assert_eq!(rig.take(), ["retire 1: swap"]);
+}
+
+#[test]
+fn a_retire_verdict_ends_what_runs() {
+    let mut rig = held(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.take();
+    rig.verdict(1, Poll::Ready(Expired::Retire(Reason::Memory)), None);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["retire 1: memory", "fail 1: retired, memory"]);
+}
+
+#[test]
+fn a_retire_verdict_overrules_an_earlier_drain() {
+    let mut rig = held(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.take();
+    rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Age)), None);
+    rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Swap)), None);
+    rig.verdict(1, Poll::Ready(Expired::Retire(Reason::Memory)), None);
+    assert_eq!(rig.take(), ["retire 1: memory"]);
+}
+
+#[test]
+fn a_verdict_on_an_instance_that_is_ending_is_ignored() {
+    let mut rig = idle(held(exclusive(1)));
+    let revision = rig.newest_poll(1).revision;
+    rig.broken(1, Reason::Trap);
+    rig.take();
+    for revision in revision..revision + 3 {
+        rig.raw_verdict(1, revision, Poll::Ready(Expired::Retire(Reason::Idle)), Some(secs(1)));
+    }
+    rig.wake_policy(1);
+    rig.dropped(1);
+    rig.raw_verdict(1, revision, Poll::Ready(Expired::Drain(Reason::Idle)), None);
+    rig.wake_policy(1);
+    assert_eq!((rig.take().len(), rig.timeout()), (0, None));
+    assert_eq!(rig.pool.snapshot().retired.get(Reason::Trap), 1);
+}

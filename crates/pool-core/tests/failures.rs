@@ -1,0 +1,220 @@
+//! Starts that fail, guests that trap, allocators that are full: how far the damage reaches.
+
+mod common;
+
+use common::{Rig, exclusive, secs, shared, with};
+use millpond_pool_core::Reason;
+
+#[test]
+fn a_failed_exclusive_start_costs_the_request_it_was_for_and_nobody_else() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit_many(2);
+    rig.take();
+    rig.start_failed(1);
+    assert_eq!(rig.take(), ["start 2 for 2"], "its driver has told the caller of 1");
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.refused, snapshot.failed_starts), (1, 1));
+    assert_eq!(snapshot.retired.get(Reason::Host), 1);
+}
+
+#[test]
+fn a_failed_shared_start_costs_one_request_and_the_others_get_another_start() {
+    let mut rig = Rig::new(shared(1, 16));
+    rig.submit_many(3);
+    rig.take();
+    rig.start_failed(1);
+    assert_eq!(rig.take(), ["refuse 1: instantiation-failed", "start 2"]);
+    rig.start_failed(2);
+    assert_eq!(rig.take(), ["refuse 2: instantiation-failed", "start 3"]);
+    rig.started(3);
+    assert_eq!(rig.take(), ["assign 3 to 3"]);
+}
+
+#[test]
+fn a_failed_shared_start_costs_nothing_if_its_request_was_served_elsewhere() {
+    let mut rig = Rig::new(shared(2, 2));
+    rig.submit_many(3);
+    rig.started(1);
+    rig.settled(1);
+    rig.failed(1);
+    rig.settled(1);
+    assert_eq!(
+        rig.take(),
+        ["start 1", "start 2", "assign 1 to 1", "assign 2 to 1", "assign 3 to 1"]
+    );
+    rig.start_failed(2);
+    assert_eq!(rig.take(), [""; 0]);
+    assert_eq!(rig.pool.snapshot().refused, 0);
+}
+
+#[test]
+fn a_failed_shared_start_costs_nothing_if_its_caller_left() {
+    let mut rig = Rig::new(shared(1, 2));
+    rig.submit_many(2);
+    rig.cancel(1);
+    rig.start_failed(1);
+    assert_eq!(rig.take(), ["start 1", "start 2"], "for request 2");
+    assert_eq!(rig.pool.snapshot().refused, 0);
+}
+
+#[test]
+fn what_an_exhausted_start_was_for_is_tried_again_first_when_a_store_is_dropped() {
+    let mut rig = Rig::new(exclusive(3));
+    rig.submit();
+    rig.started(1);
+    rig.submit_many(2);
+    rig.take();
+    rig.exhausted(2);
+    assert_eq!(rig.take(), [""; 0], "no start before there is room");
+    rig.submit();
+    assert_eq!(rig.take(), [""; 0]);
+    rig.start_failed(3);
+    assert_eq!(rig.take(), ["start 4 for 2", "start 5 for 4"], "2 has its old place");
+    assert_eq!(rig.pool.snapshot().refused, 1, "request 3, whose start failed");
+}
+
+#[test]
+fn what_an_exhausted_start_was_for_may_be_served_by_a_live_instance() {
+    let mut rig = Rig::new(exclusive(2));
+    rig.submit_many(2);
+    rig.started(1);
+    rig.exhausted(2);
+    rig.take();
+    rig.finish(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+}
+
+#[test]
+fn an_exhausted_start_refuses_its_request_if_nothing_is_live() {
+    for limits in [exclusive(2), shared(2, 4)] {
+        let mut rig = Rig::new(limits);
+        rig.submit();
+        rig.take();
+        rig.exhausted(1);
+        assert_eq!(rig.take(), ["refuse 1: resources-exhausted"]);
+        rig.submit();
+        assert_eq!(rig.take().len(), 1, "a new request is a new try");
+        assert_eq!(rig.pool.snapshot().starts, 2);
+    }
+}
+
+#[test]
+fn an_exhausted_shared_start_leaves_its_request_in_the_queue_while_something_is_live() {
+    let mut rig = Rig::new(shared(2, 1 + 1));
+    rig.submit_many(3);
+    rig.started(1);
+    rig.take();
+    rig.exhausted(2);
+    rig.settled(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+    rig.broken(1, Reason::Trap);
+    rig.dropped(1);
+    let end = ["retire 1: trap", "fail 1: retired, trap", "fail 2: retired, trap", "start 3"];
+    assert_eq!(rig.take(), end);
+}
+
+#[test]
+fn an_exhausted_start_whose_caller_left_gives_the_request_up() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.cancel(1);
+    rig.exhausted(1);
+    assert_eq!(rig.take(), ["start 1 for 1", "retire 1: cancelled", "discard 1"]);
+}
+
+#[test]
+fn a_trap_fails_what_was_started_and_returns_what_was_not_in_its_old_order() {
+    let mut rig = Rig::new(shared(2, 4));
+    rig.submit_many(4);
+    rig.started(1);
+    for _ in 0..3 {
+        rig.settled(1);
+    }
+    rig.submit();
+    rig.take();
+    rig.broken(1, Reason::Trap);
+    assert_eq!(rig.take(), ["retire 1: trap"]);
+    rig.failed(1);
+    rig.returned(4);
+    rig.returned(2);
+    rig.returned(3);
+    rig.dropped(1);
+    rig.started(2);
+    for _ in 0..4 {
+        rig.settled(2);
+    }
+    let again = ["assign 2 to 2", "assign 3 to 2", "assign 4 to 2", "assign 5 to 2"];
+    assert_eq!(rig.take(), again);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.failed, snapshot.busy), (1, 4));
+    assert_eq!(snapshot.retired.get(Reason::Trap), 1);
+}
+
+#[test]
+fn a_broken_instance_takes_no_more_requests() {
+    let mut rig = Rig::new(shared(2, 4));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.broken(1, Reason::Exit);
+    rig.settled(1);
+    rig.submit();
+    assert_eq!(rig.take(), ["start 1", "assign 1 to 1", "retire 1: exit", "start 2"]);
+}
+
+#[test]
+fn requests_left_on_a_dropped_instance_are_failed() {
+    let mut rig = Rig::new(shared(1, 4));
+    rig.submit_many(4);
+    rig.started(1);
+    for _ in 0..4 {
+        rig.settled(1);
+    }
+    assert!(rig.responded(1));
+    rig.cancel(2);
+    rig.broken(1, Reason::Trap);
+    rig.take();
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["fail 3: retired, trap", "fail 4: retired, trap"]);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.responded, snapshot.cancelled, snapshot.failed), (1, 1, 2));
+    assert_eq!(rig.pool.load(), 0);
+}
+
+#[test]
+fn a_store_that_vanishes_counts_as_the_hosts_doing() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.dropped(1);
+    let gone = ["start 1 for 1", "retire 1: host", "fail 1: retired, host"];
+    assert_eq!(rig.take(), gone, "even while it starts");
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.refused, snapshot.failed), (1, 0), "no guest saw it");
+    assert_eq!(snapshot.retired.get(Reason::Host), 1);
+}
+
+#[test]
+fn the_first_reason_counts() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.broken(1, Reason::Trap);
+    rig.broken(1, Reason::Exit);
+    rig.cancel(1);
+    rig.dropped(1);
+    let retired = rig.pool.snapshot().retired;
+    assert_eq!((retired.get(Reason::Trap), retired.total()), (1, 1));
+}
+
+#[test]
+fn a_returned_request_leaves_when_its_deadline_has_passed() {
+    let mut rig = Rig::new(with(shared(1, 2), |limits| limits.queue_timeout = secs(5)));
+    rig.submit();
+    rig.started(1);
+    rig.at(secs(2));
+    rig.broken(1, Reason::Trap);
+    rig.returned(1);
+    rig.take();
+    rig.at(secs(5));
+    assert_eq!(rig.take(), ["refuse 1: queue-timeout"]);
+}

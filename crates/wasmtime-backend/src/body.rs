@@ -1,0 +1,285 @@
+//! The response body: what the guest sends, on its way to the client.
+//!
+//! It holds the request's seat to its end, drives the guest where the guest has nobody else to
+//! drive it, and knows whether it came to an honest end. wasmtime's own bodies end cleanly when
+//! their store is dropped in the middle; so before a store is dropped, what its open bodies
+//! still hold is *harvested*, and a body that had not ended by then ends with an error.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use millpond_pool_core::{Instance, Submitted};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::driver::WasmDriver;
+use crate::host::Host;
+use crate::reply::lock;
+use crate::slot;
+
+/// The body of a guest's response.
+///
+/// Dropping it before its end stops the guest, unless other requests share it.
+pub struct ResponseBody<H: Host> {
+    cell: Arc<BodyCell>,
+    submitted: Submitted<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+    /// Bytes still to come, where a content-length says so.
+    remaining: Option<u64>,
+    /// Whether no byte of it will be sent: HEAD, 204, 304.
+    head_only: bool,
+    ended: bool,
+}
+
+/// Why a response body broke off.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The instance ended in the middle of it.
+    CutShort,
+    /// The guest gave it up, or sent another number of bytes than it had announced.
+    Guest(wasmtime_wasi_http::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutShort => f.write_str("the instance ended in the middle of the body"),
+            Self::Guest(_) => f.write_str("the guest gave up the body"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::CutShort => None,
+            Self::Guest(error) => Some(error),
+        }
+    }
+}
+
+impl<H: Host> ResponseBody<H> {
+    pub(crate) fn new(
+        cell: Arc<BodyCell>,
+        submitted: Submitted<WasmDriver<H>>,
+        instance: Instance<WasmDriver<H>>,
+        content_length: Option<u64>,
+        head_only: bool,
+    ) -> Self {
+        Self { cell, submitted, instance, remaining: content_length, head_only, ended: false }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.submitted.ended(self.instance.id());
+    }
+
+    /// Whether all that the client will get of it has been sent.
+    fn is_complete(&self) -> bool {
+        self.ended || self.head_only || self.remaining == Some(0)
+    }
+}
+
+impl<H: Host> Body for ResponseBody<H> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut driven = self.instance.slot().is_shared();
+        loop {
+            match self.cell.poll(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        if let Some(remaining) = &mut self.remaining {
+                            *remaining = remaining.saturating_sub(data.len() as u64);
+                        }
+                        self.submitted.progress(self.instance.id());
+                    } else {
+                        // Nothing comes after trailers.
+                        self.end();
+                        self.finish_in_background();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.end();
+                    self.finish_in_background();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.end();
+                    self.finish_in_background();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending if driven => return Poll::Pending,
+                Poll::Pending => {
+                    // Done or not, the guest may have sent something.
+                    let _ = slot::poll_run(self.submitted.pool(), &self.instance, cx);
+                    driven = true;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Only what has been seen to end has ended: the guest's body does not know whether its
+        // store is alive.
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.remaining {
+            Some(remaining) => SizeHint::with_exact(remaining),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl<H: Host> ResponseBody<H> {
+    /// The guest may have more to do: a task of its own drives it on, and takes from it what
+    /// nobody will read, so that it can finish.
+    fn finish_in_background(&self) {
+        let (pool, instance) = (self.submitted.pool().clone(), self.instance.clone());
+        let cell = Arc::clone(&self.cell);
+        if cell.is_over() && (instance.slot().is_shared() || !instance.slot().is_running()) {
+            return;
+        }
+        let rest = async move {
+            let mut driving = true;
+            std::future::poll_fn(|cx| {
+                loop {
+                    match cell.poll(cx) {
+                        Poll::Ready(Some(Ok(_))) => {}
+                        Poll::Ready(_) => break,
+                        Poll::Pending => {
+                            if instance.slot().is_shared() {
+                                return Poll::Pending;
+                            }
+                            if driving && slot::poll_run(&pool, &instance, cx).is_ready() {
+                                driving = false;
+                                continue;
+                            }
+                            return if driving { Poll::Pending } else { Poll::Ready(()) };
+                        }
+                    }
+                }
+                if instance.slot().is_shared() {
+                    return Poll::Ready(());
+                }
+                slot::poll_run(&pool, &instance, cx)
+            })
+            .await;
+        };
+        self.submitted.pool().driver().spawn(rest);
+    }
+}
+
+impl<H: Host> Drop for ResponseBody<H> {
+    fn drop(&mut self) {
+        // Otherwise the caller went away: the drop of `submitted` says so to the pool.
+        if !self.ended && self.is_complete() {
+            self.end();
+            self.finish_in_background();
+        }
+    }
+}
+
+impl<H: Host> fmt::Debug for ResponseBody<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("instance", &self.instance.id())
+            .field("remaining", &self.remaining)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A body that both its reader and the one who drops the store can get at.
+pub(crate) struct BodyCell {
+    body: Mutex<CellState>,
+    waker: AtomicWaker,
+}
+
+struct CellState {
+    /// `None` once it has ended or has been harvested.
+    inner: Option<WasiBody>,
+    /// What was harvested.
+    saved: VecDeque<Result<Frame<Bytes>, BodyError>>,
+    /// It was harvested before it ended.
+    cut: bool,
+}
+
+impl BodyCell {
+    pub(crate) fn new(inner: WasiBody) -> Arc<Self> {
+        let state = CellState { inner: Some(inner), saved: VecDeque::new(), cut: false };
+        Arc::new(Self { body: Mutex::new(state), waker: AtomicWaker::new() })
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.waker.register(cx.waker());
+        lock(&self.body).poll(cx)
+    }
+
+    /// Takes out what the body holds, as long as its store is alive: after this it ends, well or
+    /// badly, without the store.
+    pub(crate) fn harvest(&self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut state = lock(&self.body);
+        let mut saved = VecDeque::new();
+        loop {
+            match state.poll(&mut cx) {
+                Poll::Ready(Some(frame)) => saved.push_back(frame),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    state.inner = None;
+                    state.cut = true;
+                    break;
+                }
+            }
+        }
+        state.saved = saved;
+        drop(state);
+        self.waker.wake();
+    }
+
+    fn is_over(&self) -> bool {
+        lock(&self.body).inner.is_none()
+    }
+}
+
+impl CellState {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.saved.pop_front() {
+            return Poll::Ready(Some(frame));
+        }
+        while let Some(inner) = &mut self.inner {
+            match Pin::new(inner).poll_frame(cx) {
+                // Empty frames say nothing and pile up unread in front of a slow client.
+                Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.inner = None;
+                    return Poll::Ready(Some(Err(BodyError::Guest(error))));
+                }
+                Poll::Ready(None) => self.inner = None,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if std::mem::take(&mut self.cut) {
+            return Poll::Ready(Some(Err(BodyError::CutShort)));
+        }
+        Poll::Ready(None)
+    }
+}

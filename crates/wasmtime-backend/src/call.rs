@@ -1,0 +1,133 @@
+//! The response to come.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response, StatusCode};
+use millpond_pool_core::{Error, Instance, Submitted};
+
+use crate::body::{BodyCell, ResponseBody};
+use crate::driver::WasmDriver;
+use crate::host::Host;
+use crate::reply::{News, Reply};
+use crate::slot;
+
+/// The response to a request. Dropping it cancels the request.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<H: Host> {
+    state: State<H>,
+}
+
+enum State<H: Host> {
+    Refused(Option<Error>),
+    Waiting(Option<Waiting<H>>),
+}
+
+struct Waiting<H: Host> {
+    submitted: Submitted<WasmDriver<H>>,
+    reply: Arc<Reply<H>>,
+    /// The instance that this future drives.
+    drives: Option<Instance<WasmDriver<H>>>,
+    head: bool,
+}
+
+impl<H: Host> ResponseFuture<H> {
+    pub(crate) fn refused(error: Error) -> Self {
+        Self { state: State::Refused(Some(error)) }
+    }
+
+    pub(crate) fn new(
+        submitted: Submitted<WasmDriver<H>>,
+        reply: Arc<Reply<H>>,
+        method: &Method,
+    ) -> Self {
+        let head = method == Method::HEAD;
+        Self { state: State::Waiting(Some(Waiting { submitted, reply, drives: None, head })) }
+    }
+}
+
+impl<H: Host> Future for ResponseFuture<H> {
+    type Output = Result<Response<ResponseBody<H>>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Refused(error) => {
+                Poll::Ready(Err(error.take().expect("polled after it was ready")))
+            }
+            State::Waiting(waiting) => {
+                let news = {
+                    let waiting = waiting.as_mut().expect("polled after it was ready");
+                    std::task::ready!(waiting.poll(cx))
+                };
+                let waiting = waiting.take().expect("it was there just now");
+                Poll::Ready(waiting.finish(news))
+            }
+        }
+    }
+}
+
+impl<H: Host> Waiting<H> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News<H>> {
+        let mut driven = false;
+        loop {
+            match self.reply.poll(cx) {
+                Poll::Ready(News::Drive(instance)) => {
+                    self.drives = Some(instance);
+                    driven = false;
+                }
+                Poll::Ready(news) => return Poll::Ready(news),
+                Poll::Pending => match &self.drives {
+                    Some(instance) if !driven => {
+                        // Done or not, there may be an answer now.
+                        let _ = slot::poll_run(self.submitted.pool(), instance, cx);
+                        driven = true;
+                    }
+                    _ => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    fn finish(mut self, news: News<H>) -> Result<Response<ResponseBody<H>>, Error> {
+        match news {
+            News::Response(instance, response) => Ok(self.respond(instance, response)),
+            News::Failed(error) => {
+                self.submitted.over();
+                // The guest may have more to do than to answer.
+                if let Some(instance) = self.drives.filter(|instance| instance.slot().is_running())
+                {
+                    let pool = self.submitted.pool().clone();
+                    let run = slot::drive(pool.clone(), instance);
+                    pool.driver().spawn(run);
+                }
+                Err(error)
+            }
+            News::Drive(_) => unreachable!("taken care of where the news are polled"),
+        }
+    }
+
+    fn respond(
+        self,
+        instance: Instance<WasmDriver<H>>,
+        response: Response<Arc<BodyCell>>,
+    ) -> Response<ResponseBody<H>> {
+        let (parts, cell) = response.into_parts();
+        let no_content = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        let head_only = self.head || no_content.contains(&parts.status);
+        let length = parts.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = if head_only { None } else { length };
+        let body = ResponseBody::new(cell, self.submitted, instance, length, head_only);
+        Response::from_parts(parts, body)
+    }
+}
+
+impl<H: Host> fmt::Debug for ResponseFuture<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

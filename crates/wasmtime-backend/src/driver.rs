@@ -1,0 +1,162 @@
+//! Carries out what the pool decides, with wasmtime.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use millpond_pool_core::expiration::BoxExpiration;
+use millpond_pool_core::{
+    Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
+    Refusal, Runtime, Ticket,
+};
+use wasmtime::Engine;
+use wasmtime_wasi_http::handler::ProxyPre;
+
+use crate::exclusive;
+use crate::failure::{Cause, Fault};
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::reply::{Job, lock};
+use crate::runtime::Tokio;
+use crate::shared;
+use crate::slot::{self, Slot};
+
+/// Makes the policy of a new instance.
+pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
+
+/// The wasmtime side of a pool.
+pub struct WasmDriver<H: Host> {
+    host: H,
+    engine: Engine,
+    pre: ProxyPre<H::Data>,
+    expiration: MakeExpiration,
+    runtime: Tokio,
+    /// The newest error of a start, for the requests that are refused because of it.
+    start_error: Mutex<Option<Arc<wasmtime::Error>>>,
+}
+
+impl<H: Host> WasmDriver<H> {
+    pub(crate) fn new(
+        host: H,
+        engine: Engine,
+        pre: ProxyPre<H::Data>,
+        expiration: MakeExpiration,
+    ) -> Self {
+        let runtime = Tokio::current();
+        Self { host, engine, pre, expiration, runtime, start_error: Mutex::new(None) }
+    }
+
+    pub(crate) fn host(&self) -> &H {
+        &self.host
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(Box::pin(task));
+    }
+
+    pub(crate) async fn start_guest(&self, id: InstanceId) -> wasmtime::Result<Guest<H>> {
+        Guest::start(&self.host, &self.pre, &self.engine, id).await
+    }
+
+    /// Keeps the error of a failed start, and makes one of it for a caller.
+    pub(crate) fn start_failed(&self, fault: Fault) -> Error {
+        let error = fault.not_started();
+        tracing::error!(error = ?error, "an instance failed to start");
+        *lock(&self.start_error) = Some(Arc::clone(&error));
+        Error::new(ErrorKind::Instantiation).with_source(Cause(error))
+    }
+}
+
+impl<H: Host> Driver for WasmDriver<H> {
+    type Item = Job<H>;
+    type Slot = Slot<H>;
+    type Runtime = Tokio;
+
+    fn runtime(&self) -> &Tokio {
+        &self.runtime
+    }
+
+    fn expiration(&self, id: InstanceId) -> BoxExpiration {
+        (self.expiration)(id)
+    }
+
+    fn start(
+        &self,
+        pool: &PoolHandle<Self>,
+        instance: Instance<Self>,
+        request: Option<(Ticket, Job<H>)>,
+    ) {
+        match request {
+            Some((ticket, job)) => {
+                // The request's own future drives it.
+                let reply = Arc::clone(job.reply());
+                instance.slot().wait_for(ticket, Arc::clone(&reply));
+                let run = exclusive::run(pool.clone(), instance.clone(), None, ticket, job);
+                instance.slot().begin(Box::pin(run), false);
+                reply.drive(instance);
+            }
+            None => {
+                let run = shared::run(pool.clone(), instance.clone());
+                instance.slot().begin(Box::pin(run), true);
+                self.spawn(slot::drive(pool.clone(), instance));
+            }
+        }
+    }
+
+    fn assign(
+        &self,
+        pool: &PoolHandle<Self>,
+        instance: Instance<Self>,
+        ticket: Ticket,
+        job: Job<H>,
+    ) {
+        let slot = instance.slot();
+        let back = if slot.is_shared() {
+            slot.put(ticket, job).err()
+        } else {
+            let reply = Arc::clone(job.reply());
+            slot.wait_for(ticket, Arc::clone(&reply));
+            let mut job = Some(job);
+            let begun = slot.resume(|guest| {
+                let job = job.take().expect("made once");
+                Box::pin(exclusive::run(pool.clone(), instance.clone(), Some(guest), ticket, job))
+            });
+            if begun.is_some() {
+                reply.drive(instance.clone());
+            } else {
+                slot.take_waiting(ticket);
+            }
+            job
+        };
+        if let Some(job) = back {
+            pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+        }
+    }
+
+    fn refuse(&self, _: Ticket, job: Job<H>, refusal: Refusal) {
+        let mut error = Error::from(refusal);
+        if let (Refusal::StartFailed, Some(cause)) = (refusal, &*lock(&self.start_error)) {
+            error = error.with_source(Cause(Arc::clone(cause)));
+        }
+        let (request, reply) = job.into_parts();
+        reply.fail(error);
+        drop(request);
+    }
+
+    fn fail(&self, instance: Instance<Self>, ticket: Ticket, failure: Failure) {
+        if let Some(reply) = instance.slot().take_waiting(ticket) {
+            reply.fail(Error::from(failure));
+        }
+    }
+
+    fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
+        instance.slot().doom(reason);
+        // Not here: whoever caused this may be polling the very guest.
+        self.spawn(slot::dispose(pool.clone(), instance));
+    }
+}
+
+impl<H: Host> std::fmt::Debug for WasmDriver<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasmDriver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! The engine a component is compiled for.
+//!
+//! Concurrency support is a property of the whole engine and costs each call something, so a
+//! component that uses nothing asynchronous gets an engine without it.
+
+use std::time::Duration;
+
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+};
+
+/// How often guests are interrupted, so that one that computes without end can be stopped and
+/// lets the others on its thread run.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What an engine is made for.
+pub(crate) struct EngineNeeds {
+    /// The component uses the asynchronous part of the component model.
+    pub(crate) concurrency: bool,
+    pub(crate) max_instances: usize,
+    /// Bytes of linear memory for each instance.
+    pub(crate) max_memory: usize,
+    pub(crate) cache: CacheChoice,
+}
+
+/// Where compiled code is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum CacheChoice {
+    /// In the user's cache directory.
+    #[default]
+    Default,
+    File(std::path::PathBuf),
+    Off,
+}
+
+/// An engine with the pooling allocator; where the address space is too short for that, one
+/// that allocates on demand.
+pub(crate) fn engine(needs: &EngineNeeds) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_async(needs.concurrency)
+        .concurrency_support(needs.concurrency)
+        .epoch_interruption(true)
+        .wasm_gc(false)
+        .cache(cache(&needs.cache)?);
+    let mut pooling = config.clone();
+    pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation(needs)));
+    let engine = Engine::new(&pooling).or_else(|error| {
+        let error = error.root_cause().to_string();
+        tracing::warn!(error, "no pooling allocator, allocating on demand");
+        Engine::new(&config)
+    })?;
+    tick(&engine);
+    Ok(engine)
+}
+
+fn allocation(needs: &EngineNeeds) -> PoolingAllocationConfig {
+    let instances = u32::try_from(needs.max_instances).unwrap_or(u32::MAX).max(1);
+    let each = |count: u32| instances.saturating_mul(count);
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_component_instances(instances)
+        .total_stacks(instances)
+        .max_core_instances_per_component(64)
+        .total_core_instances(each(64))
+        .max_memories_per_component(4)
+        .total_memories(each(4))
+        .max_tables_per_component(32)
+        .total_tables(each(32))
+        .total_gc_heaps(0)
+        .max_memory_size(needs.max_memory);
+    if needs.concurrency {
+        // Each guest task that waits in the middle of a call keeps a stack.
+        pooling.total_stacks(each(16));
+    }
+    pooling
+}
+
+fn cache(choice: &CacheChoice) -> wasmtime::Result<Option<Cache>> {
+    match choice {
+        CacheChoice::Off => Ok(None),
+        CacheChoice::File(path) => Cache::from_file(Some(path)).map(Some),
+        CacheChoice::Default => Ok(Cache::new(CacheConfig::new())
+            .inspect_err(|error| {
+                let error = error.to_string();
+                tracing::warn!(error, "compiled code is not cached");
+            })
+            .ok()),
+    }
+}
+
+/// Moves the engine's epoch on, in a thread that ends with the engine.
+pub(crate) fn tick(engine: &Engine) {
+    let engine = engine.weak();
+    let ticker = std::thread::Builder::new().name("millpond-epoch".to_owned());
+    let spawned = ticker.spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "guests that compute without end cannot be stopped");
+    }
+}

@@ -1,0 +1,174 @@
+//! One request, one guest: the request's own future drives it, and then its body does.
+
+use http::Request;
+use millpond_pool_core::{Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Ticket};
+use wasmtime::AsContextMut;
+use wasmtime_wasi_http::handler::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+
+use crate::body::BodyCell;
+use crate::driver::WasmDriver;
+use crate::failure::{Fault, guest_error, until_doomed};
+use crate::guest::Guest;
+use crate::host::{Host, RequestStart};
+use crate::reply::Job;
+use crate::shared;
+use crate::slot::RunEnd;
+
+/// Starts the guest if there is none, and gives it one request.
+pub(crate) async fn run<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+    parked: Option<Guest<H>>,
+    ticket: Ticket,
+    job: Job<H>,
+) -> RunEnd<H> {
+    let mut guest = match parked {
+        Some(guest) => guest,
+        None => {
+            let driver = pool.driver();
+            match until_doomed(instance.slot(), driver.start_guest(instance.id())).await {
+                Ok(guest) => {
+                    pool.report(instance.id(), InstanceEvent::Started);
+                    guest
+                }
+                Err(Fault::Doomed) => {
+                    drop(job);
+                    return RunEnd::Doomed(None);
+                }
+                Err(fault) => {
+                    instance.slot().take_waiting(ticket);
+                    return not_started(driver, fault, Some((ticket, job)));
+                }
+            }
+        }
+    };
+    let (request, _) = job.into_parts();
+    let call = Call { pool: &pool, instance: &instance, ticket };
+    let end = until_doomed(instance.slot(), call.serve(&mut guest, request)).await;
+    match end {
+        Ok(()) => {
+            // Whoever still waits does so in vain.
+            call.fail(Error::new(ErrorKind::NoResponse));
+            RunEnd::Quiet(guest)
+        }
+        Err(Fault::Doomed) => RunEnd::Doomed(Some(guest)),
+        Err(fault) => {
+            let (reason, error) = fault.broken(instance.slot());
+            call.fail(error);
+            RunEnd::Broken(guest, reason)
+        }
+    }
+}
+
+/// A start that came to nothing: its request is told, or goes back to wait for room.
+pub(crate) fn not_started<H: Host>(
+    driver: &WasmDriver<H>,
+    fault: Fault,
+    request: Option<(Ticket, Job<H>)>,
+) -> RunEnd<H> {
+    if fault.is_exhaustion() {
+        return RunEnd::NotStarted(InstanceEvent::Exhausted { request });
+    }
+    let error = driver.start_failed(fault);
+    if let Some((_, job)) = request {
+        let (_, reply) = job.into_parts();
+        reply.fail(error);
+    }
+    RunEnd::NotStarted(InstanceEvent::StartFailed)
+}
+
+/// One request on one guest.
+struct Call<'a, H: Host> {
+    pool: &'a PoolHandle<WasmDriver<H>>,
+    instance: &'a Instance<WasmDriver<H>>,
+    ticket: Ticket,
+}
+
+impl<H: Host> Call<'_, H> {
+    /// Ends when the guest works on nothing any more.
+    async fn serve(
+        &self,
+        guest: &mut Guest<H>,
+        request: Request<WasiBody>,
+    ) -> wasmtime::Result<()> {
+        let Guest { store, proxy, .. } = guest;
+        match proxy {
+            Proxy::P2(proxy) => {
+                let host = self.pool.driver().host();
+                host.on_request_start(RequestStart {
+                    id: self.instance.id(),
+                    ticket: self.ticket,
+                    alone: true,
+                    store: store.as_context_mut(),
+                });
+                let request =
+                    store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+                let (pool, instance) = (self.pool.clone(), self.instance.clone());
+                let ticket = self.ticket;
+                let out = store.data_mut().http().new_response_outparam_from_callback(
+                    move |response| match response {
+                        Ok(response) => deliver(&pool, &instance, ticket, response),
+                        Err(code) => {
+                            fail(&pool, &instance, ticket, guest_error(code.into()));
+                        }
+                    },
+                )?;
+                proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+            }
+            proxy => {
+                let proxy = &*proxy;
+                store
+                    .run_concurrent(async |accessor| {
+                        shared::call(
+                            self.pool,
+                            self.instance,
+                            self.ticket,
+                            accessor,
+                            proxy,
+                            request,
+                        )
+                        .await?;
+                        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                        Ok(())
+                    })
+                    .await?
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        fail(self.pool, self.instance, self.ticket, error);
+    }
+}
+
+/// Gives a guest's response to its caller, if there is one who waits for it.
+pub(crate) fn deliver<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    ticket: Ticket,
+    response: http::Response<WasiBody>,
+) {
+    let reply = instance.slot().take_waiting(ticket);
+    if pool.responded(ticket)
+        && let Some(reply) = reply
+    {
+        let response = response.map(BodyCell::new);
+        instance.slot().add_body(response.body());
+        reply.respond(instance.clone(), response);
+    }
+}
+
+/// Tells a caller, if nobody has, that there will be no response.
+pub(crate) fn fail<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    ticket: Ticket,
+    error: Error,
+) {
+    if let Some(reply) = instance.slot().take_waiting(ticket) {
+        reply.fail(error);
+        pool.report(instance.id(), InstanceEvent::Failed(ticket));
+    }
+}

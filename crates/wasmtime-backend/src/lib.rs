@@ -1,0 +1,44 @@
+//! Pools of wasi:http components on wasmtime.
+//!
+//! [`WasmPool`] is the pool: made from a component by its [`Builder`], it serves
+//! `http::Request`s. `millpond-pool-core` decides, this crate carries out: it compiles and links
+//! (`build`, `engine`, `interfaces`), keeps each instance's guest in a slot (`slot`), drives
+//! it in its request's own future (`exclusive`) or as a worker for several requests (`shared`), and
+//! sees to it that bodies end honestly (`body`).
+//!
+//! What a guest may do, and what the embedder learns of it, is up to a [`Host`].
+
+mod body;
+mod build;
+mod call;
+mod driver;
+mod engine;
+mod exclusive;
+mod failure;
+mod guest;
+mod host;
+mod interfaces;
+mod pool;
+mod reply;
+mod request;
+mod runtime;
+mod shared;
+mod slot;
+mod wasi;
+
+pub use body::{BodyError, ResponseBody};
+pub use build::{BuildError, Builder};
+pub use call::ResponseFuture;
+pub use driver::WasmDriver;
+pub use host::{Ended, Host, RequestStart};
+pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
+pub use millpond_pool_core::{
+    Error, ErrorKind, InstanceId, Limits, MaxRequests, Reason, Serve, Snapshot, Ticket, expiration,
+};
+pub use pool::WasmPool;
+pub use runtime::Tokio;
+pub use wasi::{
+    DEFAULT_MAX_MEMORY, Destination, Output, ParseDestinationError, StoreData, WasiHost,
+};
+pub use wasmtime;
+pub use {wasmtime_wasi, wasmtime_wasi_http};

@@ -1,0 +1,147 @@
+//! The pool of a wasi:http component.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use millpond_pool_core::{
+    Drained, Error, Limits, OwnedPermit, PoolHandle, Reserve, Serve, Snapshot,
+};
+
+use crate::body::ResponseBody;
+use crate::build::{self, Builder};
+use crate::call::ResponseFuture;
+use crate::driver::WasmDriver;
+use crate::host::Host;
+use crate::interfaces::HttpVersion;
+use crate::reply::{Job, Reply};
+use crate::request;
+use crate::wasi::WasiHost;
+
+/// A pool of instances of one wasi:http component, 0.2 or 0.3. Clones are the same pool.
+///
+/// To mount it in a server, wrap it in `millpond_tower_adapter::PoolService`; or use it as it is:
+///
+/// ```no_run
+/// use http_body_util::{BodyExt, Empty};
+/// use millpond_wasmtime_backend::{Serve, WasiHost, WasmPool};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = WasmPool::builder(WasiHost::new())
+///     .limits(|limits| limits.max_instances = 8)
+///     .from_file("app.wasm")?;
+///
+/// let permit = pool.reserve().await?; // waits while all places are taken
+/// let request = http::Request::get("http://localhost/").body(Empty::new())?;
+/// let response = pool.serve(permit, request).await?;
+/// println!("{:?}", response.into_body().collect().await?.to_bytes());
+///
+/// pool.drain().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct WasmPool<H: Host = WasiHost> {
+    pool: PoolHandle<WasmDriver<H>>,
+    version: HttpVersion,
+}
+
+impl<H: Host> WasmPool<H> {
+    /// Makes a pool.
+    pub fn builder(host: H) -> Builder<H> {
+        Builder::new(host)
+    }
+
+    pub(crate) fn new(pool: PoolHandle<WasmDriver<H>>, version: HttpVersion) -> Self {
+        Self { pool, version }
+    }
+
+    /// The version of wasi:http that its component answers.
+    pub fn version(&self) -> HttpVersion {
+        self.version
+    }
+
+    /// The embedder's side.
+    pub fn host(&self) -> &H {
+        self.pool.driver().host()
+    }
+
+    /// All gauges and counters, of one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.pool.snapshot()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.pool.limits()
+    }
+
+    /// Changes the limits of the running pool. New instances follow at once, old ones on their
+    /// next decision; no request is lost by it. More instances than the pool was made for start
+    /// only if the allocator has room for them.
+    pub fn set_limits(&self, mut limits: Limits) {
+        build::clamp(self.version, &mut limits);
+        self.pool.set_limits(limits);
+    }
+
+    /// Takes no more requests, serves what was submitted, and ends all instances. The future ends
+    /// when that is done; the drain goes on without it.
+    pub fn drain(&self) -> Drained<WasmDriver<H>> {
+        self.pool.drain()
+    }
+
+    /// Cuts a drain short: refuses what waits and stops what runs.
+    pub fn stop(&self) {
+        self.pool.stop();
+    }
+}
+
+impl<H, B> Serve<Request<B>> for WasmPool<H>
+where
+    H: Host,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<ResponseBody<H>>;
+    type Error = Error;
+    type Permit = OwnedPermit<WasmDriver<H>>;
+    type Reserve = Reserve<WasmDriver<H>>;
+    type Future = ResponseFuture<H>;
+
+    fn try_reserve(&self) -> Result<Self::Permit, Error> {
+        self.pool.try_reserve()
+    }
+
+    fn reserve(&self) -> Self::Reserve {
+        self.pool.reserve()
+    }
+
+    fn serve(&self, permit: Self::Permit, request: Request<B>) -> ResponseFuture<H> {
+        let request = match request::normalize(request) {
+            Ok(request) => request,
+            Err(error) => return ResponseFuture::refused(error),
+        };
+        let method = request.method().clone();
+        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
+        let reply = Reply::new();
+        let submitted = self.pool.submit(permit, Job::new(request, std::sync::Arc::clone(&reply)));
+        ResponseFuture::new(submitted, reply, &method)
+    }
+
+    fn load(&self) -> usize {
+        self.pool.load()
+    }
+}
+
+impl<H: Host> Clone for WasmPool<H> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), version: self.version }
+    }
+}
+
+impl<H: Host> fmt::Debug for WasmPool<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmPool").field("version", &self.version).finish_non_exhaustive()
+    }
+}

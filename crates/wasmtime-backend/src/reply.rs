@@ -1,0 +1,121 @@
+//! Where the answer to a request arrives.
+//!
+//! Several may want to answer: the guest with its response, the pool with a timeout, the driver
+//! with a trap. The first one counts. A job that is dropped unanswered, for whatever reason,
+//! answers that its instance ended: no caller waits for ever.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+use http::{Request, Response};
+use millpond_pool_core::{Error, ErrorKind, Instance};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::body::BodyCell;
+use crate::driver::WasmDriver;
+use crate::host::Host;
+
+/// Locks, also after a panic elsewhere.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What happens to a request, as its caller learns it.
+pub(crate) enum News<H: Host> {
+    /// It has an instance of its own: whoever waits for the answer drives the guest.
+    Drive(Instance<WasmDriver<H>>),
+    /// The guest's response.
+    Response(Instance<WasmDriver<H>>, Response<Arc<BodyCell>>),
+    /// There will be none.
+    Failed(Error),
+}
+
+pub(crate) struct Reply<H: Host> {
+    state: Mutex<State<H>>,
+    waker: AtomicWaker,
+}
+
+struct State<H: Host> {
+    drive: Option<Instance<WasmDriver<H>>>,
+    answer: Option<News<H>>,
+    answered: bool,
+}
+
+impl<H: Host> Reply<H> {
+    pub(crate) fn new() -> Arc<Self> {
+        let state = State { drive: None, answer: None, answered: false };
+        Arc::new(Self { state: Mutex::new(state), waker: AtomicWaker::new() })
+    }
+
+    pub(crate) fn drive(&self, instance: Instance<WasmDriver<H>>) {
+        lock(&self.state).drive = Some(instance);
+        self.waker.wake();
+    }
+
+    pub(crate) fn respond(
+        &self,
+        instance: Instance<WasmDriver<H>>,
+        response: Response<Arc<BodyCell>>,
+    ) {
+        self.answer(News::Response(instance, response));
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        self.answer(News::Failed(error));
+    }
+
+    /// An answer that comes too late is dropped, outside the lock.
+    fn answer(&self, news: News<H>) {
+        let late = {
+            let mut state = lock(&self.state);
+            if std::mem::replace(&mut state.answered, true) {
+                Some(news)
+            } else {
+                state.answer.replace(news)
+            }
+        };
+        if late.is_none() {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<News<H>> {
+        self.waker.register(cx.waker());
+        let mut state = lock(&self.state);
+        if let Some(instance) = state.drive.take() {
+            return Poll::Ready(News::Drive(instance));
+        }
+        state.answer.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// A request on its way to a guest.
+pub struct Job<H: Host> {
+    request: Option<Request<WasiBody>>,
+    reply: Arc<Reply<H>>,
+}
+
+impl<H: Host> Job<H> {
+    pub(crate) fn new(request: Request<WasiBody>, reply: Arc<Reply<H>>) -> Self {
+        Self { request: Some(request), reply }
+    }
+
+    pub(crate) fn reply(&self) -> &Arc<Reply<H>> {
+        &self.reply
+    }
+
+    /// A guest is about to see it: from here on, whoever has the parts must see to the answer.
+    pub(crate) fn into_parts(mut self) -> (Request<WasiBody>, Arc<Reply<H>>) {
+        let request = self.request.take().expect("the parts are taken once, by value");
+        (request, Arc::clone(&self.reply))
+    }
+}
+
+impl<H: Host> Drop for Job<H> {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            self.reply.fail(Error::new(ErrorKind::Retired));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Several requests, one guest: a worker runs its event loop and takes requests as it has room.
+
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures::StreamExt as _;
+use futures::channel::oneshot;
+use futures::stream::FuturesUnordered;
+use http::Request;
+use millpond_pool_core::{Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Accessor, Func};
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+
+use crate::driver::WasmDriver;
+use crate::exclusive::{deliver, fail, not_started};
+use crate::failure::{Fault, guest_error, until_doomed};
+use crate::guest::Guest;
+use crate::host::{Host, RequestStart};
+use crate::slot::RunEnd;
+
+/// Starts the guest and serves what is put into its slot, until it is doomed or broken.
+pub(crate) async fn run<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+) -> RunEnd<H> {
+    let slot = instance.slot();
+    let mut guest = match until_doomed(slot, pool.driver().start_guest(instance.id())).await {
+        Ok(guest) => guest,
+        Err(Fault::Doomed) => return RunEnd::Doomed(None),
+        Err(fault) => return not_started(pool.driver(), fault, None),
+    };
+    pool.report(instance.id(), InstanceEvent::Started);
+    let worker = Worker { pool: &pool, instance: &instance };
+    let Err(fault) = until_doomed(slot, worker.serve(&mut guest)).await else {
+        return RunEnd::Quiet(guest);
+    };
+    if let Fault::Doomed = fault {
+        return RunEnd::Doomed(Some(guest));
+    }
+    // What no guest has seen goes to another instance; the rest shares the fate of this one.
+    let (reason, error) = fault.broken(slot);
+    slot.doom(reason);
+    while let Some((ticket, job)) = slot.take() {
+        pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+    }
+    let mut error = Some(error);
+    for (ticket, reply) in slot.take_all_waiting() {
+        let kind = error.as_ref().map_or(ErrorKind::Trap, Error::kind);
+        let copy = || Error::new(kind).with_reason(reason);
+        reply.fail(error.take().unwrap_or_else(copy));
+        pool.report(instance.id(), InstanceEvent::Failed(ticket));
+    }
+    RunEnd::Broken(guest, reason)
+}
+
+struct Worker<'a, H: Host> {
+    pool: &'a PoolHandle<WasmDriver<H>>,
+    instance: &'a Instance<WasmDriver<H>>,
+}
+
+impl<H: Host> Worker<'_, H> {
+    async fn serve(&self, guest: &mut Guest<H>) -> wasmtime::Result<()> {
+        let Guest { store, proxy, computes } = guest;
+        let proxy = &*proxy;
+        let mut events = std::pin::pin!(
+            store.run_concurrent(async |accessor| { self.event_loop(accessor, proxy).await })
+        );
+        std::future::poll_fn(|cx| {
+            computes.store(false, Ordering::Relaxed);
+            match events.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result.and_then(|inner| inner)),
+                Poll::Pending => {
+                    // Pending because it waits, not because its tick was over: it has room.
+                    if !computes.load(Ordering::Relaxed) {
+                        self.settled();
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn settled(&self) {
+        if self.instance.slot().settle() {
+            self.pool.report(self.instance.id(), InstanceEvent::Settled);
+        }
+    }
+
+    /// Ends only with an error. Polled by the guest's own event loop, so it is not relied on for
+    /// deadlines.
+    async fn event_loop(
+        &self,
+        accessor: &Accessor<H::Data>,
+        proxy: &Proxy,
+    ) -> wasmtime::Result<()> {
+        let slot = self.instance.slot();
+        let mut calls = FuturesUnordered::new();
+        let handle = handle_func(proxy);
+        let mut accepts = true;
+        let mut works = false;
+        std::future::poll_fn(|cx: &mut Context<'_>| {
+            loop {
+                match calls.poll_next_unpin(cx) {
+                    Poll::Ready(Some(Ok(()))) => continue,
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(None) | Poll::Pending => {}
+                }
+                let ready = accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
+                if ready != accepts {
+                    accepts = ready;
+                    let event = InstanceEvent::Backpressure(!ready);
+                    self.pool.report(self.instance.id(), event);
+                }
+                slot.register_inbox(cx);
+                if let Some((ticket, job)) = slot.take() {
+                    let (request, reply) = job.into_parts();
+                    slot.wait_for(ticket, reply);
+                    works = true;
+                    calls.push(call(self.pool, self.instance, ticket, accessor, proxy, request));
+                    continue;
+                }
+                if calls.is_empty() && works && accessor.poll_no_interesting_tasks(cx).is_ready() {
+                    works = false;
+                    self.pool.report(self.instance.id(), InstanceEvent::Quiet);
+                }
+                return Poll::Pending;
+            }
+        })
+        .await
+    }
+}
+
+/// Gives a guest one request and its caller the response. Ends when the guest has answered; its
+/// tasks may go on. An error is the instance's, not the request's.
+pub(crate) async fn call<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    ticket: Ticket,
+    accessor: &Accessor<H::Data>,
+    proxy: &Proxy,
+    request: Request<WasiBody>,
+) -> wasmtime::Result<()> {
+    let (answer, answered) = oneshot::channel();
+    let prepared = accessor.with(|mut access| {
+        let host = pool.driver().host();
+        host.on_request_start(RequestStart {
+            id: instance.id(),
+            ticket,
+            alone: !instance.slot().is_shared(),
+            store: access.as_context_mut(),
+        });
+        let view = <H::Data as WasiHttpView>::http;
+        Prepared::new(access.as_context_mut(), proxy, request, view, answer)
+    });
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // It cannot take this one (its tables are full, for instance): it takes no more, and
+            // those that it has go on.
+            let error = Error::new(ErrorKind::ResourcesExhausted).with_source(error);
+            fail(pool, instance, ticket, error);
+            pool.report(instance.id(), InstanceEvent::Drain(Reason::Host));
+            return Ok(());
+        }
+    };
+    // The pool keeps the deadlines.
+    prepared.run(accessor, std::future::pending()).await?;
+    match answered.await {
+        Ok(Ok(response)) => deliver(pool, instance, ticket, response),
+        Ok(Err(error)) => match p3_code(error) {
+            Ok(code) => fail(pool, instance, ticket, guest_error(code)),
+            Err(error) => return Err(error),
+        },
+        Err(oneshot::Canceled) => fail(pool, instance, ticket, Error::new(ErrorKind::NoResponse)),
+    }
+    Ok(())
+}
+
+/// The guest's `error-code`, if that is what the error is.
+fn p3_code(error: wasmtime::Error) -> Result<wasmtime_wasi_http::Error, wasmtime::Error> {
+    use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+    error.downcast::<ErrorCode>().map(Into::into)
+}
+
+fn handle_func(proxy: &Proxy) -> Func {
+    match proxy {
+        Proxy::P3(service) => *service.wasi_http_handler().func_handle().func(),
+        Proxy::P2(proxy) => *proxy.wasi_http_incoming_handler().func_handle().func(),
+    }
+}

@@ -1,0 +1,262 @@
+//! What the driver keeps of an instance: where its guest is, and who waits for answers from it.
+//!
+//! An instance's *run* is a future that owns the guest: it starts it, gives it what it has to do,
+//! and at its end gives it back. The run sits in the slot, and whoever is near drives it: the
+//! request it serves, that request's body, a worker, or the one who ends it. A run that was
+//! doomed gives its guest back at once, with the store, so that the hook sees it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+use millpond_pool_core::{Error, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
+
+use crate::body::BodyCell;
+use crate::driver::WasmDriver;
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::reply::{Job, Reply, lock};
+
+/// What the driver keeps of an instance.
+pub struct Slot<H: Host> {
+    seat: Mutex<Seat<H>>,
+    /// Why the instance must end, once that is so.
+    doom: OnceLock<Reason>,
+    /// The task that drives the run, if it is one of its own.
+    task: AtomicWaker,
+    /// Whether the instance takes several requests at a time.
+    shared: AtomicBool,
+    /// For a shared instance: what it was given and has not yet begun.
+    inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
+    inbox_waker: AtomicWaker,
+    /// Who waits for an answer from it.
+    waiting: Mutex<Vec<(Ticket, Arc<Reply<H>>)>>,
+    /// The response bodies that are open. Weak: whoever reads one may drop it at any time.
+    bodies: Mutex<Vec<Weak<BodyCell>>>,
+    /// For a shared instance: it was given something since it last waited.
+    unsettled: AtomicBool,
+    /// What broke it.
+    error: OnceLock<Arc<wasmtime::Error>>,
+}
+
+/// The future that owns a guest.
+pub(crate) type Run<H> = Pin<Box<dyn Future<Output = RunEnd<H>> + Send>>;
+
+enum Seat<H: Host> {
+    /// Nothing has been started yet.
+    New,
+    Running(Run<H>),
+    /// The guest waits for the next request, or for its end.
+    Parked(Guest<H>),
+    /// There is no guest any more.
+    Gone,
+}
+
+/// How a run ended.
+pub(crate) enum RunEnd<H: Host> {
+    /// The guest works on nothing any more.
+    Quiet(Guest<H>),
+    /// It must not be used again.
+    Broken(Guest<H>, Reason),
+    /// It was told to end.
+    Doomed(Option<Guest<H>>),
+    /// It did not start. The event says how.
+    NotStarted(InstanceEvent<Job<H>>),
+}
+
+impl<H: Host> Default for Slot<H> {
+    fn default() -> Self {
+        Self {
+            seat: Mutex::new(Seat::New),
+            doom: OnceLock::new(),
+            task: AtomicWaker::new(),
+            shared: AtomicBool::new(false),
+            inbox: Mutex::default(),
+            inbox_waker: AtomicWaker::new(),
+            waiting: Mutex::default(),
+            bodies: Mutex::default(),
+            unsettled: AtomicBool::new(false),
+            error: OnceLock::new(),
+        }
+    }
+}
+
+impl<H: Host> Slot<H> {
+    /// Begins the instance's first run, unless it has been ended before it began.
+    pub(crate) fn begin(&self, run: Run<H>, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
+        let mut seat = lock(&self.seat);
+        if let Seat::New = *seat {
+            *seat = Seat::Running(run);
+        }
+    }
+
+    /// Begins another run with the parked guest. `None`: there is none.
+    pub(crate) fn resume(&self, make: impl FnOnce(Guest<H>) -> Run<H>) -> Option<()> {
+        let mut seat = lock(&self.seat);
+        match std::mem::replace(&mut *seat, Seat::Gone) {
+            Seat::Parked(guest) if self.doom.get().is_none() => {
+                *seat = Seat::Running(make(guest));
+                Some(())
+            }
+            other => {
+                *seat = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn doom(&self, reason: Reason) {
+        let _ = self.doom.set(reason);
+        self.inbox_waker.wake();
+    }
+
+    pub(crate) fn doomed(&self) -> Option<Reason> {
+        self.doom.get().copied()
+    }
+
+    pub(crate) fn set_error(&self, error: Arc<wasmtime::Error>) {
+        let _ = self.error.set(error);
+    }
+
+    pub(crate) fn error(&self) -> Option<&Arc<wasmtime::Error>> {
+        self.error.get()
+    }
+
+    /// Hands a shared instance a request; one that is ended gives it back.
+    pub(crate) fn put(&self, ticket: Ticket, job: Job<H>) -> Result<(), Job<H>> {
+        let mut inbox = lock(&self.inbox);
+        if self.doom.get().is_some() {
+            return Err(job);
+        }
+        inbox.push_back((ticket, job));
+        drop(inbox);
+        self.inbox_waker.wake();
+        Ok(())
+    }
+
+    pub(crate) fn take(&self) -> Option<(Ticket, Job<H>)> {
+        let next = lock(&self.inbox).pop_front();
+        if next.is_some() {
+            self.unsettled.store(true, Ordering::Relaxed);
+        }
+        next
+    }
+
+    /// Whether the guest, which waits now, had been given something.
+    pub(crate) fn settle(&self) -> bool {
+        self.unsettled.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn register_inbox(&self, cx: &mut Context<'_>) {
+        self.inbox_waker.register(cx.waker());
+    }
+
+    /// Somebody waits for an answer.
+    pub(crate) fn wait_for(&self, ticket: Ticket, reply: Arc<Reply<H>>) {
+        lock(&self.waiting).push((ticket, reply));
+    }
+
+    /// Whoever waits for the answer to this request, if nobody has answered yet.
+    pub(crate) fn take_waiting(&self, ticket: Ticket) -> Option<Arc<Reply<H>>> {
+        let mut waiting = lock(&self.waiting);
+        let at = waiting.iter().position(|(other, _)| *other == ticket)?;
+        Some(waiting.swap_remove(at).1)
+    }
+
+    /// All that wait for an answer.
+    pub(crate) fn take_all_waiting(&self) -> Vec<(Ticket, Arc<Reply<H>>)> {
+        std::mem::take(&mut *lock(&self.waiting))
+    }
+
+    pub(crate) fn add_body(&self, body: &Arc<BodyCell>) {
+        let mut bodies = lock(&self.bodies);
+        bodies.retain(|other| other.strong_count() > 0);
+        bodies.push(Arc::downgrade(body));
+    }
+
+    /// Whether its run has something left to do.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(&*lock(&self.seat), Seat::Running(_))
+    }
+}
+
+/// Drives an instance's run as far as it goes. Ready when there is nothing to drive.
+pub(crate) fn poll_run<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let slot = instance.slot();
+    let event = {
+        let mut seat = lock(&slot.seat);
+        let Seat::Running(run) = &mut *seat else { return Poll::Ready(()) };
+        let Poll::Ready(end) = run.as_mut().poll(cx) else { return Poll::Pending };
+        let (after, event) = match end {
+            RunEnd::Quiet(guest) => (Seat::Parked(guest), Some(InstanceEvent::Quiet)),
+            RunEnd::Broken(guest, reason) => {
+                (Seat::Parked(guest), Some(InstanceEvent::Broken(reason)))
+            }
+            RunEnd::Doomed(Some(guest)) => (Seat::Parked(guest), None),
+            RunEnd::Doomed(None) => (Seat::Gone, None),
+            RunEnd::NotStarted(event) => (Seat::Gone, Some(event)),
+        };
+        *seat = after;
+        event
+    };
+    if let Some(event) = event {
+        pool.report(instance.id(), event);
+    }
+    Poll::Ready(())
+}
+
+/// Drives an instance's run to its end, as a task of its own.
+pub(crate) async fn drive<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+) {
+    std::future::poll_fn(|cx| {
+        instance.slot().task.register(cx.waker());
+        poll_run(&pool, &instance, cx)
+    })
+    .await;
+}
+
+/// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
+/// to the hook, drops it, and reports that. A task of its own: off the request path.
+pub(crate) async fn dispose<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+) {
+    // Doomed, so this ends with the first poll.
+    std::future::poll_fn(|cx| poll_run(&pool, &instance, cx)).await;
+    let slot = instance.slot();
+    slot.task.wake();
+    let reason = slot.doomed().unwrap_or(Reason::Host);
+    let seat = std::mem::replace(&mut *lock(&slot.seat), Seat::Gone);
+    let bodies = std::mem::take(&mut *lock(&slot.bodies));
+    for body in bodies.iter().filter_map(Weak::upgrade) {
+        body.harvest();
+    }
+    let inbox = std::mem::take(&mut *lock(&slot.inbox));
+    for (ticket, job) in inbox {
+        pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+    }
+    if let Seat::Parked(guest) = seat {
+        let error = slot.error().map(|error| &**error);
+        guest.end(pool.driver().host(), instance.id(), reason, error);
+    }
+    for (ticket, reply) in slot.take_all_waiting() {
+        reply.fail(Error::from(millpond_pool_core::Failure::Retired(reason)));
+        pool.report(instance.id(), InstanceEvent::Failed(ticket));
+    }
+    pool.report(instance.id(), InstanceEvent::Dropped);
+}

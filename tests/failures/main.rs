@@ -1,0 +1,3 @@
+//! What happens when guests, clients or the host fail, over real sockets.
+
+mod trap;

@@ -1,0 +1,3 @@
+//! What HTTP promises, kept over real sockets: for wasi:http 0.2 and 0.3, HTTP/1.1 and h2c.
+
+mod hello;
