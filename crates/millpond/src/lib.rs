@@ -29,8 +29,8 @@
 //! The wasmtime it is built on is [`wasmtime`](mod@wasmtime).
 
 pub use millpond_pool_core::{
-    Error, ErrorKind, InstanceGauges, InstanceId, InstanceView, Limits, MaxRequests, Reason,
-    Retirements, Serve, Snapshot, Status, Ticket, expiration,
+    Drained, Error, ErrorKind, InstanceGauges, InstanceId, InstanceView, Limits, MaxRequests,
+    OwnedPermit, Reason, Reserve, Retirements, Serve, Snapshot, Status, Ticket, expiration,
 };
 
 #[cfg(feature = "tower")]
@@ -40,5 +40,6 @@ pub use millpond_tower_adapter::{InfallibleService, PoolService, response};
 pub use millpond_wasmtime_backend::{
     BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, Destination, Ended, Host, HttpVersion,
     Interfaces, InterfacesError, Output, ParseDestinationError, RequestStart, ResponseBody,
-    ResponseFuture, StoreData, WasiHost, WasmPool, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+    ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool, wasmtime, wasmtime_wasi,
+    wasmtime_wasi_http,
 };

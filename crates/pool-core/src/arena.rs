@@ -9,6 +9,8 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    pub(crate) const FIRST: Self = Self { serial: 1, index: 0 };
+
     pub(crate) fn serial(self) -> u64 {
         self.serial
     }

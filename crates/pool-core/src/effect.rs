@@ -12,7 +12,8 @@ pub struct Permit(pub(crate) ());
 
 /// What the pool wants done. Carried out by whoever drives it, outside of any lock, in any order:
 /// an effect for an instance or a request that is gone by then must be ignored, except that
-/// every [`Start`](Self::Start) must be answered by [`InstanceEvent::Dropped`] in the end.
+/// every [`Start`](Self::Start) must be answered in the end: by [`InstanceEvent::StartFailed`] or
+/// [`InstanceEvent::Exhausted`] where no store came of it, otherwise by [`InstanceEvent::Dropped`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Effect<T, H> {

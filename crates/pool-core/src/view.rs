@@ -88,3 +88,39 @@ pub struct InstanceView {
     /// Of its open bodies, the one that has not moved for the longest time: since when.
     pub stalled_since: Option<Instant>,
 }
+
+impl InstanceView {
+    /// A new instance that has nothing to do, for the test of a policy: change what matters.
+    ///
+    /// ```
+    /// use millpond_pool_core::expiration::{ExpirationContext, Expired, InstanceExpiration, max_age};
+    /// use millpond_pool_core::{InstanceView, Reason};
+    /// use std::{pin::pin, task::{Poll, Waker}, time::{Duration, Instant}};
+    ///
+    /// let now = Instant::now();
+    /// let minute = Duration::from_secs(60);
+    /// let view = InstanceView::idle(now);
+    /// let mut policy = pin!(max_age(minute));
+    ///
+    /// let mut cx = ExpirationContext::new(now, &view, Waker::noop());
+    /// assert_eq!(policy.as_mut().poll_expired(&mut cx), Poll::Pending);
+    /// assert_eq!(cx.requested_wake(), Some(now + minute));
+    ///
+    /// let mut cx = ExpirationContext::new(now + minute, &view, Waker::noop());
+    /// let drained = Expired::Drain(Reason::Age);
+    /// assert_eq!(policy.as_mut().poll_expired(&mut cx), Poll::Ready(drained));
+    /// ```
+    pub fn idle(now: Instant) -> Self {
+        Self {
+            id: InstanceId(Key::FIRST),
+            status: Status::Idle,
+            since: now,
+            started: now,
+            busy: 0,
+            streaming: 0,
+            requests: 0,
+            newest_busy: None,
+            stalled_since: None,
+        }
+    }
+}

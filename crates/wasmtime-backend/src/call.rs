@@ -29,10 +29,19 @@ enum State<H: Host> {
 
 struct Waiting<H: Host> {
     submitted: Submitted<WasmDriver<H>>,
-    reply: Arc<Reply<H>>,
+    reply: Caller<H>,
     /// The instance that this future drives.
     drives: Option<Instance<WasmDriver<H>>>,
     head: bool,
+}
+
+/// The caller's end of a reply.
+struct Caller<H: Host>(Arc<Reply<H>>);
+
+impl<H: Host> Drop for Caller<H> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl<H: Host> ResponseFuture<H> {
@@ -46,7 +55,14 @@ impl<H: Host> ResponseFuture<H> {
         method: &Method,
     ) -> Self {
         let head = method == Method::HEAD;
-        Self { state: State::Waiting(Some(Waiting { submitted, reply, drives: None, head })) }
+        Self {
+            state: State::Waiting(Some(Waiting {
+                submitted,
+                reply: Caller(reply),
+                drives: None,
+                head,
+            })),
+        }
     }
 }
 
@@ -74,7 +90,7 @@ impl<H: Host> Waiting<H> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News<H>> {
         let mut driven = false;
         loop {
-            match self.reply.poll(cx) {
+            match self.reply.0.poll(cx) {
                 Poll::Ready(News::Drive(instance)) => {
                     self.drives = Some(instance);
                     driven = false;

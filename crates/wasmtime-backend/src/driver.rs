@@ -110,11 +110,11 @@ impl<H: Host> Driver for WasmDriver<H> {
         job: Job<H>,
     ) {
         let slot = instance.slot();
+        let reply = Arc::clone(job.reply());
+        slot.wait_for(ticket, Arc::clone(&reply));
         let back = if slot.is_shared() {
             slot.put(ticket, job).err()
         } else {
-            let reply = Arc::clone(job.reply());
-            slot.wait_for(ticket, Arc::clone(&reply));
             let mut job = Some(job);
             let begun = slot.resume(|guest| {
                 let job = job.take().expect("made once");
@@ -122,12 +122,11 @@ impl<H: Host> Driver for WasmDriver<H> {
             });
             if begun.is_some() {
                 reply.drive(instance.clone());
-            } else {
-                slot.take_waiting(ticket);
             }
             job
         };
         if let Some(job) = back {
+            slot.take_waiting(ticket);
             pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
         }
     }

@@ -92,13 +92,15 @@ impl Interfaces {
     pub fn missing(&self, provided: impl Fn(&str) -> bool) -> Vec<String> {
         let worlds = Worlds::embedded();
         let mut missing = Vec::new();
-        for Import { name, needs } in &self.imports {
+        for Import { name, needs, types_only } in &self.imports {
             match worlds.find(name) {
                 Some((known, items)) if provided(known) => {
                     let lacking = needs.iter().filter(|need| !items.contains(*need));
                     missing.extend(lacking.map(|need| format!("{name}#{need}")));
                 }
                 None if provided(name) => {}
+                // Types alone need no definition: the linker does not ask for one either.
+                _ if *types_only => {}
                 Some(_) | None => missing.push(name.clone()),
             }
         }
@@ -112,6 +114,8 @@ struct Import {
     name: String,
     /// The functions and resources the host has to define in it. Shared, because several imports may have one type.
     needs: Arc<[String]>,
+    /// An interface of which only types are used.
+    types_only: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -33,7 +33,8 @@ pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
 pub use millpond_pool_core::{
-    Error, ErrorKind, InstanceId, Limits, MaxRequests, Reason, Serve, Snapshot, Ticket, expiration,
+    Drained, Error, ErrorKind, InstanceId, Limits, MaxRequests, OwnedPermit, Reason, Reserve,
+    Serve, Snapshot, Ticket, expiration,
 };
 pub use pool::WasmPool;
 pub use runtime::Tokio;

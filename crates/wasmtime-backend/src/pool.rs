@@ -1,6 +1,7 @@
 //! The pool of a wasi:http component.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -26,7 +27,7 @@ use crate::wasi::WasiHost;
 ///
 /// ```no_run
 /// use http_body_util::{BodyExt, Empty};
-/// use millpond_wasmtime_backend::{Serve, WasiHost, WasmPool};
+/// use millpond_wasmtime_backend::{WasiHost, WasmPool};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,6 +74,47 @@ impl<H: Host> WasmPool<H> {
         self.pool.snapshot()
     }
 
+    /// A permit, if there is one now and nobody else waits for one.
+    ///
+    /// # Errors
+    ///
+    /// Overloaded or draining.
+    pub fn try_reserve(&self) -> Result<OwnedPermit<WasmDriver<H>>, Error> {
+        self.pool.try_reserve()
+    }
+
+    /// Waits for a permit, first come, first served. Fails only while the pool drains.
+    pub fn reserve(&self) -> Reserve<WasmDriver<H>> {
+        self.pool.reserve()
+    }
+
+    /// Serves a request. Dropping the future cancels it.
+    pub fn serve<B>(
+        &self,
+        permit: OwnedPermit<WasmDriver<H>>,
+        request: Request<B>,
+    ) -> ResponseFuture<H>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let request = match request::normalize(request) {
+            Ok(request) => request,
+            Err(error) => return ResponseFuture::refused(error),
+        };
+        let method = request.method().clone();
+        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
+        let reply = Reply::new();
+        let submitted = self.pool.submit(permit, Job::new(request, Arc::clone(&reply)));
+        ResponseFuture::new(submitted, reply, &method)
+    }
+
+    /// Requests between submission and the end of their body.
+    pub fn load(&self) -> usize {
+        self.pool.load()
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         self.pool.limits()
@@ -110,27 +152,19 @@ where
     type Future = ResponseFuture<H>;
 
     fn try_reserve(&self) -> Result<Self::Permit, Error> {
-        self.pool.try_reserve()
+        self.try_reserve()
     }
 
     fn reserve(&self) -> Self::Reserve {
-        self.pool.reserve()
+        self.reserve()
     }
 
     fn serve(&self, permit: Self::Permit, request: Request<B>) -> ResponseFuture<H> {
-        let request = match request::normalize(request) {
-            Ok(request) => request,
-            Err(error) => return ResponseFuture::refused(error),
-        };
-        let method = request.method().clone();
-        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
-        let reply = Reply::new();
-        let submitted = self.pool.submit(permit, Job::new(request, std::sync::Arc::clone(&reply)));
-        ResponseFuture::new(submitted, reply, &method)
+        self.serve(permit, request)
     }
 
     fn load(&self) -> usize {
-        self.pool.load()
+        self.load()
     }
 }
 

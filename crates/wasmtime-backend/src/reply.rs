@@ -40,11 +40,13 @@ struct State<H: Host> {
     drive: Option<Instance<WasmDriver<H>>>,
     answer: Option<News<H>>,
     answered: bool,
+    /// The caller went away.
+    closed: bool,
 }
 
 impl<H: Host> Reply<H> {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { drive: None, answer: None, answered: false };
+        let state = State { drive: None, answer: None, answered: false, closed: false };
         Arc::new(Self { state: Mutex::new(state), waker: AtomicWaker::new() })
     }
 
@@ -65,11 +67,27 @@ impl<H: Host> Reply<H> {
         self.answer(News::Failed(error));
     }
 
+    /// Whether a guest that sees the request now would work for nobody.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        state.answered || state.closed
+    }
+
+    /// The caller goes away. What it will not read is dropped outside the lock.
+    pub(crate) fn close(&self) {
+        let unread = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            (state.drive.take(), state.answer.take())
+        };
+        drop(unread);
+    }
+
     /// An answer that comes too late is dropped, outside the lock.
     fn answer(&self, news: News<H>) {
         let late = {
             let mut state = lock(&self.state);
-            if std::mem::replace(&mut state.answered, true) {
+            if std::mem::replace(&mut state.answered, true) || state.closed {
                 Some(news)
             } else {
                 state.answer.replace(news)

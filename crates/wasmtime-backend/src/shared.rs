@@ -43,6 +43,7 @@ pub(crate) async fn run<H: Host>(
     let (reason, error) = fault.broken(slot);
     slot.doom(reason);
     while let Some((ticket, job)) = slot.take() {
+        slot.take_waiting(ticket);
         pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
     }
     let mut error = Some(error);
@@ -116,9 +117,14 @@ impl<H: Host> Worker<'_, H> {
                 }
                 slot.register_inbox(cx);
                 if let Some((ticket, job)) = slot.take() {
-                    let (request, reply) = job.into_parts();
-                    slot.wait_for(ticket, reply);
                     works = true;
+                    if job.reply().is_over() {
+                        // Its caller left, or had its 504, while this guest was computing.
+                        slot.take_waiting(ticket);
+                        self.pool.report(self.instance.id(), InstanceEvent::Failed(ticket));
+                        continue;
+                    }
+                    let (request, _) = job.into_parts();
                     calls.push(call(self.pool, self.instance, ticket, accessor, proxy, request));
                     continue;
                 }

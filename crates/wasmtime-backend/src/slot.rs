@@ -248,6 +248,7 @@ pub(crate) async fn dispose<H: Host>(
     }
     let inbox = std::mem::take(&mut *lock(&slot.inbox));
     for (ticket, job) in inbox {
+        slot.take_waiting(ticket);
         pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
     }
     if let Seat::Parked(guest) = seat {

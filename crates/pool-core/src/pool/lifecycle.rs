@@ -14,8 +14,24 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Something happened to an instance. Reports on instances and requests that are gone, or
     /// that no longer apply, are ignored.
     pub fn handle_instance(&mut self, now: Instant, id: InstanceId, event: InstanceEvent<T>) {
-        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let Some(instance) = self.instances.get_mut(id.0) else {
+            if let InstanceEvent::Returned(_, item)
+            | InstanceEvent::Exhausted { request: Some((_, item)) } = event
+            {
+                self.effects.push_back(Effect::Discard { item });
+            }
+            return;
+        };
+        let requests = &self.requests;
+        let elsewhere = |ticket| requests.stage(ticket).and_then(Stage::instance) != Some(id);
         match event {
+            InstanceEvent::Failed(ticket)
+            | InstanceEvent::Progress(ticket)
+            | InstanceEvent::Ended(ticket)
+                if elsewhere(ticket) =>
+            {
+                return;
+            }
             InstanceEvent::Started => self.handle_started(now, id),
             InstanceEvent::StartFailed => self.handle_start_failed(id),
             InstanceEvent::Exhausted { request } => self.handle_exhausted(id, request),
@@ -48,6 +64,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 let busy = |ticket| matches!(requests.stage(ticket), Some(Stage::Busy { .. }));
                 if !instance.requests.iter().copied().any(busy) {
                     instance.working = false;
+                    instance.settling = None;
                 }
             }
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
@@ -165,6 +182,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.requests.retain(|other| *other != ticket);
         instance.working &= !instance.requests.is_empty();
         if waits {
+            // No guest has seen it: it does not count.
+            instance.given -= 1;
             self.requeue(ticket, item);
         } else {
             self.requests.remove(ticket);
@@ -175,6 +194,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn requeue(&mut self, ticket: Ticket, item: T) {
         if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
             self.effects.push_back(Effect::Discard { item });
+        } else if self.stopped {
+            self.refuse_queued(ticket, Refusal::Draining);
         }
     }
 

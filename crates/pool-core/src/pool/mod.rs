@@ -68,6 +68,8 @@ pub struct Pool<T, H = ()> {
     /// The allocator was full: no starts until a store has been dropped.
     exhausted: bool,
     draining: bool,
+    /// The drain was cut short: nothing is started, what comes back is refused.
+    stopped: bool,
     /// Counters only; the gauges are counted when asked for.
     counters: Snapshot,
 }
@@ -89,6 +91,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             reserved: 0,
             exhausted: false,
             draining: false,
+            stopped: false,
             counters: Snapshot::default(),
         }
     }
@@ -173,9 +176,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Calling it at any other
     /// time does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((ticket, item)) = self.requests.take_overdue(now) {
-            self.refuse(ticket, item, Refusal::QueueTimeout);
-        }
         while let Some(&(at, id)) = self.timers.first() {
             if at > now {
                 break;
@@ -200,6 +200,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Ends a drain: refuses what waits, retires what runs.
     pub fn handle_stop(&mut self, now: Instant) {
         self.draining = true;
+        self.stopped = true;
         while let Some(ticket) = self.requests.queued_at(0) {
             self.refuse_queued(ticket, Refusal::Draining);
         }

@@ -225,7 +225,10 @@ impl Rig {
         }
         if let Some(on) = place.on() {
             let alone = self.ledger.guests(on).is_empty();
-            self.ledger.instance(on).working &= !alone;
+            let given_back = u64::from(matches!(place, Place::Busy(_) | Place::Starting(_)));
+            let instance = self.ledger.instance(on);
+            instance.working &= !alone;
+            instance.given -= given_back;
         }
         self.report_on(request, |ticket| InstanceEvent::Returned(ticket, item));
     }
@@ -235,6 +238,9 @@ impl Rig {
         let crossed = self.ledger.guests(instance).iter().any(busy);
         if let Some(known) = self.ledger.instances.get_mut(&instance) {
             known.working &= crossed;
+            if !crossed {
+                (known.settling, known.settled_by) = (false, None);
+            }
         }
         self.report(instance, InstanceEvent::Quiet);
     }

@@ -148,7 +148,8 @@ impl Walk {
             | ComponentTypeRef::Module(_)
             | ComponentTypeRef::Component(_) => self.nothing.clone(),
         };
-        self.interfaces.imports.push(Import { name: printable(name), needs });
+        let types_only = matches!(ty, ComponentTypeRef::Instance(_)) && needs.is_empty();
+        self.interfaces.imports.push(Import { name: printable(name), needs, types_only });
         Ok(())
     }
 

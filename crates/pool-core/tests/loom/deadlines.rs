@@ -1,0 +1,117 @@
+//! The reaper, against those who change what it sleeps for, or take its pool away.
+
+use loom::future::block_on;
+use loom::thread;
+use millpond_pool_core::{Failure, Limits, Refusal};
+
+use crate::explore;
+use crate::host::{
+    Told, answer, check_empty, exclusive, finish, pool, run, secs, shared, step, submit,
+};
+
+/// The head comes at the moment of its deadline.
+fn head_at_the_deadline(limits: fn() -> Limits) {
+    explore(3, move || {
+        let (pool, mut reaper) = pool(limits());
+        step(&mut reaper);
+        let mut request = submit(&pool);
+        let ticket = request.ticket();
+        let id = pool.driver().holder(ticket).expect("started at once");
+        pool.driver().clock.set(30);
+
+        let reaping = thread::spawn(move || step(&mut reaper));
+        let responded = pool.responded(ticket);
+        reaping.join().unwrap();
+
+        let told = pool.driver().told(ticket);
+        if responded {
+            assert_eq!(told, None, "it has its answer");
+            finish(&mut request, id);
+        } else {
+            assert_eq!(told, Some(Told::Failed(Failure::RequestTimeout)));
+            request.over();
+        }
+        let snapshot = pool.snapshot();
+        assert_eq!((snapshot.responded, snapshot.failed), (responded.into(), (!responded).into()));
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn a_head_at_the_deadline_or_the_timeout_wins_never_both() {
+    head_at_the_deadline(exclusive);
+}
+
+#[test]
+fn a_head_at_the_deadline_or_the_timeout_wins_never_both_on_a_shared_instance() {
+    head_at_the_deadline(shared);
+}
+
+#[test]
+fn a_deadline_where_there_was_none_rouses_the_reaper() {
+    explore(3, || {
+        let (pool, reaper) = pool(exclusive());
+        let reaper = run(reaper);
+        let mut request = submit(&pool);
+        pool.driver().clock.set(30);
+        let told = block_on(pool.driver().hear(request.ticket()));
+        assert_eq!(told, Told::Failed(Failure::RequestTimeout));
+        request.over();
+        drop(request);
+        drop(pool);
+        reaper.join().unwrap();
+    });
+}
+
+#[test]
+fn an_earlier_deadline_rouses_the_reaper() {
+    explore(3, || {
+        let mut limits = exclusive();
+        limits.queue_timeout = secs(5);
+        let (pool, reaper) = pool(limits);
+        let running = submit(&pool);
+        let reaper = run(reaper);
+        let mut waiting = submit(&pool);
+        pool.driver().clock.set(5);
+        let told = block_on(pool.driver().hear(waiting.ticket()));
+        assert_eq!(told, Told::Refused(Refusal::QueueTimeout));
+        waiting.over();
+        assert!(answer(running));
+        drop(waiting);
+        drop(pool);
+        reaper.join().unwrap();
+    });
+}
+
+#[test]
+fn the_reaper_ends_with_the_last_handle() {
+    explore(4, || {
+        let (pool, reaper) = pool(exclusive());
+        let reaper = run(reaper);
+        let other = pool.clone();
+        let other = thread::spawn(move || drop(other));
+        drop(pool);
+        other.join().unwrap();
+        reaper.join().unwrap();
+    });
+}
+
+#[test]
+fn the_reaper_ends_with_the_last_handle_though_it_has_something_to_wait_for() {
+    explore(4, || {
+        let (pool, reaper) = pool(exclusive());
+        let request = submit(&pool);
+        let ticket = request.ticket();
+        let on = pool.driver().holder(ticket).expect("started at once");
+        assert!(pool.responded(ticket));
+        let reaper = run(reaper);
+        // The last handle is the request's.
+        let ending = thread::spawn(move || {
+            let mut request = request;
+            finish(&mut request, on);
+        });
+        drop(pool);
+        ending.join().unwrap();
+        reaper.join().unwrap();
+    });
+}

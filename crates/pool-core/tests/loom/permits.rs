@@ -1,0 +1,138 @@
+//! Those who wait for a permit, against those who give one back.
+
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+
+use loom::future::block_on;
+use loom::thread;
+use millpond_pool_core::{ErrorKind, Limits};
+
+use crate::explore;
+use crate::host::{Pool, check_empty, exclusive, poll_once, poll_with, pool, reserve};
+
+/// There is one permit.
+fn one() -> Limits {
+    let mut limits = exclusive();
+    limits.max_queue = 0;
+    limits
+}
+
+#[test]
+fn who_waits_is_woken_by_a_permit_given_back() {
+    explore(4, || {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let waiting = pool.reserve();
+        let waiting = thread::spawn(move || block_on(waiting).expect("not draining"));
+        drop(permit);
+        let permit = waiting.join().unwrap();
+        assert!(pool.try_reserve().is_err(), "it is the only one");
+        drop(permit);
+        check_empty(&pool);
+        assert_eq!(pool.snapshot().permits_free, 1);
+    });
+}
+
+#[test]
+fn of_two_who_wait_the_first_gets_the_permit_and_nobody_overtakes_it() {
+    explore(4, || {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let (mut first, mut second) = (pool.reserve(), pool.reserve());
+        assert!(poll_once(&mut first).is_pending());
+        assert!(poll_once(&mut second).is_pending());
+
+        // With another waker than the one that is in the line.
+        let waiting = thread::spawn(move || block_on(first).expect("not draining"));
+        let giving = thread::spawn(move || drop(permit));
+        assert!(pool.try_reserve().is_err());
+        assert!(poll_once(&mut second).is_pending());
+        giving.join().unwrap();
+        let permit = waiting.join().unwrap();
+        assert!(poll_once(&mut second).is_pending());
+
+        drop(permit);
+        let Poll::Ready(Ok(permit)) = poll_once(&mut second) else { panic!("it is its turn") };
+        drop(permit);
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn who_leaves_while_being_granted_passes_the_permit_on() {
+    explore(4, || {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let (mut first, mut second) = (pool.reserve(), pool.reserve());
+        assert!(poll_once(&mut first).is_pending());
+        assert!(poll_once(&mut second).is_pending());
+
+        let leaving = thread::spawn(move || drop(first));
+        let giving = thread::spawn(move || drop(permit));
+        let permit = block_on(second).expect("not draining");
+        leaving.join().unwrap();
+        giving.join().unwrap();
+        drop(permit);
+        check_empty(&pool);
+        assert_eq!(pool.snapshot().permits_free, 1);
+    });
+}
+
+#[test]
+fn who_waits_learns_of_a_drain() {
+    explore(4, || {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let waiting = [pool.reserve(), pool.reserve()].map(|waiting| {
+            thread::spawn(move || match block_on(waiting) {
+                Ok(_) => panic!("the permit is not given back"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Draining),
+            })
+        });
+        block_on(pool.drain());
+        for thread in waiting {
+            thread.join().unwrap();
+        }
+        drop(permit);
+        check_empty(&pool);
+    });
+}
+
+/// A waker that looks at the pool: under the pool's lock, that is a deadlock.
+struct Nosy(Pool);
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        self.0.load();
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.0.load();
+    }
+}
+
+#[test]
+fn wakers_are_woken_and_dropped_outside_the_lock() {
+    explore(4, || {
+        let (pool, mut reaper) = pool(one());
+        let nosy = || Waker::from(Arc::new(Nosy(pool.clone())));
+        assert!(poll_with(&nosy(), &mut reaper).is_pending());
+        let permit = reserve(&pool);
+        let (mut first, mut second) = (pool.reserve(), pool.reserve());
+        assert!(poll_with(&nosy(), &mut first).is_pending());
+        assert!(poll_with(&nosy(), &mut second).is_pending());
+        // The old waker is dropped.
+        assert!(poll_with(&nosy(), &mut first).is_pending());
+
+        let giving = thread::spawn(move || drop(permit));
+        drop(first);
+        giving.join().unwrap();
+        drop(second);
+        let mut drained = pool.drain();
+        assert!(poll_with(&nosy(), &mut drained).is_ready());
+        assert!(poll_once(&mut reaper).is_pending());
+        check_empty(&pool);
+    });
+}

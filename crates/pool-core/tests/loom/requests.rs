@@ -1,0 +1,189 @@
+//! Requests against all that can come between: the end of an instance, the caller's departure,
+//! a drain, one another.
+
+use loom::future::block_on;
+use loom::thread;
+use millpond_pool_core::{Failure, InstanceEvent, InstanceId, Limits, Reason, Refusal};
+
+use crate::explore;
+use crate::host::{
+    Item, Pool, Told, answer, check_empty, exclusive, finish, finish_abandoned, pool, reserve,
+    shared, submit,
+};
+
+/// A request is submitted while the only instance, which is idle, goes away.
+fn submit_while(limits: fn() -> Limits, gone: fn(&Pool, InstanceId), reason: Reason) {
+    explore(3, move || {
+        let (pool, _) = pool(limits());
+        let first = submit(&pool);
+        let id = pool.driver().holder(first.ticket()).expect("started at once");
+        assert!(answer(first));
+
+        let permit = reserve(&pool);
+        let going = pool.clone();
+        let going = thread::spawn(move || gone(&going, id));
+        let mut request = pool.submit(permit, Item::default());
+        going.join().unwrap();
+
+        match pool.driver().told(request.ticket()) {
+            // It was there first.
+            Some(told) => {
+                assert_eq!(told, Told::Failed(Failure::Retired(reason)));
+                request.over();
+            }
+            None => assert!(answer(request), "an instance has it: {:?}", pool.snapshot()),
+        }
+        check_empty(&pool);
+    });
+}
+
+fn drained(pool: &Pool, id: InstanceId) {
+    pool.report(id, InstanceEvent::Drain(Reason::Swap));
+}
+
+fn broken(pool: &Pool, id: InstanceId) {
+    pool.report(id, InstanceEvent::Broken(Reason::Trap));
+}
+
+#[test]
+fn a_request_is_not_orphaned_by_an_instance_that_closes() {
+    submit_while(exclusive, drained, Reason::Swap);
+}
+
+#[test]
+fn a_request_is_not_orphaned_by_a_shared_instance_that_closes() {
+    submit_while(shared, drained, Reason::Swap);
+}
+
+#[test]
+fn a_request_is_not_orphaned_by_an_instance_that_breaks() {
+    submit_while(exclusive, broken, Reason::Trap);
+}
+
+#[test]
+fn a_request_is_not_orphaned_by_a_shared_instance_that_breaks() {
+    submit_while(shared, broken, Reason::Trap);
+}
+
+#[test]
+fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
+    explore(3, || {
+        let (pool, _) = pool(exclusive());
+        let first = submit(&pool);
+        let second = Item::default();
+        let waiting = pool.submit(reserve(&pool), second.clone());
+
+        let leaving = thread::spawn(move || drop(waiting));
+        assert!(answer(first));
+        leaving.join().unwrap();
+
+        assert_eq!(pool.snapshot().cancelled, 1);
+        assert_eq!(Item::strong_count(&second), 1, "nobody keeps the request");
+        check_empty(&pool);
+        assert!(answer(submit(&pool)), "the seat is free");
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() {
+    for limits in [exclusive, shared] {
+        explore(3, move || {
+            let (pool, _) = pool(limits());
+            let mut requests: Vec<_> = (0..limits().concurrency).map(|_| submit(&pool)).collect();
+            let id = pool.driver().holder(requests[0].ticket()).expect("started at once");
+            let last = Item::default();
+            let waiting = pool.submit(reserve(&pool), last.clone());
+            let ticket = waiting.ticket();
+
+            let leaving = thread::spawn(move || drop(waiting));
+            // Those on it fail; another is started for the one that waits.
+            broken(&pool, id);
+            leaving.join().unwrap();
+
+            for request in &mut requests {
+                let told = pool.driver().told(request.ticket());
+                assert_eq!(told, Some(Told::Failed(Failure::Retired(Reason::Trap))));
+                request.over();
+            }
+            assert_eq!(pool.snapshot().cancelled, 1);
+            finish_abandoned(&pool, ticket);
+            assert_eq!(Item::strong_count(&last), 1, "nobody keeps the request");
+            check_empty(&pool);
+            assert!(answer(submit(&pool)), "the seat is free");
+            check_empty(&pool);
+        });
+    }
+}
+
+#[test]
+fn a_request_that_meets_a_drain_is_served_or_refused_and_the_drain_ends() {
+    explore(3, || {
+        let (pool, _) = pool(exclusive());
+        let permit = reserve(&pool);
+        let submitting = pool.clone();
+        let submitting = thread::spawn(move || {
+            let mut request = submitting.submit(permit, Item::default());
+            match submitting.driver().told(request.ticket()) {
+                Some(told) => {
+                    assert_eq!(told, Told::Refused(Refusal::Draining));
+                    request.over();
+                }
+                None => assert!(answer(request)),
+            }
+        });
+        block_on(pool.drain());
+        submitting.join().unwrap();
+        check_empty(&pool);
+        let snapshot = pool.snapshot();
+        assert_eq!(snapshot.responded + snapshot.refused, 1);
+        assert_eq!(snapshot.instances.live(), 0);
+    });
+}
+
+#[test]
+fn a_drain_that_is_cut_short_ends_though_a_request_comes_in() {
+    explore(3, || {
+        let (pool, _) = pool(exclusive());
+        let mut running = submit(&pool);
+        let permit = reserve(&pool);
+        let submitting = pool.clone();
+        let submitting = thread::spawn(move || {
+            let mut request = submitting.submit(permit, Item::default());
+            request.over();
+            request.ticket()
+        });
+        let drained = pool.drain();
+        pool.stop();
+        block_on(drained);
+        let queued = submitting.join().unwrap();
+        running.over();
+
+        let retired = Told::Failed(Failure::Retired(Reason::Drain));
+        assert_eq!(pool.driver().told(running.ticket()), Some(retired));
+        let refused = Told::Refused(Refusal::Draining);
+        assert_eq!(pool.driver().told(queued), Some(refused));
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn two_that_end_on_a_shared_instance_make_room_for_one_that_comes() {
+    explore(3, || {
+        let (pool, _) = pool(shared());
+        let ending = [submit(&pool), submit(&pool)].map(|mut request| {
+            let id = pool.driver().holder(request.ticket()).expect("both fit");
+            assert!(pool.responded(request.ticket()));
+            thread::spawn(move || finish(&mut request, id))
+        });
+        let request = submit(&pool);
+        for thread in ending {
+            thread.join().unwrap();
+        }
+
+        let snapshot = pool.snapshot();
+        assert_eq!((snapshot.busy, snapshot.instances.busy, snapshot.starts), (1, 1, 1));
+        assert!(answer(request));
+        check_empty(&pool);
+    });
+}
