@@ -1,3 +1,22 @@
 //! What happens when guests, clients or the host fail, over real sockets.
+//!
+//! Most tests run in each way in which guests are driven, see [`setup`]. Where one must hold a seat
+//! for as long as it likes, it does so with a request whose body does not end, see [`setup::Held`].
 
+#[macro_use]
+mod setup;
+
+mod bodies;
+mod clients;
+mod drain;
+mod exit;
+mod expiration;
+mod hammer;
+mod hooks;
+mod limits;
+mod memory;
+mod queue;
+mod service;
+mod starts;
+mod timeouts;
 mod trap;

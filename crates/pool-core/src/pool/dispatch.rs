@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::effect::Effect;
-use crate::reason::{Reason, Refusal};
+use crate::reason::Reason;
 use crate::view::{InstanceId, Status};
 
 use super::Pool;
@@ -14,9 +14,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Hands over what waits, as far as the limits allow. Called after every change that could
     /// make room or need it: this is what "no orphan" rests on.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        while let Some((ticket, item)) = self.requests.take_overdue(now) {
-            self.refuse(ticket, item, Refusal::QueueTimeout);
-        }
         loop {
             let wanting = self.requests.queued().min(self.running_left());
             if wanting == 0 {

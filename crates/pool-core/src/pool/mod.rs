@@ -176,6 +176,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Calling it at any other
     /// time does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((ticket, item)) = self.requests.take_overdue(now) {
+            self.refuse(ticket, item, Refusal::QueueTimeout);
+        }
         while let Some(&(at, id)) = self.timers.first() {
             if at > now {
                 break;
