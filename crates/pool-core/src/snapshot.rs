@@ -1,5 +1,7 @@
 //! The pool's gauges and counters, at one moment.
 
+use std::fmt;
+
 use crate::reason::{Outcome, Reason};
 
 /// Gauges and counters of a pool, all of one moment.
@@ -93,9 +95,16 @@ impl InstanceGauges {
 }
 
 /// How many instances were retired for each reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Retirements {
     counts: [u64; Reason::ALL.len()],
+}
+
+impl fmt::Debug for Retirements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = self.iter().filter(|(_, count)| *count > 0);
+        f.debug_map().entries(counted.map(|(reason, count)| (reason.as_str(), count))).finish()
+    }
 }
 
 impl Retirements {

@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, Version};
+use http_body::Body as _;
 use http_body_util::{Either, Full};
 use millpond_pool_core::{Error, Serve};
 use pin_project_lite::pin_project;
@@ -52,11 +54,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let version = request.version();
+        let head = request.method() == Method::HEAD;
         let state = match self.pool.try_reserve() {
             Ok(permit) => State::Serving { future: self.pool.serve(permit, request) },
             Err(error) => State::Refused { error: Some(error) },
         };
-        InfallibleFuture { state, version }
+        InfallibleFuture { state, version, head }
     }
 }
 
@@ -91,6 +94,7 @@ pin_project! {
         #[pin]
         state: State<F>,
         version: Version,
+        head: bool,
     }
 }
 
@@ -118,9 +122,21 @@ where
         };
         Poll::Ready(Ok(match result {
             Ok(response) => response.map(Either::Left),
-            Err(error) => response::from_error(&error, *this.version).map(Either::Right),
+            Err(error) => {
+                let response = response::from_error(&error, *this.version);
+                let response = if *this.head { without_body(response) } else { response };
+                response.map(Either::Right)
+            }
         }))
     }
+}
+
+/// What HEAD gets: hyper takes the body off for HTTP/1, but not for HTTP/2.
+fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response.map(|_| Full::default())
 }
 
 impl<F> fmt::Debug for InfallibleFuture<F> {

@@ -94,6 +94,10 @@ impl<H: Host> Body for ResponseBody<H> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.ended && self.head_only {
+            self.end();
+            self.finish_in_background();
+        }
         if self.ended {
             return Poll::Ready(None);
         }
@@ -136,7 +140,7 @@ impl<H: Host> Body for ResponseBody<H> {
     fn is_end_stream(&self) -> bool {
         // Only what has been seen to end has ended: the guest's body does not know whether its
         // store is alive.
-        self.ended
+        self.ended || self.head_only
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -157,28 +161,14 @@ impl<H: Host> ResponseBody<H> {
             return;
         }
         let rest = async move {
-            let mut driving = true;
-            std::future::poll_fn(|cx| {
-                loop {
-                    match cell.poll(cx) {
-                        Poll::Ready(Some(Ok(_))) => {}
-                        Poll::Ready(_) => break,
-                        Poll::Pending => {
-                            if instance.slot().is_shared() {
-                                return Poll::Pending;
-                            }
-                            if driving && slot::poll_run(&pool, &instance, cx).is_ready() {
-                                driving = false;
-                                continue;
-                            }
-                            return if driving { Poll::Pending } else { Poll::Ready(()) };
-                        }
+            slot::drive_with(pool, instance.clone(), |cx, run| {
+                while let Poll::Ready(frame) = cell.poll(cx) {
+                    if !matches!(frame, Some(Ok(_))) {
+                        // Nothing to take any more; the guest may still work.
+                        return if instance.slot().is_shared() { Poll::Ready(()) } else { run(cx) };
                     }
                 }
-                if instance.slot().is_shared() {
-                    return Poll::Ready(());
-                }
-                slot::poll_run(&pool, &instance, cx)
+                if instance.slot().is_shared() { Poll::Pending } else { run(cx) }
             })
             .await;
         };

@@ -22,13 +22,14 @@ use crate::pool::WasmPool;
 /// Makes a [`WasmPool`]. See there for an example.
 pub struct Builder<H: Host> {
     host: H,
-    limits: Vec<Box<dyn FnOnce(&mut Limits) + Send>>,
+    limits: Vec<ChangeLimits>,
     timeouts: Timeouts,
     expiration: Option<WrapExpiration>,
     cache: CacheChoice,
     seed: u64,
 }
 
+type ChangeLimits = Box<dyn FnOnce(&mut Limits) + Send>;
 type WrapExpiration = Box<dyn Fn(BoxExpiration) -> BoxExpiration + Send + Sync>;
 
 #[derive(Clone, Copy)]
@@ -84,11 +85,11 @@ impl<H: Host> Builder<H> {
     /// The policy of each instance, made from the default one: the three timeouts above. Use
     /// [`InstanceExpiration::or`] to add to it, or leave it out and look after them yourself.
     #[must_use]
-    pub fn expiration(
+    pub fn expiration<E: InstanceExpiration>(
         mut self,
-        wrap: impl Fn(BoxExpiration) -> BoxExpiration + Send + Sync + 'static,
+        wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        self.expiration = Some(Box::new(wrap));
+        self.expiration = Some(Box::new(move |default| expiration::boxed(wrap(default))));
         self
     }
 
@@ -129,7 +130,7 @@ impl<H: Host> Builder<H> {
         let name = path.display().to_string();
         let read = std::fs::read(path);
         let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
-        self.from_named_bytes(&name, &bytes)
+        self.build(&name, &bytes)
     }
 
     /// A pool of a component's bytes. As [`from_file`](Self::from_file).
@@ -142,10 +143,10 @@ impl<H: Host> Builder<H> {
     ///
     /// Outside a tokio runtime.
     pub fn from_bytes(self, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
-        self.from_named_bytes("the component", bytes)
+        self.build("the component", bytes)
     }
 
-    fn from_named_bytes(self, name: &str, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
+    fn build(self, name: &str, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
         let fail = |problem| BuildError::new(name, problem);
         let bytes = wat::parse_bytes(bytes).map_err(|error| fail(Problem::Text(error)))?;
         let interfaces =

@@ -53,7 +53,9 @@ impl<H: Host> Guest<H> {
         if catch_unwind(AssertUnwindSafe(|| host.on_retire(ended))).is_err() {
             tracing::error!(instance.id = id.number(), "the on_retire hook panicked");
         }
-        // A panic in the drop of the embedder's data must not lose the instance's place.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        // The store first: a panic in the drop of the embedder's data must not keep what the
+        // allocator gave it.
+        let data = self.store.into_data();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }
 }

@@ -34,7 +34,8 @@ pub trait Host: Send + Sync + 'static {
     /// What a store holds. WASI and wasi:http are linked by the pool, from these views.
     type Data: WasiView + WasiHttpView + Send + 'static;
 
-    /// The data of a new instance's store.
+    /// The data of a new instance's store. Like all that is called here, it must not block: an
+    /// exclusive instance is started in the future of the request it is for.
     ///
     /// # Errors
     ///

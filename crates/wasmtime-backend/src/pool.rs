@@ -21,7 +21,8 @@ use crate::reply::{Job, Reply};
 use crate::request;
 use crate::wasi::WasiHost;
 
-/// A pool of instances of one wasi:http component, 0.2 or 0.3. Clones are the same pool.
+/// A pool of instances of one wasi:http component, 0.2 or 0.3. Clones are the same pool; when the
+/// last of them is dropped, it drains.
 ///
 /// To mount it in a server, wrap it in `millpond_tower_adapter::PoolService`; or use it as it is:
 ///
@@ -45,8 +46,18 @@ use crate::wasi::WasiHost;
 /// # }
 /// ```
 pub struct WasmPool<H: Host = WasiHost> {
-    pool: PoolHandle<WasmDriver<H>>,
+    pool: Arc<Owned<H>>,
     version: HttpVersion,
+}
+
+/// Instances hold on to their pool; so what users hold is this, and its end is theirs.
+struct Owned<H: Host>(PoolHandle<WasmDriver<H>>);
+
+impl<H: Host> Drop for Owned<H> {
+    fn drop(&mut self) {
+        // It goes on by itself.
+        drop(self.0.drain());
+    }
 }
 
 impl<H: Host> WasmPool<H> {
@@ -56,7 +67,7 @@ impl<H: Host> WasmPool<H> {
     }
 
     pub(crate) fn new(pool: PoolHandle<WasmDriver<H>>, version: HttpVersion) -> Self {
-        Self { pool, version }
+        Self { pool: Arc::new(Owned(pool)), version }
     }
 
     /// The version of wasi:http that its component answers.
@@ -66,12 +77,12 @@ impl<H: Host> WasmPool<H> {
 
     /// The embedder's side.
     pub fn host(&self) -> &H {
-        self.pool.driver().host()
+        self.pool.0.driver().host()
     }
 
     /// All gauges and counters, of one moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.pool.snapshot()
+        self.pool.0.snapshot()
     }
 
     /// A permit, if there is one now and nobody else waits for one.
@@ -80,12 +91,12 @@ impl<H: Host> WasmPool<H> {
     ///
     /// Overloaded or draining.
     pub fn try_reserve(&self) -> Result<OwnedPermit<WasmDriver<H>>, Error> {
-        self.pool.try_reserve()
+        self.pool.0.try_reserve()
     }
 
     /// Waits for a permit, first come, first served. Fails only while the pool drains.
     pub fn reserve(&self) -> Reserve<WasmDriver<H>> {
-        self.pool.reserve()
+        self.pool.0.reserve()
     }
 
     /// Serves a request. Dropping the future cancels it.
@@ -106,18 +117,18 @@ impl<H: Host> WasmPool<H> {
         let method = request.method().clone();
         let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
         let reply = Reply::new();
-        let submitted = self.pool.submit(permit, Job::new(request, Arc::clone(&reply)));
+        let submitted = self.pool.0.submit(permit, Job::new(request, Arc::clone(&reply)));
         ResponseFuture::new(submitted, reply, &method)
     }
 
     /// Requests between submission and the end of their body.
     pub fn load(&self) -> usize {
-        self.pool.load()
+        self.pool.0.load()
     }
 
     /// The limits in force.
     pub fn limits(&self) -> Limits {
-        self.pool.limits()
+        self.pool.0.limits()
     }
 
     /// Changes the limits of the running pool. New instances follow at once, old ones on their
@@ -125,18 +136,18 @@ impl<H: Host> WasmPool<H> {
     /// only if the allocator has room for them.
     pub fn set_limits(&self, mut limits: Limits) {
         build::clamp(self.version, &mut limits);
-        self.pool.set_limits(limits);
+        self.pool.0.set_limits(limits);
     }
 
     /// Takes no more requests, serves what was submitted, and ends all instances. The future ends
     /// when that is done; the drain goes on without it.
     pub fn drain(&self) -> Drained<WasmDriver<H>> {
-        self.pool.drain()
+        self.pool.0.drain()
     }
 
     /// Cuts a drain short: refuses what waits and stops what runs.
     pub fn stop(&self) {
-        self.pool.stop();
+        self.pool.0.stop();
     }
 }
 
@@ -170,7 +181,7 @@ where
 
 impl<H: Host> Clone for WasmPool<H> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), version: self.version }
+        Self { pool: Arc::clone(&self.pool), version: self.version }
     }
 }
 

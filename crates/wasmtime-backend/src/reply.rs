@@ -110,13 +110,14 @@ impl<H: Host> Reply<H> {
 
 /// A request on its way to a guest.
 pub struct Job<H: Host> {
-    request: Option<Request<WasiBody>>,
+    /// Boxed: a job moves often.
+    request: Option<Box<Request<WasiBody>>>,
     reply: Arc<Reply<H>>,
 }
 
 impl<H: Host> Job<H> {
     pub(crate) fn new(request: Request<WasiBody>, reply: Arc<Reply<H>>) -> Self {
-        Self { request: Some(request), reply }
+        Self { request: Some(Box::new(request)), reply }
     }
 
     pub(crate) fn reply(&self) -> &Arc<Reply<H>> {
@@ -126,7 +127,7 @@ impl<H: Host> Job<H> {
     /// A guest is about to see it: from here on, whoever has the parts must see to the answer.
     pub(crate) fn into_parts(mut self) -> (Request<WasiBody>, Arc<Reply<H>>) {
         let request = self.request.take().expect("the parts are taken once, by value");
-        (request, Arc::clone(&self.reply))
+        (*request, Arc::clone(&self.reply))
     }
 }
 

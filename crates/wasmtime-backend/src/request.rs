@@ -29,13 +29,27 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Error> {
     let host = single_host(request.headers())?;
     // An absolute URI goes before the header (RFC 9112, section 3.2.2).
     if let Some(authority) = request.uri().authority() {
-        return Ok(authority.clone());
+        return plain(authority.clone(), "the request target");
     }
     match host {
-        Some(host) => host.parse().map_err(|error| bad("the Host header", error)),
+        Some(host) => {
+            let authority = host.parse().map_err(|error| bad("the Host header", error))?;
+            plain(authority, "the Host header")
+        }
         // HTTP/1.0 knows no Host.
         None if request.version() < Version::HTTP_11 => Ok(Authority::from_static("localhost")),
         None => Err(bad("the Host header", "there is none")),
+    }
+}
+
+/// A host and perhaps a port: no user, and no port that is none.
+fn plain(authority: Authority, what: &str) -> Result<Authority, Error> {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    match rest {
+        Some("") => Ok(authority),
+        // RFC 3986, section 3.2.3: a port may be empty.
+        Some(rest) if rest == ":" || authority.port_u16().is_some() => Ok(authority),
+        _ => Err(bad(what, "expected HOST or HOST:PORT")),
     }
 }
 
@@ -94,6 +108,8 @@ mod tests {
         assert_eq!(uri(Version::HTTP_11, "/", &[]), Err(ErrorKind::BadRequest));
         assert_eq!(uri(Version::HTTP_11, "/", &["a", "b"]), Err(ErrorKind::BadRequest));
         assert_eq!(uri(Version::HTTP_11, "/", &["a b"]), Err(ErrorKind::BadRequest));
-        assert_eq!(uri(Version::HTTP_11, "/", &[""]), Err(ErrorKind::BadRequest));
+        for host in ["", "user@a", "a:b", "a:99999", "a/b"] {
+            assert_eq!(uri(Version::HTTP_11, "/", &[host]), Err(ErrorKind::BadRequest), "{host}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Several requests, one guest: a worker runs its event loop and takes requests as it has room.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
@@ -15,7 +16,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::driver::WasmDriver;
 use crate::exclusive::{deliver, fail, not_started};
-use crate::failure::{Fault, guest_error, until_doomed};
+use crate::failure::{Cause, Fault, guest_error, until_doomed};
 use crate::guest::Guest;
 use crate::host::{Host, RequestStart};
 use crate::slot::RunEnd;
@@ -46,11 +47,12 @@ pub(crate) async fn run<H: Host>(
         slot.take_waiting(ticket);
         pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
     }
-    let mut error = Some(error);
     for (ticket, reply) in slot.take_all_waiting() {
-        let kind = error.as_ref().map_or(ErrorKind::Trap, Error::kind);
-        let copy = || Error::new(kind).with_reason(reason);
-        reply.fail(error.take().unwrap_or_else(copy));
+        let mut copy = Error::new(error.kind()).with_reason(reason);
+        if let Some(cause) = slot.error() {
+            copy = copy.with_source(Cause(Arc::clone(cause)));
+        }
+        reply.fail(copy);
         pool.report(instance.id(), InstanceEvent::Failed(ticket));
     }
     RunEnd::Broken(guest, reason)

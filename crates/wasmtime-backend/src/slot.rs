@@ -223,11 +223,23 @@ pub(crate) async fn drive<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
 ) {
+    drive_with(pool, instance, |cx, run| run(cx)).await;
+}
+
+/// Drives an instance's run for as long as `poll` says, which is given the means to do so. If
+/// the runtime ends first, nobody would drive it any more: then the instance ends too.
+pub(crate) async fn drive_with<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+    mut poll: impl FnMut(&mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> Poll<()>,
+) {
+    let mut end = End::new(pool, instance);
     std::future::poll_fn(|cx| {
-        instance.slot().task.register(cx.waker());
-        poll_run(&pool, &instance, cx)
+        end.instance.slot().task.register(cx.waker());
+        poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, cx))
     })
     .await;
+    end.forgone = true;
 }
 
 /// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
@@ -236,28 +248,59 @@ pub(crate) async fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
 ) {
+    let end = End::new(pool, instance);
     // Doomed, so this ends with the first poll.
-    std::future::poll_fn(|cx| poll_run(&pool, &instance, cx)).await;
-    let slot = instance.slot();
-    slot.task.wake();
-    let reason = slot.doomed().unwrap_or(Reason::Host);
-    let seat = std::mem::replace(&mut *lock(&slot.seat), Seat::Gone);
-    let bodies = std::mem::take(&mut *lock(&slot.bodies));
-    for body in bodies.iter().filter_map(Weak::upgrade) {
-        body.harvest();
+    std::future::poll_fn(|cx| poll_run(&end.pool, &end.instance, cx)).await;
+    drop(end);
+}
+
+/// Ends an instance when dropped, also with the runtime that was to do more for it.
+struct End<H: Host> {
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+    /// The instance lives on.
+    forgone: bool,
+}
+
+impl<H: Host> End<H> {
+    fn new(pool: PoolHandle<WasmDriver<H>>, instance: Instance<WasmDriver<H>>) -> Self {
+        Self { pool, instance, forgone: false }
     }
-    let inbox = std::mem::take(&mut *lock(&slot.inbox));
-    for (ticket, job) in inbox {
-        slot.take_waiting(ticket);
-        pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+}
+
+impl<H: Host> Drop for End<H> {
+    fn drop(&mut self) {
+        let Self { pool, instance, forgone } = self;
+        if *forgone {
+            return;
+        }
+        let slot = instance.slot();
+        slot.doom(Reason::Host);
+        slot.task.wake();
+        let reason = slot.doomed().unwrap_or(Reason::Host);
+        let seat = std::mem::replace(&mut *lock(&slot.seat), Seat::Gone);
+        let bodies = std::mem::take(&mut *lock(&slot.bodies));
+        for body in bodies.iter().filter_map(Weak::upgrade) {
+            body.harvest();
+        }
+        let inbox = std::mem::take(&mut *lock(&slot.inbox));
+        for (ticket, job) in inbox {
+            slot.take_waiting(ticket);
+            pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+        }
+        match seat {
+            Seat::Parked(guest) => {
+                let error = slot.error().map(|error| &**error);
+                guest.end(pool.driver().host(), instance.id(), reason, error);
+            }
+            // Stopped in the middle: its store goes without being shown.
+            Seat::Running(run) => drop(run),
+            Seat::New | Seat::Gone => {}
+        }
+        for (ticket, reply) in slot.take_all_waiting() {
+            reply.fail(Error::from(millpond_pool_core::Failure::Retired(reason)));
+            pool.report(instance.id(), InstanceEvent::Failed(ticket));
+        }
+        pool.report(instance.id(), InstanceEvent::Dropped);
     }
-    if let Seat::Parked(guest) = seat {
-        let error = slot.error().map(|error| &**error);
-        guest.end(pool.driver().host(), instance.id(), reason, error);
-    }
-    for (ticket, reply) in slot.take_all_waiting() {
-        reply.fail(Error::from(millpond_pool_core::Failure::Retired(reason)));
-        pool.report(instance.id(), InstanceEvent::Failed(ticket));
-    }
-    pool.report(instance.id(), InstanceEvent::Dropped);
 }

@@ -194,8 +194,8 @@ impl<D: Driver> PoolHandle<D> {
             Effect::Gone { handle } => drop(handle),
             Effect::Discard { item } => drop(item),
             Effect::Poll { handle, view, revision } => {
-                let now = driver.runtime().now();
-                let (verdict, wake_at) = handle.policy.poll(&self.0, now, &view);
+                let polled = handle.policy.poll(&self.0, &view, revision);
+                let Some((verdict, wake_at)) = polled else { return };
                 self.act(|pool, now| pool.handle_verdict(now, view.id, revision, verdict, wake_at));
             }
         }

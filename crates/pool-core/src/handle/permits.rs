@@ -138,9 +138,6 @@ impl Line {
             }
         }
         if pool.is_draining() {
-            if let Some(place) = place {
-                wakers.old = self.waiting.remove(&place);
-            }
             return Err(Refusal::Draining);
         }
         let place = place.unwrap_or_else(|| {
@@ -167,7 +164,8 @@ impl Line {
         wakers: &mut Vec<Waker>,
     ) {
         if pool.is_draining() {
-            wakers.extend(self.waiting.values().cloned());
+            // They find out when they look.
+            wakers.extend(std::mem::take(&mut self.waiting).into_values());
             return;
         }
         while !self.waiting.is_empty() {

@@ -10,24 +10,38 @@ use crate::reason::Reason;
 use crate::sync::{Mutex, lock};
 use crate::view::{InstanceId, InstanceView};
 
-use super::{Driver, Inner};
+use super::{Driver, Inner, Runtime};
 
-/// An instance's policy, made when it is first polled.
+/// An instance's policy.
 #[derive(Default)]
-pub(super) struct PolicyCell(Mutex<Option<(BoxExpiration, Waker)>>);
+pub(super) struct PolicyCell(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Made when it is first polled.
+    policy: Option<(BoxExpiration, Waker)>,
+    /// Of the newest view it was polled on.
+    revision: u64,
+}
 
 impl PolicyCell {
-    /// The verdict, and when the policy wants to be polled again. A policy that panics retires
-    /// its instance.
+    /// The verdict, and when the policy wants to be polled again; nothing if another thread was
+    /// here first with a newer view: policies never see an older one after it. A policy that
+    /// panics retires its instance.
     pub(super) fn poll<D: Driver>(
         &self,
         inner: &Arc<Inner<D>>,
-        now: Instant,
         view: &InstanceView,
-    ) -> (Poll<Expired>, Option<Instant>) {
-        let mut policy = lock(&self.0);
+        revision: u64,
+    ) -> Option<(Poll<Expired>, Option<Instant>)> {
+        let mut state = lock(&self.0);
+        if revision < state.revision {
+            return None;
+        }
+        state.revision = revision;
+        let now = inner.driver.runtime().now();
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let (policy, waker) = policy.get_or_insert_with(|| {
+            let (policy, waker) = state.policy.get_or_insert_with(|| {
                 let wake = PolicyWake { id: view.id, pool: Arc::downgrade(inner) };
                 (inner.driver.expiration(view.id), Waker::from(Arc::new(wake)))
             });
@@ -35,7 +49,7 @@ impl PolicyCell {
             let verdict = policy.as_mut().poll_expired(&mut cx);
             (verdict, cx.requested_wake())
         }));
-        polled.unwrap_or((Poll::Ready(Expired::Retire(Reason::Host)), None))
+        Some(polled.unwrap_or((Poll::Ready(Expired::Retire(Reason::Host)), None)))
     }
 }
 
@@ -54,7 +68,7 @@ impl<D: Driver> Wake for PolicyWake<D> {
         let Some(inner) = self.pool.upgrade() else { return };
         let reaper = {
             let mut state = lock(&inner.state);
-            state.pool.handle_policy_wake(self.id);
+            state.reaper.woken.insert(self.id);
             state.reaper.rouse()
         };
         if let Some(reaper) = reaper {

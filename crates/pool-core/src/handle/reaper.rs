@@ -1,5 +1,6 @@
 //! Keeps the pool's deadlines: one timer for all of them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -7,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::sync::lock;
+use crate::view::InstanceId;
 
 use super::{Driver, Inner, PoolHandle, Runtime};
 
@@ -16,6 +18,8 @@ pub(super) struct ReaperState {
     waker: Option<Waker>,
     /// Until when it sleeps; `None`: until it is woken.
     until: Option<Instant>,
+    /// Whose policies were woken since it looked.
+    pub(super) woken: BTreeSet<InstanceId>,
 }
 
 impl ReaperState {
@@ -55,16 +59,27 @@ impl<D: Driver> Future for Reaper<D> {
         let Some(inner) = self.pool.upgrade() else { return Poll::Ready(()) };
         let pool = PoolHandle(inner);
         loop {
+            let woken = std::mem::take(&mut lock(&pool.0.state).reaper.woken);
             // The clock decides, the timer only wakes.
-            pool.act(|pool, now| pool.handle_timeout(now));
+            pool.act(|pool, now| {
+                woken.into_iter().for_each(|id| pool.handle_policy_wake(id));
+                pool.handle_timeout(now);
+            });
             let waker = cx.waker().clone();
-            let (until, old) = {
+            let (until, again, old) = {
                 let mut state = lock(&pool.0.state);
                 let until = state.pool.poll_timeout();
                 state.reaper.until = until;
-                (until, state.reaper.waker.replace(waker))
+                let again = !state.reaper.woken.is_empty();
+                (until, again, state.reaper.waker.replace(waker))
             };
             drop(old);
+            if again {
+                // Woken while there was no waker to take. In another turn, since a policy may
+                // wake itself whenever it is polled.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let Some(until) = until else {
                 self.sleep = None;
                 return Poll::Pending;

@@ -4,14 +4,14 @@ use loom::future::block_on;
 use loom::thread;
 use millpond_pool_core::{Failure, Limits, Refusal};
 
-use crate::explore;
 use crate::host::{
-    Told, answer, check_empty, exclusive, finish, pool, run, secs, shared, step, submit,
+    Told, answer, check_empty, exclusive, finish, let_go, pool, run, secs, shared, step, submit,
 };
+use crate::{explore, explore_bounded};
 
 /// The head comes at the moment of its deadline.
 fn head_at_the_deadline(limits: fn() -> Limits) {
-    explore(3, move || {
+    explore(move || {
         let (pool, mut reaper) = pool(limits());
         step(&mut reaper);
         let mut request = submit(&pool);
@@ -49,7 +49,7 @@ fn a_head_at_the_deadline_or_the_timeout_wins_never_both_on_a_shared_instance() 
 
 #[test]
 fn a_deadline_where_there_was_none_rouses_the_reaper() {
-    explore(3, || {
+    explore_bounded(|| {
         let (pool, reaper) = pool(exclusive());
         let reaper = run(reaper);
         let mut request = submit(&pool);
@@ -65,7 +65,7 @@ fn a_deadline_where_there_was_none_rouses_the_reaper() {
 
 #[test]
 fn an_earlier_deadline_rouses_the_reaper() {
-    explore(3, || {
+    explore_bounded(|| {
         let mut limits = exclusive();
         limits.queue_timeout = secs(5);
         let (pool, reaper) = pool(limits);
@@ -85,12 +85,12 @@ fn an_earlier_deadline_rouses_the_reaper() {
 
 #[test]
 fn the_reaper_ends_with_the_last_handle() {
-    explore(4, || {
+    explore(|| {
         let (pool, reaper) = pool(exclusive());
         let reaper = run(reaper);
         let other = pool.clone();
-        let other = thread::spawn(move || drop(other));
-        drop(pool);
+        let other = thread::spawn(move || let_go(other));
+        let_go(pool);
         other.join().unwrap();
         reaper.join().unwrap();
     });
@@ -98,7 +98,7 @@ fn the_reaper_ends_with_the_last_handle() {
 
 #[test]
 fn the_reaper_ends_with_the_last_handle_though_it_has_something_to_wait_for() {
-    explore(4, || {
+    explore_bounded(|| {
         let (pool, reaper) = pool(exclusive());
         let request = submit(&pool);
         let ticket = request.ticket();
@@ -109,8 +109,9 @@ fn the_reaper_ends_with_the_last_handle_though_it_has_something_to_wait_for() {
         let ending = thread::spawn(move || {
             let mut request = request;
             finish(&mut request, on);
+            let_go(request.pool().clone());
         });
-        drop(pool);
+        let_go(pool);
         ending.join().unwrap();
         reaper.join().unwrap();
     });

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use loom::future::block_on;
 use loom::sync::Mutex;
+use loom::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Release},
+};
 use loom::thread::{self, JoinHandle};
 use millpond_pool_core::expiration::{BoxExpiration, boxed, from_fn};
 use millpond_pool_core::{
@@ -69,6 +72,13 @@ pub(crate) fn step(reaper: &mut Task) {
     assert!(poll_once(reaper).is_pending(), "the reaper lives as long as its pool");
 }
 
+/// Drops a handle at any moment in the life of the others. Only steps of the model are tried in
+/// all orders, and dropping a handle that is not the last is none: looking at the pool is.
+pub(crate) fn let_go(pool: Pool) {
+    pool.load();
+    drop(pool);
+}
+
 /// Polls once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_with(Waker::noop(), future)
@@ -82,7 +92,7 @@ pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A clock that is set by hand. Reading it is no step of the model, sleeping is.
+/// A clock that is set by hand.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Arc<Time>);
 
@@ -95,7 +105,7 @@ struct Time {
 
 impl Clock {
     pub(crate) fn set(&self, secs: u64) {
-        self.0.secs.store(secs, SeqCst);
+        self.0.secs.store(secs, Release);
         let now = self.now();
         let due: Vec<_> = {
             let mut sleepers = self.0.sleepers.lock().unwrap();
@@ -112,7 +122,7 @@ impl Runtime for Clock {
 
     fn now(&self) -> Instant {
         static START: OnceLock<Instant> = OnceLock::new();
-        *START.get_or_init(Instant::now) + secs(self.0.secs.load(SeqCst))
+        *START.get_or_init(Instant::now) + secs(self.0.secs.load(Acquire))
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
@@ -145,7 +155,19 @@ impl Future for Sleep {
 }
 
 /// A request; the pool lets go of it in the end.
-pub(crate) type Item = Arc<()>;
+pub(crate) type Item = Arc<Request>;
+
+/// One that was given a pool looks at it when dropped: under the pool's lock, that is a deadlock.
+#[derive(Default)]
+pub(crate) struct Request(pub(crate) Option<Pool>);
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            pool.load();
+        }
+    }
+}
 
 /// Keeps the contract of a driver, and a book of what it was told. Every call is a step of the
 /// model before it takes effect, so that effects overtake each other.
@@ -222,7 +244,7 @@ impl Host {
     }
 
     /// Its guest lets go of the request. True: it has no other.
-    fn let_go(&self, id: InstanceId, ticket: Ticket) -> bool {
+    fn release(&self, id: InstanceId, ticket: Ticket) -> bool {
         let mut book = self.book.lock().unwrap();
         let Some(guest) = book.guests.get_mut(&id) else { return false };
         guest.holds.retain(|(other, _)| *other != ticket);
@@ -333,7 +355,7 @@ pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
 pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
     let Some(on) = pool.driver().holder(ticket) else { return };
     assert!(!pool.responded(ticket), "nobody waits for it");
-    if pool.driver().let_go(on, ticket) {
+    if pool.driver().release(on, ticket) {
         pool.report(on, InstanceEvent::Quiet);
     }
 }
@@ -341,7 +363,7 @@ pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
 /// The body of a response has ended.
 pub(crate) fn finish(request: &mut Submitted<Host>, on: InstanceId) {
     let pool = request.pool().clone();
-    let quiet = pool.driver().let_go(on, request.ticket());
+    let quiet = pool.driver().release(on, request.ticket());
     request.ended(on);
     if quiet {
         pool.report(on, InstanceEvent::Quiet);

@@ -7,8 +7,8 @@ use loom::future::block_on;
 use loom::thread;
 use millpond_pool_core::{ErrorKind, Limits};
 
-use crate::explore;
 use crate::host::{Pool, check_empty, exclusive, poll_once, poll_with, pool, reserve};
+use crate::{explore, explore_bounded};
 
 /// There is one permit.
 fn one() -> Limits {
@@ -19,7 +19,7 @@ fn one() -> Limits {
 
 #[test]
 fn who_waits_is_woken_by_a_permit_given_back() {
-    explore(4, || {
+    explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
         let waiting = pool.reserve();
@@ -35,7 +35,7 @@ fn who_waits_is_woken_by_a_permit_given_back() {
 
 #[test]
 fn of_two_who_wait_the_first_gets_the_permit_and_nobody_overtakes_it() {
-    explore(4, || {
+    explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
         let (mut first, mut second) = (pool.reserve(), pool.reserve());
@@ -60,7 +60,7 @@ fn of_two_who_wait_the_first_gets_the_permit_and_nobody_overtakes_it() {
 
 #[test]
 fn who_leaves_while_being_granted_passes_the_permit_on() {
-    explore(4, || {
+    explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
         let (mut first, mut second) = (pool.reserve(), pool.reserve());
@@ -80,7 +80,7 @@ fn who_leaves_while_being_granted_passes_the_permit_on() {
 
 #[test]
 fn who_waits_learns_of_a_drain() {
-    explore(4, || {
+    explore_bounded(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
         let waiting = [pool.reserve(), pool.reserve()].map(|waiting| {
@@ -115,7 +115,7 @@ impl Drop for Nosy {
 
 #[test]
 fn wakers_are_woken_and_dropped_outside_the_lock() {
-    explore(4, || {
+    explore(|| {
         let (pool, mut reaper) = pool(one());
         let nosy = || Waker::from(Arc::new(Nosy(pool.clone())));
         assert!(poll_with(&nosy(), &mut reaper).is_pending());

@@ -9,10 +9,10 @@ use loom::thread;
 use millpond_pool_core::expiration::{BoxExpiration, Expired, boxed, from_fn};
 use millpond_pool_core::{Failure, Reason, Status};
 
-use crate::explore;
 use crate::host::{
     Item, Told, answer, check_empty, exclusive, pool_with, reserve, run, shared, step, submit,
 };
+use crate::{explore, explore_bounded};
 
 /// A signal from outside that retires instances. Using it is no step of the model, waking is.
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ impl Signal {
 
 #[test]
 fn a_policy_that_is_woken_is_polled_though_the_reaper_was_about_to_sleep() {
-    explore(3, || {
+    explore_bounded(|| {
         let signal = Signal::default();
         let policy = signal.clone();
         let (pool, reaper) = pool_with(exclusive(), move || policy.policy(&[Status::Busy]));
@@ -61,7 +61,7 @@ fn a_policy_that_is_woken_is_polled_though_the_reaper_was_about_to_sleep() {
 
 #[test]
 fn a_verdict_on_an_idle_instance_ends_no_request_that_came_meanwhile() {
-    explore(3, || {
+    explore(|| {
         let signal = Signal::default();
         let policy = signal.clone();
         let (pool, mut reaper) = pool_with(exclusive(), move || policy.policy(&[Status::Idle]));
@@ -85,7 +85,7 @@ fn a_verdict_on_an_idle_instance_ends_no_request_that_came_meanwhile() {
 
 #[test]
 fn a_policy_sees_no_view_after_a_newer_one() {
-    explore(3, || {
+    explore(|| {
         let newest = Arc::new(AtomicU64::new(0));
         let back = Arc::new(AtomicBool::new(false));
         let went_back = back.clone();
@@ -113,7 +113,7 @@ fn a_policy_sees_no_view_after_a_newer_one() {
 
 #[test]
 fn a_policy_may_wake_itself_while_it_is_polled() {
-    explore(3, || {
+    explore(|| {
         let polls = Arc::new(AtomicU64::new(0));
         let counted = polls.clone();
         let (pool, mut reaper) = pool_with(exclusive(), move || {

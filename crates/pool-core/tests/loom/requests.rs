@@ -5,15 +5,15 @@ use loom::future::block_on;
 use loom::thread;
 use millpond_pool_core::{Failure, InstanceEvent, InstanceId, Limits, Reason, Refusal};
 
-use crate::explore;
 use crate::host::{
-    Item, Pool, Told, answer, check_empty, exclusive, finish, finish_abandoned, pool, reserve,
-    shared, submit,
+    Item, Pool, Request, Told, answer, check_empty, exclusive, finish, finish_abandoned, pool,
+    reserve, shared, submit,
 };
+use crate::{explore, explore_bounded};
 
 /// A request is submitted while the only instance, which is idle, goes away.
 fn submit_while(limits: fn() -> Limits, gone: fn(&Pool, InstanceId), reason: Reason) {
-    explore(3, move || {
+    explore(move || {
         let (pool, _) = pool(limits());
         let first = submit(&pool);
         let id = pool.driver().holder(first.ticket()).expect("started at once");
@@ -67,7 +67,7 @@ fn a_request_is_not_orphaned_by_a_shared_instance_that_breaks() {
 
 #[test]
 fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
-    explore(3, || {
+    explore(|| {
         let (pool, _) = pool(exclusive());
         let first = submit(&pool);
         let second = Item::default();
@@ -88,7 +88,7 @@ fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
 #[test]
 fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() {
     for limits in [exclusive, shared] {
-        explore(3, move || {
+        explore(move || {
             let (pool, _) = pool(limits());
             let mut requests: Vec<_> = (0..limits().concurrency).map(|_| submit(&pool)).collect();
             let id = pool.driver().holder(requests[0].ticket()).expect("started at once");
@@ -118,7 +118,7 @@ fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() 
 
 #[test]
 fn a_request_that_meets_a_drain_is_served_or_refused_and_the_drain_ends() {
-    explore(3, || {
+    explore(|| {
         let (pool, _) = pool(exclusive());
         let permit = reserve(&pool);
         let submitting = pool.clone();
@@ -143,7 +143,7 @@ fn a_request_that_meets_a_drain_is_served_or_refused_and_the_drain_ends() {
 
 #[test]
 fn a_drain_that_is_cut_short_ends_though_a_request_comes_in() {
-    explore(3, || {
+    explore(|| {
         let (pool, _) = pool(exclusive());
         let mut running = submit(&pool);
         let permit = reserve(&pool);
@@ -169,7 +169,7 @@ fn a_drain_that_is_cut_short_ends_though_a_request_comes_in() {
 
 #[test]
 fn two_that_end_on_a_shared_instance_make_room_for_one_that_comes() {
-    explore(3, || {
+    explore_bounded(|| {
         let (pool, _) = pool(shared());
         let ending = [submit(&pool), submit(&pool)].map(|mut request| {
             let id = pool.driver().holder(request.ticket()).expect("both fit");
@@ -184,6 +184,27 @@ fn two_that_end_on_a_shared_instance_make_room_for_one_that_comes() {
         let snapshot = pool.snapshot();
         assert_eq!((snapshot.busy, snapshot.instances.busy, snapshot.starts), (1, 1, 1));
         assert!(answer(request));
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn requests_are_dropped_outside_the_lock() {
+    explore(|| {
+        let (pool, _) = pool(exclusive());
+        let item = || Item::new(Request(Some(pool.clone())));
+        let [mut running, leaving, mut waiting] =
+            [(); 3].map(|()| pool.submit(reserve(&pool), item()));
+        let id = pool.driver().holder(running.ticket()).expect("started at once");
+
+        let leaving = thread::spawn(move || drop(leaving));
+        broken(&pool, id);
+        pool.stop();
+        leaving.join().unwrap();
+        pool.report(id, InstanceEvent::Returned(running.ticket(), item()));
+        pool.report(id, InstanceEvent::Exhausted { request: Some((running.ticket(), item())) });
+        running.over();
+        waiting.over();
         check_empty(&pool);
     });
 }

@@ -1,0 +1,192 @@
+//! Starts that are refused: exit code not 0, at once, and one line that says what and where.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A second is what is promised. This is for machines that do other things as well.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// A file for a test.
+fn file(name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The exit code and the only line on stderr of a start that is refused.
+#[track_caller]
+fn refusal(args: &[&str]) -> (i32, String) {
+    let start = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .arg("serve")
+        .args(args)
+        // Where a start that is not refused listens.
+        .args(if args[0].starts_with("--addr") { None } else { Some("--addr=127.0.0.1:0") })
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > AT_ONCE {
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            panic!("{args:?}: it goes on: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{args:?}: one line, not\n{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+    assert_eq!(output.stdout, b"", "{args:?}: nothing on stdout");
+    let code = output.status.code().expect("it exits by itself");
+    assert_ne!(code, 0);
+    (code, stderr.trim_end().to_owned())
+}
+
+/// The code, and all that the line must say.
+#[track_caller]
+fn is_refused(args: &[&str], code: i32, says: &[&str]) {
+    let (exit, line) = refusal(args);
+    assert_eq!(exit, code, "{args:?}: {line}");
+    assert!(line.starts_with("error: "), "{line}");
+    for part in says {
+        assert!(line.contains(part), "{args:?}: no {part:?} in {line:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_refused() {
+    is_refused(&["/no/such/app.wasm"], 1, &["/no/such/app.wasm", "No such file"]);
+}
+
+#[test]
+fn a_directory_is_refused() {
+    let dir = env!("CARGO_TARGET_TMPDIR");
+    is_refused(&[dir], 1, &[dir, "directory"]);
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    let file = file("empty.wasm", "");
+    is_refused(&[&file], 1, &[&file]);
+}
+
+#[test]
+fn a_core_module_is_refused() {
+    let file = file("core.wasm", b"\0asm\x01\0\0\0");
+    is_refused(&[&file], 1, &[&file, "a core module, expected a component"]);
+}
+
+#[test]
+fn a_core_module_in_text_form_is_refused() {
+    let file = file("core.wat", "(module (func))");
+    is_refused(&[&file], 1, &[&file, "a core module, expected a component"]);
+}
+
+#[test]
+fn garbage_is_refused() {
+    let bytes: Vec<u8> = (0..=255_u8).rev().cycle().take(5000).collect();
+    let garbage = file("garbage.wasm", &bytes);
+    is_refused(&[&garbage], 1, &[&garbage]);
+    let text = file("garbage.txt", "this is\nno component\n");
+    is_refused(&[&text], 1, &[&text]);
+    // A component's first bytes, and then nothing of the kind.
+    let begun = file("begun.wasm", [b"\0asm\x0d\0\x01\0".as_slice(), &bytes].concat());
+    is_refused(&[&begun], 1, &[&begun]);
+}
+
+#[test]
+fn a_component_that_answers_no_http_is_refused() {
+    let file = file("no-handler.wat", "(component)");
+    is_refused(&[&file], 1, &[&file, "no HTTP handler", "exports nothing"]);
+}
+
+#[test]
+fn an_import_that_nobody_provides_is_named() {
+    for handler in ["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.0"] {
+        let text = format!(
+            r#"(component
+                (import "acme:cache/store@1.0.0" (instance (export "get" (func))))
+                (import "acme:log/lines" (instance (export "line" (func))))
+                (instance $handler)
+                (export "{handler}" (instance $handler)))"#
+        );
+        let file = file(&format!("imports-{}.wat", &handler[10..12]), text);
+        let says = [&file, "imports what nobody provides: acme:cache/store@1.0.0, acme:log/lines"];
+        is_refused(&[&file], 1, &says);
+    }
+}
+
+#[test]
+fn what_a_flag_would_add_is_named_without_it() {
+    let text = r#"(component
+        (import "wasi:keyvalue/store@0.2.0-draft" (instance (export "f" (func))))
+        (instance $handler)
+        (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+    let file = file("keyvalue.wat", text);
+    is_refused(&[&file], 1, &[&file, "wasi:keyvalue/store@0.2.0-draft"]);
+}
+
+#[test]
+fn a_port_in_use_is_refused_before_anything_is_compiled() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for flag in ["--admin", "--shutdown-addr"] {
+        is_refused(&[flag, &addr], 1, &[&addr, "the address is in use"]);
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_refused() {
+    is_refused(&["--no-such-flag"], 2, &["--no-such-flag"]);
+}
+
+#[test]
+fn a_bad_value_is_refused() {
+    for (flag, value) in [
+        ("--addr", "localhost"),
+        ("--max-instances", "0"),
+        ("--max-instances", "many"),
+        ("--request-timeout", "soon"),
+        ("--max-memory", "lots"),
+        ("--allow-outbound", "http://a"),
+        ("--header", "no-colon"),
+        ("--dir", "::/data"),
+        ("--env", "=1"),
+    ] {
+        let line = refusal(&[&format!("{flag}={value}")]);
+        assert_eq!(line.0, 2, "{line:?}");
+        assert!(line.1.contains(flag), "{line:?}");
+    }
+}
+
+#[test]
+fn an_unknown_grouped_option_is_named() {
+    for (flag, name) in [("-Snn", "-S nn"), ("-Wfuel=1", "-W fuel"), ("-Cparallel", "-C parallel")]
+    {
+        is_refused(&[flag], 2, &[name]);
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_refused() {
+    is_refused(&["--dir=/no/such/dir::/data"], 1, &["--dir /no/such/dir"]);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_line_and_key() {
+    is_refused(&["--config=/no/such.toml"], 1, &["/no/such.toml"]);
+    let bad = file("value.toml", "queue = 3\nrequest-timeout = \"soon\"\n");
+    is_refused(&["--config", &bad], 2, &[&format!("{bad}:2: request-timeout: "), "'soon'"]);
+    let unknown = file("key.toml", "\n\nno-such-key = 1\n");
+    is_refused(&["--config", &unknown], 2, &[&format!("{unknown}:3: "), "no-such-key"]);
+    let broken = file("broken.toml", "queue = = 3\n");
+    is_refused(&["--config", &broken], 2, &[&format!("{broken}:1: ")]);
+    let component = file("component.toml", "component = \"/no/such/app.wasm\"\n");
+    is_refused(&["--config", &component], 1, &["/no/such/app.wasm"]);
+}

@@ -1,0 +1,127 @@
+//! What remains of a pool that nobody has any more: nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use millpond::wasmtime::{self, ResourceLimiter};
+use millpond::{Host, InstanceId, MaxRequests, RequestStart, StoreData, WasiHost, WasmPool};
+use millpond_tests::{Protocol, Server, empty, pool_of, until};
+
+use crate::support::{WAYS, Way};
+
+/// A host that can be seen to go: it holds on to something of the test's.
+struct Traced {
+    inner: WasiHost,
+    _trace: Arc<()>,
+}
+
+impl Host for Traced {
+    type Data = StoreData;
+
+    fn data(&self, id: InstanceId) -> wasmtime::Result<StoreData> {
+        self.inner.data(id)
+    }
+
+    fn limiter(data: &mut StoreData) -> &mut dyn ResourceLimiter {
+        data.limiter()
+    }
+
+    fn on_request_start(&self, start: RequestStart<'_, StoreData>) {
+        self.inner.on_request_start(start);
+    }
+}
+
+async fn traced((version, concurrency): Way) -> (Arc<()>, Server<Traced>) {
+    let trace = Arc::new(());
+    let host = Traced { inner: WasiHost::new(), _trace: Arc::clone(&trace) };
+    let builder = WasmPool::builder(host)
+        .limits(move |limits| {
+            limits.concurrency = concurrency;
+            limits.max_requests = MaxRequests::exactly(10);
+            limits.max_instances = 4;
+        })
+        // What goes does not go because it was idle.
+        .idle_timeout(Duration::MAX);
+    (trace, Server::start(pool_of(version, builder).await).await)
+}
+
+async fn is_gone(trace: Arc<()>, what: &str) {
+    until(&format!("{what}: the pool is gone"), || (Arc::strong_count(&trace) == 1).then_some(()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_was_never_used_goes_with_its_last_handle() {
+    for way in WAYS {
+        let (trace, server) = traced(way).await;
+        drop(server);
+        is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_with_idle_instances_goes_with_its_last_handle() {
+    for way in WAYS {
+        let (trace, server) = traced(way).await;
+        assert_eq!(server.get("/hello").await.text(), "hello\n");
+        server.until("it is idle", |now| now.instances.idle == 1).await;
+        drop(server);
+        is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle() {
+    for way in WAYS {
+        let (trace, server) = traced(way).await;
+        let mut client = server.connect(Protocol::Http1).await;
+        let request = client.request("/drip?n=60&ms=1000").body(empty()).unwrap();
+        let mut body = client.send(request).await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        drop((body, client, server));
+        is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_pool_goes_with_its_last_handle() {
+    for way in WAYS {
+        let (trace, server) = traced(way).await;
+        assert_eq!(server.get("/hello").await.text(), "hello\n");
+        server.pool.drain().await;
+        drop(server);
+        is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+/// One request, and the end of the runtime. Whether the pool is gone after it.
+fn goes_with_its_runtime(way: Way, path: &str) -> bool {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (trace, server) = runtime.block_on(async {
+        let (trace, server) = traced(way).await;
+        let mut client = server.connect(Protocol::Http1).await;
+        let request = client.request(path).body(empty()).unwrap();
+        let seen = tokio::spawn(async move { drop(client.send(request).await) });
+        if path == "/never" {
+            server.until("it runs", |now| now.busy == 1).await;
+        } else {
+            seen.await.unwrap();
+            server.until("it is idle", |now| now.instances.idle == 1).await;
+        }
+        (trace, server)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    drop(server);
+    Arc::strong_count(&trace) == 1
+}
+
+#[test]
+fn a_pool_with_an_idle_instance_goes_with_its_runtime() {
+    assert_eq!(WAYS.map(|way| goes_with_its_runtime(way, "/hello")), [true; 3]);
+}
+
+#[test]
+fn a_pool_with_a_running_guest_goes_with_its_runtime() {
+    assert_eq!(WAYS.map(|way| goes_with_its_runtime(way, "/never")), [true; 3]);
+}

@@ -1,0 +1,177 @@
+//! The binary `millpond`, serving a test guest.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use millpond::HttpVersion;
+use millpond_tests::{Client, PATIENCE, Protocol, guest, millpond, until};
+
+/// A serving process, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+    /// Its stdout, as long as nobody reads it.
+    unread: Option<ChildStdout>,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// What came so far, line by line.
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Process {
+    /// `millpond serve GUEST ARGS`. Both of its outputs are read.
+    pub(crate) async fn start(version: HttpVersion, args: &[&str]) -> Self {
+        let mut process = Self::start_unread(version, args).await;
+        process.read_stdout();
+        process
+    }
+
+    /// The same, but nobody reads its stdout.
+    pub(crate) async fn start_unread(version: HttpVersion, args: &[&str]) -> Self {
+        let mut child = Command::new(millpond())
+            .arg("serve")
+            .arg(guest(version))
+            .arg("--addr=127.0.0.1:0")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let unread = child.stdout.take();
+        let stderr = Lines::default();
+        read(child.stderr.take().unwrap(), &stderr);
+        let mut process = Self {
+            child,
+            addr: "127.0.0.1:0".parse().unwrap(),
+            unread,
+            stdout: Lines::default(),
+            stderr,
+        };
+        process.addr = process.announced("Serving HTTP on http://").await;
+        process
+    }
+
+    /// The address that a line on stderr names.
+    pub(crate) async fn announced(&mut self, prefix: &str) -> SocketAddr {
+        until(&format!("it says {prefix:?}"), || {
+            let stderr = self.stderr.lock().unwrap();
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("it ended early, {status}: {stderr:#?}");
+            }
+            let line = stderr.iter().find_map(|line| line.strip_prefix(prefix))?;
+            Some(line.strip_suffix('/').expect("a URL").parse().expect("an address"))
+        })
+        .await
+    }
+
+    pub(crate) async fn connect(&self, protocol: Protocol) -> Client {
+        Client::connect(self.addr, protocol).await
+    }
+
+    /// One GET on a connection of its own, HTTP/1.1: status and text.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        get(self.addr, path).await
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// Begins to read stdout.
+    pub(crate) fn read_stdout(&mut self) {
+        read(self.unread.take().expect("nobody reads it yet"), &self.stdout);
+    }
+
+    /// Waits for a line on stdout.
+    pub(crate) async fn prints(&self, line: &str) {
+        self.line_of(&self.stdout, line).await;
+    }
+
+    /// Waits for a line on stderr.
+    pub(crate) async fn prints_error(&self, line: &str) {
+        self.line_of(&self.stderr, line).await;
+    }
+
+    async fn line_of(&self, lines: &Lines, line: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !lines.lock().unwrap().iter().any(|other| other == line) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "no {line:?}: {:#?}, {:#?}",
+                self.stdout(),
+                self.stderr()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until a line on stderr contains this.
+    pub(crate) async fn logs(&self, text: &str) {
+        until(&format!("it logs {text:?}"), || {
+            self.stderr.lock().unwrap().iter().any(|line| line.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until `/metrics` has this line.
+    pub(crate) async fn measures(&self, admin: SocketAddr, line: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (status, text) = get(admin, "/metrics").await;
+            assert_eq!(status, 200);
+            if text.lines().any(|other| other == line) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no {line:?}: {text}");
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        let status = kill.args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for its end. `None`: a signal killed it.
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        until("it exits", || self.child.try_wait().unwrap()).await.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(from: impl Read + Send + 'static, to: &Lines) {
+    let to = Arc::clone(to);
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+            let text = String::from_utf8_lossy(&line);
+            to.lock().unwrap().push(text.trim_end_matches('\n').to_owned());
+            line.clear();
+        }
+    });
+}
+
+/// One GET, HTTP/1.1: status and text.
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let reply = Client::connect(addr, Protocol::Http1).await.get(path).await;
+    (reply.status.as_u16(), reply.text().to_owned())
+}
