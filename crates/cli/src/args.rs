@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use crate::error::StartError;
 use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
 use crate::values::{
@@ -234,4 +235,13 @@ fn wasi(flags: Wasi, file: Wasi) -> Wasi {
         config_var: list(flags.config_var, file.config_var),
         keyvalue_in_memory_data: list(flags.keyvalue_in_memory_data, file.keyvalue_in_memory_data),
     }
+}
+
+/// What clap says of wrong flags, on one line: without the usage and the pointer to the help.
+pub(crate) fn one_line(error: &clap::Error) -> StartError {
+    let text = error.render().to_string();
+    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let line = said.collect::<Vec<_>>().join(" ");
+    StartError::usage(line.strip_prefix("error: ").unwrap_or(&line))
 }

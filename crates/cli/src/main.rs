@@ -32,15 +32,22 @@ use crate::settings::Settings;
 const LINGER: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let Command::Serve(flags) = Cli::parse().command;
+    let Command::Serve(flags) = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
+        // Help is no error.
+        Err(help) => help.exit(),
+    };
     match Settings::resolve(*flags).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Not `eprintln!`: it panics where stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            error.exit_code()
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+fn refuse(error: &StartError) -> ExitCode {
+    // Not `eprintln!`: it panics where stderr is closed.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    error.exit_code()
 }
 
 fn start(settings: Settings) -> Result<(), StartError> {

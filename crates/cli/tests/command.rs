@@ -37,10 +37,17 @@ impl Serving {
         Self { child, stderr }
     }
 
-    /// Reads the next line on stderr, which must be `prefix`, an address, and a slash.
+    /// Reads up to the next line on stderr that names an address: it must be `prefix`, the address, and a slash.
     fn announced(&mut self, prefix: &str) -> SocketAddr {
         let mut line = String::new();
-        self.stderr.read_line(&mut line).unwrap();
+        while !line.contains("://") {
+            line.clear();
+            assert_ne!(
+                self.stderr.read_line(&mut line).unwrap(),
+                0,
+                "it ended before it said {prefix:?}"
+            );
+        }
         let addr = line.strip_prefix(prefix).and_then(|rest| rest.strip_suffix("/\n"));
         addr.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap()
     }

@@ -42,7 +42,9 @@ pub struct ResponseBody<H: Host> {
 pub enum BodyError {
     /// The instance ended in the middle of it.
     CutShort,
-    /// The guest gave it up, or sent another number of bytes than it had announced.
+    /// The guest sent more bytes than it had announced.
+    TooLong,
+    /// The guest gave it up, or sent fewer bytes than it had announced.
     Guest(wasmtime_wasi_http::Error),
 }
 
@@ -50,6 +52,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CutShort => f.write_str("the instance ended in the middle of the body"),
+            Self::TooLong => f.write_str("the guest sent more than its content-length"),
             Self::Guest(_) => f.write_str("the guest gave up the body"),
         }
     }
@@ -58,7 +61,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::CutShort => None,
+            Self::CutShort | Self::TooLong => None,
             Self::Guest(error) => Some(error),
         }
     }
@@ -106,8 +109,16 @@ impl<H: Host> Body for ResponseBody<H> {
             match self.cell.poll(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref() {
-                        if let Some(remaining) = &mut self.remaining {
-                            *remaining = remaining.saturating_sub(data.len() as u64);
+                        let length = data.len() as u64;
+                        match self.remaining.map(|remaining| remaining.checked_sub(length)) {
+                            None => {}
+                            Some(Some(less)) => self.remaining = Some(less),
+                            // HTTP/1 would cut it off at the announced length, and look whole.
+                            Some(None) => {
+                                self.end();
+                                self.finish_in_background();
+                                return Poll::Ready(Some(Err(BodyError::TooLong)));
+                            }
                         }
                         self.submitted.progress(self.instance.id());
                     } else {
@@ -160,18 +171,15 @@ impl<H: Host> ResponseBody<H> {
         if cell.is_over() && (instance.slot().is_shared() || !instance.slot().is_running()) {
             return;
         }
-        let rest = async move {
-            slot::drive_with(pool, instance.clone(), |cx, run| {
-                while let Poll::Ready(frame) = cell.poll(cx) {
-                    if !matches!(frame, Some(Ok(_))) {
-                        // Nothing to take any more; the guest may still work.
-                        return if instance.slot().is_shared() { Poll::Ready(()) } else { run(cx) };
-                    }
+        let rest = slot::drive_with(pool, instance.clone(), move |cx, run| {
+            while let Poll::Ready(frame) = cell.poll(cx) {
+                if !matches!(frame, Some(Ok(_))) {
+                    // Nothing to take any more; the guest may still work.
+                    return if instance.slot().is_shared() { Poll::Ready(()) } else { run(cx) };
                 }
-                if instance.slot().is_shared() { Poll::Pending } else { run(cx) }
-            })
-            .await;
-        };
+            }
+            if instance.slot().is_shared() { Poll::Pending } else { run(cx) }
+        });
         self.submitted.pool().driver().spawn(rest);
     }
 }

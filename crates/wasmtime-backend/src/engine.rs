@@ -71,8 +71,9 @@ fn allocation(needs: &EngineNeeds) -> PoolingAllocationConfig {
         .total_gc_heaps(0)
         .max_memory_size(needs.max_memory);
     if needs.concurrency {
-        // Each guest task that waits in the middle of a call keeps a stack.
-        pooling.total_stacks(each(16));
+        // A guest task that waits in the middle of a synchronous call keeps a stack. Not more of
+        // them: each takes two memory mappings, of which Linux gives a process 65 530.
+        pooling.total_stacks(each(3));
     }
     pooling
 }

@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
-use millpond_pool_core::{Error, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
+use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
 
 use crate::body::BodyCell;
 use crate::driver::WasmDriver;
@@ -28,6 +28,8 @@ pub struct Slot<H: Host> {
     doom: OnceLock<Reason>,
     /// The task that drives the run, if it is one of its own.
     task: AtomicWaker,
+    /// The task that ends the instance.
+    ender: AtomicWaker,
     /// Whether the instance takes several requests at a time.
     shared: AtomicBool,
     /// For a shared instance: what it was given and has not yet begun.
@@ -74,6 +76,7 @@ impl<H: Host> Default for Slot<H> {
             seat: Mutex::new(Seat::New),
             doom: OnceLock::new(),
             task: AtomicWaker::new(),
+            ender: AtomicWaker::new(),
             shared: AtomicBool::new(false),
             inbox: Mutex::default(),
             inbox_waker: AtomicWaker::new(),
@@ -196,89 +199,114 @@ pub(crate) fn poll_run<H: Host>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let slot = instance.slot();
-    let event = {
-        let mut seat = lock(&slot.seat);
-        let Seat::Running(run) = &mut *seat else { return Poll::Ready(()) };
+    let polled = lock(&slot.seat).poll(cx);
+    if slot.doomed().is_some() {
+        // Whoever ends the instance may have found the seat taken.
+        slot.ender.wake();
+    }
+    polled.map(|event| {
+        if let Some(event) = event {
+            pool.report(instance.id(), event);
+        }
+    })
+}
+
+impl<H: Host> Seat<H> {
+    /// Ready when there is no run any more, with what is to be reported about its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<InstanceEvent<Job<H>>>> {
+        let Self::Running(run) = self else { return Poll::Ready(None) };
         let Poll::Ready(end) = run.as_mut().poll(cx) else { return Poll::Pending };
         let (after, event) = match end {
-            RunEnd::Quiet(guest) => (Seat::Parked(guest), Some(InstanceEvent::Quiet)),
+            RunEnd::Quiet(guest) => (Self::Parked(guest), Some(InstanceEvent::Quiet)),
             RunEnd::Broken(guest, reason) => {
-                (Seat::Parked(guest), Some(InstanceEvent::Broken(reason)))
+                (Self::Parked(guest), Some(InstanceEvent::Broken(reason)))
             }
-            RunEnd::Doomed(Some(guest)) => (Seat::Parked(guest), None),
-            RunEnd::Doomed(None) => (Seat::Gone, None),
-            RunEnd::NotStarted(event) => (Seat::Gone, Some(event)),
+            RunEnd::Doomed(Some(guest)) => (Self::Parked(guest), None),
+            RunEnd::Doomed(None) => (Self::Gone, None),
+            RunEnd::NotStarted(event) => (Self::Gone, Some(event)),
         };
-        *seat = after;
-        event
-    };
-    if let Some(event) = event {
-        pool.report(instance.id(), event);
+        *self = after;
+        Poll::Ready(event)
     }
-    Poll::Ready(())
+
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Gone)
+    }
 }
 
 /// Drives an instance's run to its end, as a task of its own.
-pub(crate) async fn drive<H: Host>(
+pub(crate) fn drive<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
-) {
-    drive_with(pool, instance, |cx, run| run(cx)).await;
+) -> impl Future<Output = ()> + Send {
+    drive_with(pool, instance, |cx, run| run(cx))
 }
 
 /// Drives an instance's run for as long as `poll` says, which is given the means to do so. If
 /// the runtime ends first, nobody would drive it any more: then the instance ends too.
-pub(crate) async fn drive_with<H: Host>(
+pub(crate) fn drive_with<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
-    mut poll: impl FnMut(&mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> Poll<()>,
-) {
-    let mut end = End::new(pool, instance);
-    std::future::poll_fn(|cx| {
-        end.instance.slot().task.register(cx.waker());
-        poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, cx))
-    })
-    .await;
-    end.forgone = true;
+    mut poll: impl FnMut(&mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> Poll<()>
+    + Send,
+) -> impl Future<Output = ()> + Send {
+    // Made here: a task may be dropped before it is polled for the first time.
+    let end = End { pool, instance, forgone: false };
+    async move {
+        // The whole of it, not a copy of its flag.
+        let mut end = end;
+        std::future::poll_fn(|cx| {
+            end.instance.slot().task.register(cx.waker());
+            poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, cx))
+        })
+        .await;
+        end.forgone = true;
+    }
 }
 
 /// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
 /// to the hook, drops it, and reports that. A task of its own: off the request path.
-pub(crate) async fn dispose<H: Host>(
+pub(crate) fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
-) {
-    let end = End::new(pool, instance);
-    // Doomed, so this ends with the first poll.
-    std::future::poll_fn(|cx| poll_run(&end.pool, &end.instance, cx)).await;
-    drop(end);
+) -> impl Future<Output = ()> + Send {
+    let end = End { pool, instance, forgone: false };
+    async move {
+        // The whole of it, not a copy of its flag.
+        let mut end = end;
+        let seat = std::future::poll_fn(|cx| {
+            let slot = end.instance.slot();
+            slot.ender.register(cx.waker());
+            // Not `lock`: whoever polls the run may be in host code that blocks, and this would
+            // block another thread. It wakes this task when it is done.
+            let mut seat = match slot.seat.try_lock() {
+                Ok(seat) => seat,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Poll::Pending,
+            };
+            // Doomed, so this ends with the first poll.
+            seat.poll(cx).map(|_| seat.take())
+        })
+        .await;
+        end.forgone = true;
+        end.conclude(seat);
+    }
 }
 
-/// Ends an instance when dropped, also with the runtime that was to do more for it.
+/// Ends an instance when dropped, with the runtime that was to do more for it.
 struct End<H: Host> {
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
-    /// The instance lives on.
+    /// There is no need to.
     forgone: bool,
 }
 
 impl<H: Host> End<H> {
-    fn new(pool: PoolHandle<WasmDriver<H>>, instance: Instance<WasmDriver<H>>) -> Self {
-        Self { pool, instance, forgone: false }
-    }
-}
-
-impl<H: Host> Drop for End<H> {
-    fn drop(&mut self) {
-        let Self { pool, instance, forgone } = self;
-        if *forgone {
-            return;
-        }
+    fn conclude(&self, seat: Seat<H>) {
+        let Self { pool, instance, .. } = self;
         let slot = instance.slot();
-        slot.doom(Reason::Host);
         slot.task.wake();
         let reason = slot.doomed().unwrap_or(Reason::Host);
-        let seat = std::mem::replace(&mut *lock(&slot.seat), Seat::Gone);
         let bodies = std::mem::take(&mut *lock(&slot.bodies));
         for body in bodies.iter().filter_map(Weak::upgrade) {
             body.harvest();
@@ -298,9 +326,24 @@ impl<H: Host> Drop for End<H> {
             Seat::New | Seat::Gone => {}
         }
         for (ticket, reply) in slot.take_all_waiting() {
-            reply.fail(Error::from(millpond_pool_core::Failure::Retired(reason)));
+            reply.fail(Error::from(Failure::Retired(reason)));
             pool.report(instance.id(), InstanceEvent::Failed(ticket));
         }
         pool.report(instance.id(), InstanceEvent::Dropped);
+    }
+}
+
+impl<H: Host> Drop for End<H> {
+    fn drop(&mut self) {
+        if self.forgone {
+            return;
+        }
+        let slot = self.instance.slot();
+        slot.doom(Reason::Host);
+        // Taken only if the thread that polls the guest is the one that ends the runtime.
+        let seat = slot.seat.try_lock().map(|mut seat| seat.take());
+        if let Ok(seat) = seat {
+            self.conclude(seat);
+        }
     }
 }
