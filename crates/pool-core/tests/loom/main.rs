@@ -18,10 +18,10 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
     loom::model::Builder::new().check(model);
 }
 
-/// Runs a model in all its interleavings with up to three preemptions: switches from a thread
+/// Runs a model in all its interleavings with up to four preemptions: switches from a thread
 /// that could have gone on. A thread that waits is switched from for free.
 fn explore_bounded(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
+    builder.preemption_bound.get_or_insert(4);
     builder.check(model);
 }
