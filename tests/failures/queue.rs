@@ -33,6 +33,7 @@ async fn what_has_no_place_is_refused_at_once(setup: Setup) {
     }
     let now = server.pool.snapshot();
     assert_eq!((now.submitted, now.responded), (4, 4), "the others were never submitted");
+    assert_eq!(now.overloaded, 6, "and counted");
 }
 setups!(what_has_no_place_is_refused_at_once);
 

@@ -52,3 +52,20 @@ async fn what_a_guest_answers_itself_has_no_proxy_status() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_final_status_below_200_is_the_guests_error() {
+    for way in WAYS {
+        let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(100)).await;
+        for protocol in PROTOCOLS {
+            for code in [100, 101, 103] {
+                let reply =
+                    server.connect(protocol).await.get(&format!("/status?code={code}")).await;
+                assert_eq!(reply.status, 502, "{way:?} {protocol:?} {code}");
+                assert!(proxy_status(&reply).is_some(), "{way:?} {protocol:?} {code}");
+            }
+        }
+        assert_eq!(server.get("/hello").await.text(), "hello\n", "{way:?}");
+        assert_eq!(server.pool.snapshot().failed, 6, "{way:?}");
+    }
+}

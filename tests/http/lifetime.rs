@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use millpond::wasmtime::{self, ResourceLimiter};
 use millpond::{Host, InstanceId, MaxRequests, RequestStart, StoreData, WasiHost, WasmPool};
-use millpond_tests::{Protocol, Server, empty, pool_of, until};
+use millpond_tests::{Protocol, Server, empty, pool_of, until, whole};
 
 use crate::support::{WAYS, Way};
 
@@ -80,6 +80,36 @@ async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle
         let mut body = client.send(request).await.unwrap().into_body();
         body.frame().await.unwrap().unwrap();
         drop((body, client, server));
+        is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+/// Each response is over for its client while its guest still works, and the next request waits
+/// for that very instance: whoever finishes the one must not drive the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_take_turns_leave_nothing_behind() {
+    for way in WAYS {
+        let (trace, server) = traced(way).await;
+        let turns = (0..60).map(|turn| {
+            let server = &server;
+            async move {
+                let mut client = server.connect(Protocol::Http1).await;
+                let (method, path) = match turn % 3 {
+                    0 => ("HEAD", "/bytes?n=300000&chunk=1000&length=1"),
+                    1 => ("GET", "/bytes?n=300000&chunk=1000&length=1"),
+                    _ => ("GET", "/sleep?ms=5"),
+                };
+                let request = client.request(path).method(method).body(empty()).unwrap();
+                let reply = whole(client.send(request).await.unwrap()).await;
+                let length = [0, 300_000, 6][turn % 3];
+                assert_eq!(
+                    (reply.status.as_u16(), reply.body.len(), reply.broken),
+                    (200, length, false)
+                );
+            }
+        });
+        futures::future::join_all(turns).await;
+        drop(server);
         is_gone(trace, &format!("{way:?}")).await;
     }
 }

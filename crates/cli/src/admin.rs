@@ -95,13 +95,20 @@ fn metrics(snapshot: &Snapshot) -> String {
         ("failed", snapshot.failed),
         ("refused", snapshot.refused),
         ("cancelled", snapshot.cancelled),
+        ("overloaded", snapshot.overloaded),
     ];
     family("requests_total", "counter", "Requests by outcome.", "outcome", &outcomes);
     let starts = [
         ("ok", snapshot.starts.saturating_sub(snapshot.failed_starts)),
         ("failed", snapshot.failed_starts),
     ];
-    family("starts_total", "counter", "Instances started.", "result", &starts);
+    family(
+        "starts_total",
+        "counter",
+        "Instances started; failed: or given up, as when the caller left.",
+        "result",
+        &starts,
+    );
     let retired: Vec<_> =
         snapshot.retired.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
     family("retired_total", "counter", "Instances retired by reason.", "reason", &retired);

@@ -237,6 +237,11 @@ fn wasi(flags: Wasi, file: Wasi) -> Wasi {
     }
 }
 
+/// Whether clap answers with the help because nothing was asked for.
+pub(crate) fn is_help(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
 /// What clap says of wrong flags, on one line: without the usage and the pointer to the help.
 pub(crate) fn one_line(error: &clap::Error) -> StartError {
     let text = error.render().to_string();

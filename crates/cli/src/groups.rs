@@ -82,17 +82,14 @@ pub(crate) trait Group: Default {
 
 impl Group for Wasi {
     const LETTER: char = 'S';
-    const ACCEPTED: &str = "cli, http, p3, config, keyvalue (each alone or with =y or =n), \
+    const ACCEPTED: &str = "cli, http, p3 (always on), config, keyvalue (each alone or with =y or =n), \
                             config-var=NAME=VALUE, keyvalue-in-memory-data=KEY=VALUE";
 
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<bool, String> {
         match key {
-            "cli" => self.cli = Some(switch(value)?),
-            "http" => match switch(value)? {
-                true => self.http = Some(true),
-                false => return Err("serving needs wasi:http, it cannot be turned off".into()),
-            },
-            "p3" => self.p3 = Some(switch(value)?),
+            "cli" => self.cli = Some(always(value)?),
+            "http" => self.http = Some(always(value)?),
+            "p3" => self.p3 = Some(always(value)?),
             "config" => self.config = Some(switch(value)?),
             "keyvalue" => self.keyvalue = Some(switch(value)?),
             "config-var" => self.config_var.push(pair(value)?),
@@ -116,13 +113,13 @@ impl Group for Wasi {
 impl Group for Wasm {
     const LETTER: char = 'W';
     const ACCEPTED: &str =
-        "timeout=DURATION, max-memory-size=SIZE, component-model-async (alone or with =y or =n)";
+        "timeout=DURATION, max-memory-size=SIZE, component-model-async (always on)";
 
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<bool, String> {
         match key {
             "timeout" => self.timeout = Some(required(value)?.parse()?),
             "max-memory-size" => self.max_memory_size = Some(required(value)?.parse()?),
-            "component-model-async" => self.component_model_async = Some(switch(value)?),
+            "component-model-async" => self.component_model_async = Some(always(value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -151,6 +148,14 @@ impl Group for Codegen {
     fn absorb(&mut self, later: Self) {
         self.cache = later.cache.or(self.cache);
         self.cache_config = later.cache_config.or(self.cache_config.take());
+    }
+}
+
+/// A switch for what is always provided here.
+fn always(value: Option<&str>) -> Result<bool, String> {
+    match switch(value)? {
+        true => Ok(true),
+        false => Err("it is always provided here, it cannot be turned off".into()),
     }
 }
 
@@ -198,15 +203,15 @@ mod tests {
     #[test]
     fn lists_values_and_switches() {
         let wasi = Wasi::sum(vec![
-            "cli,http=y,p3=n,config".parse().unwrap(),
-            "cli=n,keyvalue=yes,config-var=a=b=c".parse().unwrap(),
+            "cli,http=y,p3,config".parse().unwrap(),
+            "config=n,keyvalue=yes,config-var=a=b=c".parse().unwrap(),
             "config-var=d=,keyvalue-in-memory-data=k=v".parse().unwrap(),
         ]);
         let expected = Wasi {
-            cli: Some(false),
+            cli: Some(true),
             http: Some(true),
-            p3: Some(false),
-            config: Some(true),
+            p3: Some(true),
+            config: Some(false),
             keyvalue: Some(true),
             config_var: vec![("a".into(), "b=c".into()), ("d".into(), String::new())],
             keyvalue_in_memory_data: vec![("k".into(), "v".into())],
@@ -227,13 +232,13 @@ mod tests {
     fn an_unknown_option_is_named_beside_the_known_ones() {
         assert_eq!(
             "cli,nn".parse::<Wasi>().unwrap_err(),
-            "unknown option -S nn; accepted are cli, http, p3, config, keyvalue (each alone or with =y or =n), \
+            "unknown option -S nn; accepted are cli, http, p3 (always on), config, keyvalue (each alone or with =y or =n), \
              config-var=NAME=VALUE, keyvalue-in-memory-data=KEY=VALUE"
         );
         assert_eq!(
             "fuel=3".parse::<Wasm>().unwrap_err(),
             "unknown option -W fuel; accepted are timeout=DURATION, max-memory-size=SIZE, \
-             component-model-async (alone or with =y or =n)"
+             component-model-async (always on)"
         );
         assert_eq!(
             "compiler=winch".parse::<Codegen>().unwrap_err(),
@@ -247,7 +252,8 @@ mod tests {
         let wasi = |text: &str| text.parse::<Wasi>().unwrap_err();
         let wasm = |text: &str| text.parse::<Wasm>().unwrap_err();
         assert_eq!(wasi("cli=maybe"), "-S cli=maybe: expected =y, =n or no value");
-        assert_eq!(wasi("http=n"), "-S http=n: serving needs wasi:http, it cannot be turned off");
+        let always = "it is always provided here, it cannot be turned off";
+        assert_eq!(wasi("http=n"), format!("-S http=n: {always}"));
         assert_eq!(wasi("config-var=a"), "-S config-var=a: expected =NAME=VALUE");
         assert_eq!(wasm("timeout"), "-W timeout: expected a value after '='");
         assert_eq!(

@@ -34,9 +34,9 @@ const LINGER: Duration = Duration::from_millis(100);
 fn main() -> ExitCode {
     let Command::Serve(flags) = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
-        // Help is no error.
-        Err(help) => help.exit(),
+        // Help is no error, and the answer to no words at all.
+        Err(help) if !help.use_stderr() || args::is_help(&help) => help.exit(),
+        Err(error) => return refuse(&args::one_line(&error)),
     };
     match Settings::resolve(*flags).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,

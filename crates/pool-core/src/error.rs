@@ -152,6 +152,13 @@ impl Error {
         self
     }
 
+    /// Of a request that no guest has seen, though the kind would allow for it.
+    #[must_use]
+    pub fn not_started(mut self) -> Self {
+        self.started = false;
+        self
+    }
+
     /// What kind of error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -29,6 +29,9 @@ pub trait Serve<Request>: Clone + Send + Sync + 'static {
     /// Serves a request.
     fn serve(&self, permit: Self::Permit, request: Request) -> Self::Future;
 
+    /// A request was turned away because [`try_reserve`](Self::try_reserve) gave no place: counts it.
+    fn turned_away(&self) {}
+
     /// How many requests are between submission and the end of their body.
     fn load(&self) -> usize;
 }

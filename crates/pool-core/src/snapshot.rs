@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// Requests whose caller went away before the response head.
     pub cancelled: u64,
+    /// Requests turned away for want of a permit, so never submitted.
+    pub overloaded: u64,
     /// Instances started, failed starts included.
     pub starts: u64,
     /// Starts that failed or were given up.

@@ -57,7 +57,10 @@ where
         let head = request.method() == Method::HEAD;
         let state = match self.pool.try_reserve() {
             Ok(permit) => State::Serving { future: self.pool.serve(permit, request) },
-            Err(error) => State::Refused { error: Some(error) },
+            Err(error) => {
+                self.pool.turned_away();
+                State::Refused { error: Some(error) }
+            }
         };
         InfallibleFuture { state, version, head }
     }

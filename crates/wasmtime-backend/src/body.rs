@@ -22,6 +22,10 @@ use crate::host::Host;
 use crate::reply::lock;
 use crate::slot;
 
+/// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body
+/// that has more to give comes from elsewhere, perhaps without end.
+const HARVEST: usize = 64;
+
 /// The body of a guest's response.
 ///
 /// Dropping it before its end stops the guest, unless other requests share it.
@@ -29,6 +33,8 @@ pub struct ResponseBody<H: Host> {
     cell: Arc<BodyCell>,
     submitted: Submitted<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
+    /// The run of the guest that makes it.
+    run: u64,
     /// Bytes still to come, where a content-length says so.
     remaining: Option<u64>,
     /// Whether no byte of it will be sent: HEAD, 204, 304.
@@ -71,11 +77,11 @@ impl<H: Host> ResponseBody<H> {
     pub(crate) fn new(
         cell: Arc<BodyCell>,
         submitted: Submitted<WasmDriver<H>>,
-        instance: Instance<WasmDriver<H>>,
+        (instance, run): (Instance<WasmDriver<H>>, u64),
         content_length: Option<u64>,
         head_only: bool,
     ) -> Self {
-        Self { cell, submitted, instance, remaining: content_length, head_only, ended: false }
+        Self { cell, submitted, instance, run, remaining: content_length, head_only, ended: false }
     }
 
     fn end(&mut self) {
@@ -141,7 +147,7 @@ impl<H: Host> Body for ResponseBody<H> {
                 Poll::Pending if driven => return Poll::Pending,
                 Poll::Pending => {
                     // Done or not, the guest may have sent something.
-                    let _ = slot::poll_run(self.submitted.pool(), &self.instance, cx);
+                    let _ = slot::poll_run(self.submitted.pool(), &self.instance, self.run, cx);
                     driven = true;
                 }
             }
@@ -168,10 +174,11 @@ impl<H: Host> ResponseBody<H> {
     fn finish_in_background(&self) {
         let (pool, instance) = (self.submitted.pool().clone(), self.instance.clone());
         let cell = Arc::clone(&self.cell);
-        if cell.is_over() && (instance.slot().is_shared() || !instance.slot().is_running()) {
+        if cell.is_over() && (instance.slot().is_shared() || !instance.slot().is_running(self.run))
+        {
             return;
         }
-        let rest = slot::drive_with(pool, instance.clone(), move |cx, run| {
+        let rest = slot::drive_with(pool, instance.clone(), self.run, move |cx, run| {
             while let Poll::Ready(frame) = cell.poll(cx) {
                 if !matches!(frame, Some(Ok(_))) {
                     // Nothing to take any more; the guest may still work.
@@ -238,9 +245,9 @@ impl BodyCell {
         let mut saved = VecDeque::new();
         loop {
             match state.poll(&mut cx) {
-                Poll::Ready(Some(frame)) => saved.push_back(frame),
+                Poll::Ready(Some(frame)) if saved.len() < HARVEST => saved.push_back(frame),
                 Poll::Ready(None) => break,
-                Poll::Pending => {
+                Poll::Ready(Some(_)) | Poll::Pending => {
                     state.inner = None;
                     state.cut = true;
                     break;

@@ -124,7 +124,7 @@ impl<H: Host> Builder<H> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime; it needs its timers (`enable_all`).
     pub fn from_file(self, path: impl AsRef<Path>) -> Result<WasmPool<H>, BuildError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -141,7 +141,7 @@ impl<H: Host> Builder<H> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime; it needs its timers (`enable_all`).
     pub fn from_bytes(self, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
         self.build("the component", bytes)
     }
@@ -180,7 +180,7 @@ impl<H: Host> Builder<H> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime; it needs its timers (`enable_all`).
     pub fn from_component(self, component: &Component) -> Result<WasmPool<H>, BuildError> {
         let engine = component.engine();
         let ty = component.component_type();

@@ -30,8 +30,8 @@ enum State<H: Host> {
 struct Waiting<H: Host> {
     submitted: Submitted<WasmDriver<H>>,
     reply: Caller<H>,
-    /// The instance that this future drives.
-    drives: Option<Instance<WasmDriver<H>>>,
+    /// The run that this future drives, and on which instance.
+    drives: Option<(Instance<WasmDriver<H>>, u64)>,
     head: bool,
 }
 
@@ -91,15 +91,15 @@ impl<H: Host> Waiting<H> {
         let mut driven = false;
         loop {
             match self.reply.0.poll(cx) {
-                Poll::Ready(News::Drive(instance)) => {
-                    self.drives = Some(instance);
+                Poll::Ready(News::Drive(instance, run)) => {
+                    self.drives = Some((instance, run));
                     driven = false;
                 }
                 Poll::Ready(news) => return Poll::Ready(news),
                 Poll::Pending => match &self.drives {
-                    Some(instance) if !driven => {
+                    Some((instance, run)) if !driven => {
                         // Done or not, there may be an answer now.
-                        let _ = slot::poll_run(self.submitted.pool(), instance, cx);
+                        let _ = slot::poll_run(self.submitted.pool(), instance, *run, cx);
                         driven = true;
                     }
                     _ => return Poll::Pending,
@@ -110,25 +110,27 @@ impl<H: Host> Waiting<H> {
 
     fn finish(mut self, news: News<H>) -> Result<Response<ResponseBody<H>>, Error> {
         match news {
-            News::Response(instance, response) => Ok(self.respond(instance, response)),
+            News::Response(instance, run, response) => Ok(self.respond(instance, run, response)),
             News::Failed(error) => {
                 self.submitted.over();
                 // The guest may have more to do than to answer.
-                if let Some(instance) = self.drives.filter(|instance| instance.slot().is_running())
-                {
+                let running = |(instance, run): &(Instance<WasmDriver<H>>, u64)| {
+                    instance.slot().is_running(*run)
+                };
+                if let Some((instance, run)) = self.drives.filter(running) {
                     let pool = self.submitted.pool().clone();
-                    let run = slot::drive(pool.clone(), instance);
-                    pool.driver().spawn(run);
+                    pool.driver().spawn(slot::drive(pool.clone(), instance, run));
                 }
                 Err(error)
             }
-            News::Drive(_) => unreachable!("taken care of where the news are polled"),
+            News::Drive(..) => unreachable!("taken care of where the news are polled"),
         }
     }
 
     fn respond(
         self,
         instance: Instance<WasmDriver<H>>,
+        run: u64,
         response: Response<Arc<BodyCell>>,
     ) -> Response<ResponseBody<H>> {
         let (parts, cell) = response.into_parts();
@@ -137,7 +139,7 @@ impl<H: Host> Waiting<H> {
         let length = parts.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let length = if head_only { None } else { length };
-        let body = ResponseBody::new(cell, self.submitted, instance, length, head_only);
+        let body = ResponseBody::new(cell, self.submitted, (instance, run), length, head_only);
         Response::from_parts(parts, body)
     }
 }

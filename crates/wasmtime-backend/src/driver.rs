@@ -97,7 +97,8 @@ impl<H: Host> Driver for WasmDriver<H> {
             None => {
                 let run = shared::run(pool.clone(), instance.clone());
                 instance.slot().begin(Box::pin(run), true);
-                self.spawn(slot::drive(pool.clone(), instance));
+                let run = instance.slot().run();
+                self.spawn(slot::drive(pool.clone(), instance, run));
             }
         }
     }

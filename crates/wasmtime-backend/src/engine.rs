@@ -3,11 +3,15 @@
 //! Concurrency support is a property of the whole engine and costs each call something, so a
 //! component that uses nothing asynchronous gets an engine without it.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy,
+    PoolingAllocationConfig,
 };
+
+use crate::reply::lock;
 
 /// How often guests are interrupted, so that one that computes without end can be stopped and
 /// lets the others on its thread run.
@@ -91,8 +95,17 @@ fn cache(choice: &CacheChoice) -> wasmtime::Result<Option<Cache>> {
     }
 }
 
-/// Moves the engine's epoch on, in a thread that ends with the engine.
+/// Moves the engine's epoch on, in a thread that ends with the engine. One for each engine: several
+/// pools may share one.
 pub(crate) fn tick(engine: &Engine) {
+    static TICKING: Mutex<Vec<EngineWeak>> = Mutex::new(Vec::new());
+    let mut ticking = lock(&TICKING);
+    ticking.retain(|other| other.upgrade().is_some());
+    if ticking.iter().filter_map(EngineWeak::upgrade).any(|other| Engine::same(&other, engine)) {
+        return;
+    }
+    ticking.push(engine.weak());
+    drop(ticking);
     let engine = engine.weak();
     let ticker = std::thread::Builder::new().name("millpond-epoch".to_owned());
     let spawned = ticker.spawn(move || {

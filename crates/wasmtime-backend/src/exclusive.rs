@@ -1,7 +1,9 @@
 //! One request, one guest: the request's own future drives it, and then its body does.
 
 use http::Request;
-use millpond_pool_core::{Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Ticket};
+use millpond_pool_core::{
+    Error, ErrorKind, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket,
+};
 use wasmtime::AsContextMut;
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -34,7 +36,11 @@ pub(crate) async fn run<H: Host>(
                     guest
                 }
                 Err(Fault::Doomed) => {
-                    drop(job);
+                    // No guest has seen it.
+                    instance.slot().take_waiting(ticket);
+                    let reason = instance.slot().doomed().unwrap_or(Reason::Host);
+                    let (_, reply) = job.into_parts();
+                    reply.fail(Error::from(Failure::Retired(reason)).not_started());
                     return RunEnd::Doomed(None);
                 }
                 Err(fault) => {
@@ -150,13 +156,22 @@ pub(crate) fn deliver<H: Host>(
     ticket: Ticket,
     response: http::Response<WasiBody>,
 ) {
+    if response.status().is_informational() {
+        // HTTP/2 would wait for the final one, HTTP/1.1 take 101 for another protocol.
+        let source = format!("the guest answered with status {}", response.status());
+        let error = Error::new(ErrorKind::GuestError).with_status(502).with_source(source);
+        return fail(pool, instance, ticket, error);
+    }
     let reply = instance.slot().take_waiting(ticket);
-    if pool.responded(ticket)
-        && let Some(reply) = reply
-    {
+    let waits = pool.responded(ticket);
+    let Some(reply) = reply else { return };
+    if waits {
         let response = response.map(BodyCell::new);
         instance.slot().add_body(response.body());
         reply.respond(instance.clone(), response);
+    } else {
+        // Too late, if the caller is there at all; it may not have been told yet.
+        reply.fail(Error::new(ErrorKind::RequestTimeout));
     }
 }
 

@@ -174,6 +174,10 @@ where
         self.serve(permit, request)
     }
 
+    fn turned_away(&self) {
+        self.pool.0.turned_away();
+    }
+
     fn load(&self) -> usize {
         self.load()
     }

@@ -23,10 +23,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What happens to a request, as its caller learns it.
 pub(crate) enum News<H: Host> {
-    /// It has an instance of its own: whoever waits for the answer drives the guest.
-    Drive(Instance<WasmDriver<H>>),
-    /// The guest's response.
-    Response(Instance<WasmDriver<H>>, Response<Arc<BodyCell>>),
+    /// It has an instance of its own: whoever waits for the answer drives this run of the guest.
+    Drive(Instance<WasmDriver<H>>, u64),
+    /// The guest's response, from this run of it.
+    Response(Instance<WasmDriver<H>>, u64, Response<Arc<BodyCell>>),
     /// There will be none.
     Failed(Error),
 }
@@ -37,7 +37,7 @@ pub(crate) struct Reply<H: Host> {
 }
 
 struct State<H: Host> {
-    drive: Option<Instance<WasmDriver<H>>>,
+    drive: Option<(Instance<WasmDriver<H>>, u64)>,
     answer: Option<News<H>>,
     answered: bool,
     /// The caller went away.
@@ -50,8 +50,15 @@ impl<H: Host> Reply<H> {
         Arc::new(Self { state: Mutex::new(state), waker: AtomicWaker::new() })
     }
 
+    /// Nobody drives for a caller who has left.
     pub(crate) fn drive(&self, instance: Instance<WasmDriver<H>>) {
-        lock(&self.state).drive = Some(instance);
+        let run = instance.slot().run();
+        let mut state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        state.drive = Some((instance, run));
+        drop(state);
         self.waker.wake();
     }
 
@@ -60,7 +67,8 @@ impl<H: Host> Reply<H> {
         instance: Instance<WasmDriver<H>>,
         response: Response<Arc<BodyCell>>,
     ) {
-        self.answer(News::Response(instance, response));
+        let run = instance.slot().run();
+        self.answer(News::Response(instance, run, response));
     }
 
     pub(crate) fn fail(&self, error: Error) {
@@ -101,8 +109,8 @@ impl<H: Host> Reply<H> {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<News<H>> {
         self.waker.register(cx.waker());
         let mut state = lock(&self.state);
-        if let Some(instance) = state.drive.take() {
-            return Poll::Ready(News::Drive(instance));
+        if let Some((instance, run)) = state.drive.take() {
+            return Poll::Ready(News::Drive(instance, run));
         }
         state.answer.take().map_or(Poll::Pending, Poll::Ready)
     }

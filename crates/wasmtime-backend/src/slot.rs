@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 use std::task::{Context, Poll};
 
@@ -24,6 +24,8 @@ use crate::reply::{Job, Reply, lock};
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {
     seat: Mutex<Seat<H>>,
+    /// The number of the run in the seat, counted from 1: whoever drove an earlier one is done.
+    run: AtomicU64,
     /// Why the instance must end, once that is so.
     doom: OnceLock<Reason>,
     /// The task that drives the run, if it is one of its own.
@@ -74,6 +76,7 @@ impl<H: Host> Default for Slot<H> {
     fn default() -> Self {
         Self {
             seat: Mutex::new(Seat::New),
+            run: AtomicU64::new(0),
             doom: OnceLock::new(),
             task: AtomicWaker::new(),
             ender: AtomicWaker::new(),
@@ -89,20 +92,36 @@ impl<H: Host> Default for Slot<H> {
 }
 
 impl<H: Host> Slot<H> {
+    /// Looks at the seat. Whoever ends the instance may find it taken meanwhile, and is woken.
+    fn with_seat<R>(&self, look: impl FnOnce(&mut Seat<H>) -> R) -> R {
+        let result = look(&mut lock(&self.seat));
+        // Pairs with the one in `dispose`: either it finds the seat free, or this sees the doom.
+        fence(Ordering::SeqCst);
+        if self.doom.get().is_some() {
+            self.ender.wake();
+        }
+        result
+    }
+
     /// Begins the instance's first run, unless it has been ended before it began.
     pub(crate) fn begin(&self, run: Run<H>, shared: bool) {
         self.shared.store(shared, Ordering::Relaxed);
-        let mut seat = lock(&self.seat);
-        if let Seat::New = *seat {
-            *seat = Seat::Running(run);
-        }
+        let late = self.with_seat(|seat| match seat {
+            Seat::New => {
+                self.run.store(1, Ordering::Relaxed);
+                *seat = Seat::Running(run);
+                None
+            }
+            _ => Some(run),
+        });
+        drop(late);
     }
 
     /// Begins another run with the parked guest. `None`: there is none.
     pub(crate) fn resume(&self, make: impl FnOnce(Guest<H>) -> Run<H>) -> Option<()> {
-        let mut seat = lock(&self.seat);
-        match std::mem::replace(&mut *seat, Seat::Gone) {
+        self.with_seat(|seat| match seat.take() {
             Seat::Parked(guest) if self.doom.get().is_none() => {
+                self.run.fetch_add(1, Ordering::Relaxed);
                 *seat = Seat::Running(make(guest));
                 Some(())
             }
@@ -110,7 +129,12 @@ impl<H: Host> Slot<H> {
                 *seat = other;
                 None
             }
-        }
+        })
+    }
+
+    /// The number of the run in the seat.
+    pub(crate) fn run(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -186,24 +210,22 @@ impl<H: Host> Slot<H> {
         bodies.push(Arc::downgrade(body));
     }
 
-    /// Whether its run has something left to do.
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(&*lock(&self.seat), Seat::Running(_))
+    /// Whether this run has something left to do.
+    pub(crate) fn is_running(&self, run: u64) -> bool {
+        self.with_seat(|seat| matches!(seat, Seat::Running(_)) && self.run() == run)
     }
 }
 
-/// Drives an instance's run as far as it goes. Ready when there is nothing to drive.
+/// Drives one run of an instance as far as it goes. Ready when there is nothing to drive.
 pub(crate) fn poll_run<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
+    run: u64,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let slot = instance.slot();
-    let polled = lock(&slot.seat).poll(cx);
-    if slot.doomed().is_some() {
-        // Whoever ends the instance may have found the seat taken.
-        slot.ender.wake();
-    }
+    let polled =
+        slot.with_seat(|seat| if slot.run() == run { seat.poll(cx) } else { Poll::Ready(None) });
     polled.map(|event| {
         if let Some(event) = event {
             pool.report(instance.id(), event);
@@ -234,19 +256,21 @@ impl<H: Host> Seat<H> {
     }
 }
 
-/// Drives an instance's run to its end, as a task of its own.
+/// Drives one run of an instance to its end, as a task of its own.
 pub(crate) fn drive<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
+    run: u64,
 ) -> impl Future<Output = ()> + Send {
-    drive_with(pool, instance, |cx, run| run(cx))
+    drive_with(pool, instance, run, |cx, run| run(cx))
 }
 
-/// Drives an instance's run for as long as `poll` says, which is given the means to do so. If
+/// Drives one run of an instance for as long as `poll` says, which is given the means to do so. If
 /// the runtime ends first, nobody would drive it any more: then the instance ends too.
 pub(crate) fn drive_with<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
+    run: u64,
     mut poll: impl FnMut(&mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> Poll<()>
     + Send,
 ) -> impl Future<Output = ()> + Send {
@@ -257,7 +281,7 @@ pub(crate) fn drive_with<H: Host>(
         let mut end = end;
         std::future::poll_fn(|cx| {
             end.instance.slot().task.register(cx.waker());
-            poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, cx))
+            poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, run, cx))
         })
         .await;
         end.forgone = true;
@@ -277,6 +301,7 @@ pub(crate) fn dispose<H: Host>(
         let seat = std::future::poll_fn(|cx| {
             let slot = end.instance.slot();
             slot.ender.register(cx.waker());
+            fence(Ordering::SeqCst);
             // Not `lock`: whoever polls the run may be in host code that blocks, and this would
             // block another thread. It wakes this task when it is done.
             let mut seat = match slot.seat.try_lock() {
@@ -316,6 +341,10 @@ impl<H: Host> End<H> {
             slot.take_waiting(ticket);
             pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
         }
+        for (ticket, reply) in slot.take_all_waiting() {
+            reply.fail(Error::from(Failure::Retired(reason)));
+            pool.report(instance.id(), InstanceEvent::Failed(ticket));
+        }
         match seat {
             Seat::Parked(guest) => {
                 let error = slot.error().map(|error| &**error);
@@ -324,10 +353,6 @@ impl<H: Host> End<H> {
             // Stopped in the middle: its store goes without being shown.
             Seat::Running(run) => drop(run),
             Seat::New | Seat::Gone => {}
-        }
-        for (ticket, reply) in slot.take_all_waiting() {
-            reply.fail(Error::from(Failure::Retired(reason)));
-            pool.report(instance.id(), InstanceEvent::Failed(ticket));
         }
         pool.report(instance.id(), InstanceEvent::Dropped);
     }
@@ -341,9 +366,11 @@ impl<H: Host> Drop for End<H> {
         let slot = self.instance.slot();
         slot.doom(Reason::Host);
         // Taken only if the thread that polls the guest is the one that ends the runtime.
-        let seat = slot.seat.try_lock().map(|mut seat| seat.take());
-        if let Ok(seat) = seat {
-            self.conclude(seat);
-        }
+        let seat = match slot.seat.try_lock() {
+            Ok(mut seat) => seat.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.conclude(seat);
     }
 }

@@ -94,8 +94,8 @@ const EVERY_FLAG: &[&str] = &[
     "--allow-outbound=b.example",
     "-Scli,http",
     "-S",
-    "p3=n,config-var=k=v",
-    "-Wcomponent-model-async=n",
+    "keyvalue=n,config-var=k=v",
+    "-Wcomponent-model-async",
     "-C",
     "cache=n,cache-config=cache.toml",
 ];
@@ -126,8 +126,8 @@ const EVERY_KEY: &str = r#"
     dir = ["src::/code"]
     header = ["x-one: 1", "x-two: 2"]
     allow-outbound = ["a.example:443", "b.example"]
-    wasi = ["cli,http", "p3=n,config-var=k=v"]
-    wasm = ["component-model-async=n"]
+    wasi = ["cli,http", "keyvalue=n,config-var=k=v"]
+    wasm = ["component-model-async"]
     codegen = ["cache=n,cache-config=cache.toml"]
 "#;
 
@@ -164,11 +164,11 @@ fn everything() -> Settings {
         wasi: Wasi {
             cli: Some(true),
             http: Some(true),
-            p3: Some(false),
+            keyvalue: Some(false),
             config_var: vec![("k".into(), "v".into())],
             ..Wasi::default()
         },
-        component_model_async: Some(false),
+        component_model_async: Some(true),
         codegen: Codegen { cache: Some(false), cache_config: Some("cache.toml".into()) },
     }
 }
@@ -211,7 +211,7 @@ fn every_flag_wins_over_every_key() {
         dir = ["tests"]
         header = ["x-three: 3"]
         allow-outbound = []
-        wasi = ["cli=n,p3,config-var=other=1"]
+        wasi = ["keyvalue,config-var=other=1"]
         wasm = ["component-model-async"]
         codegen = ["cache,cache-config=other.toml"]
     "#;
@@ -345,7 +345,7 @@ fn a_bad_flag_is_named_with_what_was_expected() {
             "for '--wasm <KEY[=VAL],...>': unknown option -W fuel; accepted are timeout=",
         ),
         (&["-Ccompiler=winch"], "unknown option -C compiler; accepted are cache"),
-        (&["-Shttp=n"], "-S http=n: serving needs wasi:http"),
+        (&["-Sp3=n"], "-S p3=n: it is always provided here, it cannot be turned off"),
         (&["-Oopt-level=2"], "unexpected argument '-O' found"),
         (&["--profile=perfmap"], "unexpected argument '--profile' found"),
         (&["--queue=1", "--queue=2"], "the argument '--queue <N>' cannot be used multiple times"),

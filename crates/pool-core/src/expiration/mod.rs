@@ -27,6 +27,9 @@ use crate::view::InstanceView;
 
 /// The policy of one instance.
 ///
+/// It is polled by whoever changed the instance, on its thread: it must not block, and must not call
+/// the pool.
+///
 /// ```
 /// use millpond_pool_core::expiration::{Expired, ExpirationContext, InstanceExpiration};
 /// use millpond_pool_core::{Reason, Status};

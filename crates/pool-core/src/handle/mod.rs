@@ -85,12 +85,17 @@ impl<D: Driver> PoolHandle<D> {
         Ok(OwnedPermit::new(self.clone(), permit))
     }
 
+    /// A request was turned away for want of a permit: counts it.
+    pub fn turned_away(&self) {
+        lock(&self.0.state).pool.handle_overloaded();
+    }
+
     /// Waits for a permit, first come, first served.
     pub fn reserve(&self) -> Reserve<D> {
         Reserve::new(self.clone())
     }
 
-    /// Submits a request. `item` is made with its ticket.
+    /// Submits a request. Dropping what comes back cancels it.
     pub fn submit(&self, permit: OwnedPermit<D>, item: D::Item) -> Submitted<D> {
         let permit = permit.spend();
         let ticket = self.act(|pool, now| pool.handle_submit(now, permit, item));

@@ -32,6 +32,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             {
                 return;
             }
+            InstanceEvent::Returned(ticket, item) if elsewhere(ticket) => {
+                self.effects.push_back(Effect::Discard { item });
+                return;
+            }
             InstanceEvent::Started => self.handle_started(now, id),
             InstanceEvent::StartFailed => self.handle_start_failed(id),
             InstanceEvent::Exhausted { request } => self.handle_exhausted(id, request),

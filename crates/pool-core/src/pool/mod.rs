@@ -118,6 +118,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.reserved -= 1;
     }
 
+    /// A request was turned away for want of a permit: counts it.
+    pub fn handle_overloaded(&mut self) {
+        self.counters.overloaded += 1;
+    }
+
     /// Submits a request. It is never refused for capacity, the permit is its place; while the
     /// pool drains it is refused as [`Refusal::Draining`], by an effect.
     pub fn handle_submit(&mut self, now: Instant, permit: Permit, item: T) -> Ticket {

@@ -23,7 +23,7 @@ pub struct StoreData {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    limits: StoreLimits,
+    limits: Limits,
     outbound: Outbound,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
@@ -37,21 +37,17 @@ impl Default for StoreData {
 }
 
 impl StoreData {
-    /// Data with this WASI context, and a limit on the bytes of each linear memory.
+    /// Data with this WASI context, and a limit on the bytes of all linear memory.
     pub fn new(wasi: WasiCtx, max_memory: usize) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(max_memory)
-            .memories(4)
-            .tables(32)
-            .table_elements(20_000)
-            .instances(64);
+        let limits =
+            StoreLimitsBuilder::new().memories(4).tables(32).table_elements(20_000).instances(64);
         Self {
             wasi,
             http: WasiHttpCtx::new(),
             table,
-            limits: limits.build(),
+            limits: Limits { each: limits.build(), memory: 0, max_memory },
             outbound: Outbound::default(),
             tag: None,
             config: WasiConfigVariables::default(),
@@ -89,8 +85,9 @@ impl StoreData {
         &mut self.limits
     }
 
-    pub(super) fn tag(&self) -> &Tag {
-        self.tag.as_deref().expect("every store of a WasiHost has a tag")
+    /// `None` in a store whose data an embedder made.
+    pub(super) fn tag(&self) -> Option<&Tag> {
+        self.tag.as_deref()
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
@@ -99,6 +96,51 @@ impl StoreData {
 
     pub(super) fn keyvalue(&mut self) -> WasiKeyValue<'_> {
         WasiKeyValue::new(&self.keyvalue, &mut self.table)
+    }
+}
+
+/// Limits on each thing, and one on all memories together.
+struct Limits {
+    each: StoreLimits,
+    /// Bytes of linear memory so far.
+    memory: usize,
+    max_memory: usize,
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let memory = self.memory.saturating_add(desired.saturating_sub(current));
+        if memory > self.max_memory || !self.each.memory_growing(current, desired, maximum)? {
+            return Ok(false);
+        }
+        self.memory = memory;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.each.table_growing(current, desired, maximum)
+    }
+
+    fn instances(&self) -> usize {
+        self.each.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.each.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.each.memories()
     }
 }
 

@@ -55,7 +55,7 @@ impl Default for WasiHost {
 }
 
 impl WasiHost {
-    /// No environment, no directories, output prefixed on the host's own, requests to anywhere.
+    /// No environment but `INSTANCE_ID`, the instance's number; no directories, output prefixed on the host's own, requests to anywhere.
     pub fn new() -> Self {
         Self {
             env: Vec::new(),
@@ -133,7 +133,7 @@ impl Host for WasiHost {
     fn data(&self, id: InstanceId) -> wasmtime::Result<StoreData> {
         let tag = Arc::new(Tag::new(id));
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&self.env).env("INSTANCE_ID", id.to_string());
+        wasi.env("INSTANCE_ID", id.to_string()).envs(&self.env);
         match self.output {
             Output::None => {}
             Output::Plain => {
@@ -177,7 +177,9 @@ impl Host for WasiHost {
     fn on_request_start(&self, start: RequestStart<'_, StoreData>) {
         // With several at a time, nobody can say which of them prints.
         let request = start.alone.then_some(start.ticket);
-        start.store.data().tag().set_request(request);
+        if let Some(tag) = start.store.data().tag() {
+            tag.set_request(request);
+        }
     }
 
     fn max_memory(&self) -> usize {

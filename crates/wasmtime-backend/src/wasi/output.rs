@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use millpond_pool_core::{InstanceId, Ticket};
@@ -22,6 +23,8 @@ use crate::reply::lock;
 
 /// Pieces of output that may wait to be written.
 const WAITING: usize = 1024;
+/// How long the end waits for a reader who has stopped reading.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A line longer than this is cut into several.
 const LINE: usize = 8 * 1024;
 
@@ -68,8 +71,11 @@ impl Tag {
 /// The way to one of the host's streams.
 #[derive(Debug)]
 pub(super) struct Channel {
-    sender: SyncSender<Vec<u8>>,
+    /// `Some` until the drop.
+    sender: Option<SyncSender<Vec<u8>>>,
     lost: AtomicU64,
+    /// Ends when the writer has.
+    written: Mutex<Receiver<()>>,
 }
 
 impl Channel {
@@ -83,11 +89,17 @@ impl Channel {
 
     fn new<W: Write>(name: &str, open: impl FnOnce() -> W + Send + 'static) -> Arc<Self> {
         let (sender, receiver) = sync_channel(WAITING);
+        let (end, written) = sync_channel(0);
         let writer = std::thread::Builder::new().name(format!("millpond-{name}"));
-        if let Err(error) = writer.spawn(move || write(&receiver, open())) {
+        let spawned = writer.spawn(move || {
+            write(&receiver, open());
+            drop(end);
+        });
+        if let Err(error) = spawned {
             tracing::error!(%error, "what guests print is lost");
         }
-        Arc::new(Self { sender, lost: AtomicU64::new(0) })
+        let written = Mutex::new(written);
+        Arc::new(Self { sender: Some(sender), lost: AtomicU64::new(0), written })
     }
 
     fn send(&self, piece: Vec<u8>) {
@@ -99,9 +111,18 @@ impl Channel {
         } else {
             piece
         };
-        if self.sender.try_send(piece).is_err() {
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.try_send(piece).is_ok());
+        if !sent {
             self.lost.fetch_add(lost + 1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Channel {
+    /// The process may end after this: what was printed is written first, if anybody reads it.
+    fn drop(&mut self) {
+        self.sender = None;
+        let _ = lock(&self.written).recv_timeout(LAST_WORDS);
     }
 }
 
