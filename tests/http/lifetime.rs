@@ -84,8 +84,8 @@ async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle
     }
 }
 
-/// Each response is over for its client while its guest still works, and the next request waits
-/// for that very instance: whoever finishes the one must not drive the other.
+/// Responses that are over for their client before their guest is done, and requests that wait for
+/// those very instances.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_take_turns_leave_nothing_behind() {
     for way in WAYS {
