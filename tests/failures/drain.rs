@@ -1,8 +1,8 @@
 use std::time::Instant;
 
 use millpond::Reason;
-use millpond_tests::PATIENCE;
 use millpond_tests::Protocol::{H2c, Http1};
+use millpond_tests::{PATIENCE, whole};
 use tokio::time::timeout;
 
 use crate::setup::{
@@ -94,12 +94,14 @@ setups!(stop_cuts_what_hangs_and_answers_its_callers);
 
 async fn stop_breaks_open_bodies(setup: Setup) {
     let server = setup.serve(|_| ()).await;
-    let first = Sent::get_over(&server, Http1, "/drip?n=1000000&ms=10");
-    let second = Sent::get_over(&server, H2c, "/stall-mid-body");
-    server.until("both stream", |now| now.streaming == 2).await;
+    let (mut one, mut two) = (server.connect(Http1).await, server.connect(H2c).await);
+    // Both heads are with their clients: a connection that breaks before that has none to show.
+    let first = one.head_of("/drip?n=1000000&ms=10").await;
+    let second = two.head_of("/stall-mid-body").await;
+    assert_eq!(server.pool.snapshot().streaming, 2);
     server.pool.stop();
-    for sent in [first, second] {
-        let reply = sent.reply().await;
+    for response in [first, second] {
+        let reply = whole(response).await;
         assert_eq!((reply.status.as_u16(), reply.broken), (200, true));
     }
     drain(&server).await;
