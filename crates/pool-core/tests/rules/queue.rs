@@ -1,10 +1,8 @@
 //! The queue: first come, first served, each with a deadline of its own.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 
 #[test]
 fn requests_are_served_in_the_order_they_came() {

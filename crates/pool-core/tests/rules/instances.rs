@@ -1,8 +1,6 @@
 //! Instances: which one serves, when another is started, and how many requests one serves.
 
-mod common;
-
-use common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{Effect, InstanceEvent, MaxRequests, Pool, Reason};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,9 @@
 //! Timeouts: of a request, of a start. The caller is told at once; the guest is gone at once when
 //! it was alone by nature (exclusive), and by twice the time when it ran beside others (shared).
 
-mod common;
-
 use std::time::Duration;
 
-use common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 
 /// A shared instance with `many` busy requests, all handed over at 0.
 fn busy_shared(instances: usize, concurrency: usize, many: usize) -> Rig {

@@ -1,10 +1,8 @@
 //! Policies at work in a pool: when they are polled, which verdicts count, and what a verdict does.
 
-mod common;
-
 use std::task::Poll;
 
-use common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::expiration::Expired;
 use millpond_pool_core::{Reason, Status};
 

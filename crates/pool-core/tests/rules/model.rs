@@ -2,13 +2,11 @@
 //! request has exactly one outcome, no limit is exceeded, no closed instance is given a request,
 //! and nobody waits in vain; at the end everything finishes and nothing is left.
 
-mod common;
-
 use std::task::Poll;
 use std::time::Duration;
 
-use common::ledger::Place;
-use common::{NEVER, Rig};
+use crate::common::ledger::Place;
+use crate::common::{NEVER, Rig};
 use millpond_pool_core::expiration::Expired;
 use millpond_pool_core::{Limits, MaxRequests, Reason};
 use proptest::collection::vec;

@@ -1,8 +1,6 @@
 //! Permits: as many as seats and queue places under the limits of the moment.
 
-mod common;
-
-use common::{Rig, exclusive, secs, shared, with};
+use crate::common::{Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{MaxRequests, Refusal};
 
 #[test]

@@ -1,8 +1,6 @@
 //! Starts that fail, guests that trap, allocators that are full: how far the damage reaches.
 
-mod common;
-
-use common::{Rig, exclusive, secs, shared, with};
+use crate::common::{Rig, exclusive, secs, shared, with};
 use millpond_pool_core::Reason;
 
 #[test]

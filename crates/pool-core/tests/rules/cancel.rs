@@ -1,8 +1,6 @@
 //! Callers who go away: what becomes of the guest depends on who else is on the instance.
 
-mod common;
-
-use common::{Rig, exclusive, secs, shared, with};
+use crate::common::{Rig, exclusive, secs, shared, with};
 
 #[test]
 fn a_caller_who_leaves_during_the_start_ends_the_instance_started_for_it() {

@@ -1,14 +1,12 @@
 //! Policies and their combinators on their own: every branch is polled each time, and the order of
 //! the branches does not matter.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use common::{NEVER, Rig, exclusive, secs};
+use crate::common::{NEVER, Rig, exclusive, secs};
 use millpond_pool_core::expiration::{
     BoxExpiration, ExpirationContext, Expired, InstanceExpiration, all, any, boxed, busy_timeout,
     from_fn, idle_timeout, max_requests,

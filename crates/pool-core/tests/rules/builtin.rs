@@ -1,10 +1,8 @@
 //! The built-in policies at work in a pool: what each counts, and from when.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{MS, NEVER, Rig, exclusive, secs, shared};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared};
 use millpond_pool_core::expiration::{
     InstanceExpiration, body_stall_timeout, boxed, busy_timeout, idle_timeout, max_age,
     max_requests, post_return_timeout,

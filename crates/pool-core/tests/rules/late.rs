@@ -1,8 +1,6 @@
 //! Reports that come too late, or from the wrong place: they change nothing, and lose nothing.
 
-mod common;
-
-use common::{Rig, exclusive, shared};
+use crate::common::{Rig, exclusive, shared};
 use millpond_pool_core::{InstanceEvent, Reason};
 
 #[test]

@@ -1,8 +1,6 @@
 //! The end of a pool: what was submitted is served, then everything is gone.
 
-mod common;
-
-use common::{Rig, exclusive, secs, shared, with};
+use crate::common::{Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{Reason, Refusal, Snapshot};
 
 /// Nothing is left.
