@@ -6,9 +6,12 @@
 #[macro_use]
 mod setup;
 
+mod backpressure;
 mod bodies;
+mod budget;
 mod clients;
 mod drain;
+mod exhaustion;
 mod exit;
 mod expiration;
 mod hammer;
@@ -16,7 +19,10 @@ mod hooks;
 mod limits;
 mod memory;
 mod queue;
+mod records;
 mod service;
+mod spares;
 mod starts;
 mod timeouts;
 mod trap;
+mod usage;

@@ -82,7 +82,7 @@ impl Setup {
         matches!(self, Self::P2Reused | Self::P3Shared)
     }
 
-    fn limits(self, limits: &mut Limits) {
+    pub(crate) fn limits(self, limits: &mut Limits) {
         limits.max_instances = 8;
         limits.max_requests = match self.is_reused() {
             true => MaxRequests::unlimited(),
@@ -179,11 +179,16 @@ impl Held {
 
     /// Sends it.
     pub(crate) fn send<H: Host>(server: &Server<H>) -> Self {
+        Self::send_to(server, "/drain")
+    }
+
+    /// Sends it to another route that reads the body to its end.
+    pub(crate) fn send_to<H: Host>(server: &Server<H>, path: &'static str) -> Self {
         let addr = server.addr;
         let (body, channel) = Channel::new(1);
         let reply = tokio::spawn(async move {
             let mut client = Client::connect(addr, Protocol::Http1).await;
-            let request = client.request("/drain").method("POST").body(channel.boxed());
+            let request = client.request(path).method("POST").body(channel.boxed());
             let response = client.send(request.expect("a good request")).await;
             whole(response.expect("a response")).await
         });

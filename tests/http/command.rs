@@ -191,6 +191,59 @@ async fn admin_tells_readiness_and_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_waits_for_spares_and_times_are_counted() {
+    for version in [P2, P3] {
+        let flags = ["--admin=127.0.0.1:0", "--min-idle=3", "--max-instance-reuse-count=1"];
+        let mut process = Process::start(version, &flags).await;
+        let admin = process.announced("Admin on http://").await;
+        let deadline = tokio::time::Instant::now() + millpond_tests::PATIENCE;
+        loop {
+            match get(admin, "/readyz").await {
+                (200, _) => break,
+                (503, text) if text == "making spares\n" => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the spares are not made");
+        }
+        process.measures(admin, "millpond_pool{state=\"spares\"} 3").await;
+        process.measures(admin, "millpond_start_time_seconds_count 3").await;
+        assert_eq!(process.get("/hello").await.0, 200);
+        process.measures(admin, "millpond_pool{state=\"spares\"} 3").await;
+        process.measures(admin, "millpond_run_time_seconds_count 1").await;
+        process.measures(admin, "millpond_queue_wait_seconds_bucket{le=\"+Inf\"} 1").await;
+        process.measures(admin, "millpond_starts_total{result=\"ok\"} 4").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watermarks_end_instances() {
+    for version in [P2, P3] {
+        // The process has more than that from the start.
+        let flags = [
+            "--admin=127.0.0.1:0",
+            "--max-instance-reuse-count=100",
+            "--process-memory-watermark=1MiB",
+        ];
+        let mut process = Process::start(version, &flags).await;
+        let admin = process.announced("Admin on http://").await;
+        assert_eq!(process.get("/hello").await.0, 200);
+        process.measures(admin, "millpond_retired_total{reason=\"memory\"} 1").await;
+
+        let flags = [
+            "--admin=127.0.0.1:0",
+            "--max-instance-reuse-count=100",
+            "--instance-memory-watermark=8MiB",
+        ];
+        let mut process = Process::start(version, &flags).await;
+        let admin = process.announced("Admin on http://").await;
+        assert_eq!(process.get("/hello").await.0, 200);
+        process.measures(admin, "millpond_instances{status=\"idle\"} 1").await;
+        assert_eq!(process.get("/alloc?mib=9").await.0, 200);
+        process.measures(admin, "millpond_retired_total{reason=\"memory\"} 1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_runs_when_sigterm_comes_is_answered() {
     for version in [P2, P3] {
         for protocol in PROTOCOLS {
@@ -323,6 +376,32 @@ async fn reuse_counts_from_the_command_line_count() {
         }
         assert_eq!(counts, ["1\n", "2\n", "3\n", "1\n"], "{version}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn profiles_and_core_dumps_are_kept_from_one_start_to_the_next() {
+    let name = format!("kept-{}", std::process::id());
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let flags = [format!("--profile={}", dir.display()), format!("--coredump={}", dir.display())];
+    let mut before = Vec::new();
+    for _ in 0..2 {
+        let mut process = Process::start(P2, &[&flags[0], &flags[1]]).await;
+        assert_eq!(process.get("/spin?ms=100").await, (200, "spun\n".to_owned()));
+        assert_eq!(process.get("/trap").await.0, 500);
+        process.signal("TERM");
+        assert_eq!(process.exit_code().await, Some(0));
+        let id = process.id();
+        for (file, start) in [("1.json", "{"), ("2.coredump", "\0asm")] {
+            let path = dir.join(format!("millpond_test_guest_p2-{id}-{file}"));
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(bytes.starts_with(start.as_bytes()), "{}", path.display());
+            before.push((path, bytes));
+        }
+    }
+    for (path, bytes) in before {
+        assert!(std::fs::read(&path).unwrap() == bytes, "{} has changed", path.display());
+    }
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 /// Long enough that what it is for cannot be luck.

@@ -65,6 +65,7 @@ impl Client {
     /// Connects.
     pub async fn connect(addr: SocketAddr, protocol: Protocol) -> Self {
         let stream = TcpStream::connect(addr).await.expect("somebody listens");
+        stream.set_nodelay(true).expect("a socket");
         let io = TokioIo::new(stream);
         let (sender, connection) = match protocol {
             Protocol::Http1 => {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use millpond::{Builder, Host, HttpVersion, InfallibleService, Snapshot, WasiHost, WasmPool};
 
 pub use client::{Body, Client, Protocol, Reply, empty, full, whole};
@@ -68,6 +69,8 @@ impl<H: Host> Server<H> {
         let addr = listener.local_addr().expect("it is bound");
         let app = Router::new().fallback_service(InfallibleService::new(pool.clone()));
         let task = tokio::spawn(async move {
+            // Else what follows a head waits for the client's delayed acknowledgement, 40 ms.
+            let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("a socket"));
             axum::serve(listener, app).await.expect("axum's serve does not fail");
         });
         Self { addr, pool, task }

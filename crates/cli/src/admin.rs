@@ -10,27 +10,32 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use millpond::{Snapshot, WasmPool};
+use millpond::{Histogram, Snapshot, WasmPool};
 use tower::Service;
 
 /// Answers at `--admin`.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pool: WasmPool,
-    ready: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
 }
 
 impl Admin {
-    /// Ready as long as `ready` says so.
-    pub(crate) fn new(pool: WasmPool, ready: Arc<AtomicBool>) -> Self {
-        Self { pool, ready }
+    /// Ready once all spares are there, until `draining` is set.
+    pub(crate) fn new(pool: WasmPool, draining: Arc<AtomicBool>) -> Self {
+        Self { pool, draining }
     }
 
     fn answer(&self, path: &str) -> (StatusCode, String) {
         match path {
             "/livez" => (StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+            "/readyz" if self.draining.load(Ordering::Relaxed) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+            }
+            "/readyz" if !self.pool.is_warmed() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "making spares\n".to_owned())
+            }
+            "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => (StatusCode::OK, metrics(&self.pool.snapshot())),
             _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),
         }
@@ -112,5 +117,34 @@ fn metrics(snapshot: &Snapshot) -> String {
     let retired: Vec<_> =
         snapshot.retired.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
     family("retired_total", "counter", "Instances retired by reason.", "reason", &retired);
+    let state = [("spares", gauge(snapshot.spares)), ("pressure", u64::from(snapshot.pressure))];
+    family(
+        "pool",
+        "gauge",
+        "Spares; and 1 while an instance is wanted and none can be had.",
+        "state",
+        &state,
+    );
+    let histograms = [
+        ("queue_wait", "How long requests waited in the queue.", &snapshot.queue_wait),
+        ("start_time", "How long instances took to start.", &snapshot.start_time),
+        ("run_time", "How long requests ran, their bodies included.", &snapshot.run_time),
+    ];
+    for (name, help, times) in histograms {
+        histogram(&mut text, name, help, times);
+    }
     text
+}
+
+fn histogram(text: &mut String, name: &str, help: &str, times: &Histogram) {
+    let name = format!("millpond_{name}_seconds");
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+    for (bound, count) in times.buckets() {
+        let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {count}", bound.as_secs_f64());
+    }
+    let (count, sum) = (times.count(), times.sum().as_secs_f64());
+    let _ = writeln!(
+        text,
+        "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}"
+    );
 }

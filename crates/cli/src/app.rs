@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use millpond::{Destination, MaxRequests, Output, WasiHost, WasmPool};
+use millpond::expiration::{InstanceExpiration as _, memory_watermark};
+use millpond::{Destination, MaxRequests, MemorySource, MemoryWatch, Output, WasiHost, WasmPool};
 
 use crate::error::StartError;
 use crate::settings::Settings;
@@ -59,9 +60,27 @@ fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartErro
         if let Some(count) = s.max_instance_concurrent_reuse_count {
             limits.concurrency = count;
         }
+        set(&mut limits.idle_timeout, s.idle_instance_timeout);
+        set(&mut limits.max_age, s.max_instance_age);
+        limits.min_idle = s.min_idle.unwrap_or(limits.min_idle);
     });
-    if let Some(timeout) = settings.idle_instance_timeout {
-        builder = builder.idle_timeout(timeout);
+    if let Some(bytes) = settings.instance_memory_watermark {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        builder = builder.expiration(move |policy| policy.or(memory_watermark(bytes)));
+    }
+    if let Some(bytes) = settings.process_memory_watermark {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let watch = MemoryWatch::new(MemorySource::Process, bytes);
+        let watch = watch
+            .map_err(|error| StartError::failed(format!("--process-memory-watermark: {error}")))?;
+        // The policies keep it: it watches for as long as there is a pool.
+        builder = builder.expiration(move |policy| policy.or(watch.end_idle()));
+    }
+    if let Some(dir) = &settings.profile {
+        builder = builder.profile_dir(dir);
+    }
+    if let Some(dir) = &settings.coredump {
+        builder = builder.coredump_dir(dir);
     }
     if settings.codegen.cache == Some(false) {
         builder = builder.without_cache();

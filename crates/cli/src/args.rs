@@ -12,7 +12,8 @@ use crate::error::StartError;
 use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
 use crate::values::{
-    Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, QueueLength, Size, Threads, Time,
+    Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Size,
+    Threads, Time,
 };
 
 /// Serves wasi:http components from pools of WebAssembly instances.
@@ -86,6 +87,14 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) no_logging_prefix: bool,
 
+    /// Profile each instance, and write a Firefox profile into this directory when it ends
+    #[arg(long, value_name = "DIR")]
+    pub(crate) profile: Option<ProfileDir>,
+
+    /// Write the core dump of each instance that traps into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) coredump: Option<PathBuf>,
+
     /// Requests that may wait for an instance; 0: none [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) queue: Option<QueueLength>,
@@ -125,6 +134,22 @@ pub(crate) struct Flags {
     /// How long an idle instance is kept [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) idle_instance_timeout: Option<Time>,
+
+    /// Instances kept ready before anybody asks, made off the request path [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Pool")]
+    pub(crate) min_idle: Option<QueueLength>,
+
+    /// How old an instance may become; then it finishes what it has [default: no limit]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    pub(crate) max_instance_age: Option<NonZeroTime>,
+
+    /// End an instance after its requests once it holds more than this [default: no limit]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    pub(crate) instance_memory_watermark: Option<Size>,
+
+    /// End idle instances while the process has more than this [default: no limit]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    pub(crate) process_memory_watermark: Option<Size>,
 
     /// Set an environment variable in the guest; without a value it takes the host's (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Guest")]
@@ -189,6 +214,8 @@ impl Flags {
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             no_logging_prefix: self.no_logging_prefix || file.no_logging_prefix,
+            profile: self.profile.or(file.profile),
+            coredump: self.coredump.or(file.coredump),
             queue: self.queue.or(file.queue),
             queue_timeout: self.queue_timeout.or(file.queue_timeout),
             request_timeout: self.request_timeout.or(file.request_timeout),
@@ -203,6 +230,14 @@ impl Flags {
                 .max_instance_concurrent_reuse_count
                 .or(file.max_instance_concurrent_reuse_count),
             idle_instance_timeout: self.idle_instance_timeout.or(file.idle_instance_timeout),
+            min_idle: self.min_idle.or(file.min_idle),
+            max_instance_age: self.max_instance_age.or(file.max_instance_age),
+            instance_memory_watermark: self
+                .instance_memory_watermark
+                .or(file.instance_memory_watermark),
+            process_memory_watermark: self
+                .process_memory_watermark
+                .or(file.process_memory_watermark),
             env: list(self.env, file.env),
             dir: list(self.dir, file.dir),
             header: list(self.header, file.header),

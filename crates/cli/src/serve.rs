@@ -34,14 +34,14 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let admin_listener = settings.admin.map(Listener::bind).transpose()?;
     let listener = Listener::bind(settings.addr)?;
     let pool = app::pool(&settings).await?;
-    let ready = Arc::new(AtomicBool::new(true));
+    let draining = Arc::new(AtomicBool::new(false));
 
     if let Some(listener) = &shutdown_listener {
         say(&format!("Listening for shutdown on tcp://{}/", listener.local_addr()));
     }
     if let Some(listener) = admin_listener {
         say(&format!("Admin on http://{}/", listener.local_addr()));
-        let admin = Admin::new(pool.clone(), Arc::clone(&ready));
+        let admin = Admin::new(pool.clone(), Arc::clone(&draining));
         let limits = Limits { max_connections: 100, drain_timeout: Duration::ZERO };
         tokio::spawn(listener.serve(admin, limits, std::future::pending()));
     }
@@ -58,7 +58,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
             signal = signal => info!("{signal}: draining"),
             peer = knock => info!("connection from {peer} to the shutdown address: draining"),
         }
-        ready.store(false, Ordering::Relaxed);
+        draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(settings.drain_delay).await;
     };
 

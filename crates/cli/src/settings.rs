@@ -42,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Whether guest output is prefixed with its instance and request.
     pub(crate) logging_prefix: bool,
+    /// Where profiles go; there are none if `None`.
+    pub(crate) profile: Option<PathBuf>,
+    /// Where core dumps go, likewise.
+    pub(crate) coredump: Option<PathBuf>,
 
     // The pool: `None` leaves it to the backend's default.
     /// Zero: nothing waits.
@@ -56,6 +60,12 @@ pub(crate) struct Settings {
     pub(crate) max_concurrent_requests: Option<usize>,
     pub(crate) max_instance_reuse_count: Option<usize>,
     pub(crate) max_instance_concurrent_reuse_count: Option<usize>,
+    pub(crate) min_idle: Option<usize>,
+    pub(crate) max_instance_age: Option<Duration>,
+    /// Bytes.
+    pub(crate) instance_memory_watermark: Option<u64>,
+    /// Bytes.
+    pub(crate) process_memory_watermark: Option<u64>,
 
     // The guest.
     /// In order; a later one of the same name wins.
@@ -101,6 +111,8 @@ impl Settings {
             log: flags.log.unwrap_or_else(|| log::DEFAULT_FILTER.to_owned()),
             log_format: flags.log_format.unwrap_or_default(),
             logging_prefix: !flags.no_logging_prefix,
+            profile: flags.profile.map(|dir| dir.0),
+            coredump: flags.coredump,
             queue: flags.queue.map(|n| n.0),
             queue_timeout: flags.queue_timeout.map(|time| time.0),
             request_timeout: flags.request_timeout.map(|time| time.0),
@@ -113,6 +125,10 @@ impl Settings {
             max_instance_concurrent_reuse_count: flags
                 .max_instance_concurrent_reuse_count
                 .map(|n| n.0),
+            min_idle: flags.min_idle.map(|n| n.0),
+            max_instance_age: flags.max_instance_age.map(|time| time.0),
+            instance_memory_watermark: flags.instance_memory_watermark.map(|size| size.0),
+            process_memory_watermark: flags.process_memory_watermark.map(|size| size.0),
             env: resolve_env(flags.env, host_env)?,
             dirs: flags.dir,
             headers: flags.header.into_iter().flat_map(|arg| arg.0).collect(),

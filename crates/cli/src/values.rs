@@ -200,6 +200,28 @@ impl FromStr for Dir {
     }
 }
 
+/// A directory for profiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProfileDir(pub(crate) PathBuf);
+
+impl FromStr for ProfileDir {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // What the flag of this name takes in wasmtime. Taken for a directory, it would be ignored.
+        let word = text.split(',').next().unwrap_or_default();
+        if ["perfmap", "jitdump", "vtune", "pulley", "guest"].contains(&word) {
+            return Err(format!(
+                "expected a directory for profiles of each guest, such as ./{word}"
+            ));
+        }
+        if text.is_empty() {
+            return Err("expected a directory".into());
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 /// Where guests may send requests: a host, and the one port if given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outbound {
@@ -309,6 +331,7 @@ deserialize_from_text!(
     Address,
     EnvVar,
     Dir,
+    ProfileDir,
     Outbound
 );
 

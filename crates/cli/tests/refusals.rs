@@ -179,6 +179,22 @@ fn a_directory_that_is_not_there_is_refused() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_written_to_is_refused() {
+    let taken = file("no-directory", "");
+    for (flag, what) in [("--profile", "profiles"), ("--coredump", "core dumps")] {
+        for dir in [taken.clone(), format!("{taken}/below")] {
+            let says = [&format!("cannot write {what} to {dir}: "), "ot a directory"];
+            is_refused(&[&format!("{flag}={dir}")], 1, &says);
+        }
+    }
+}
+
+#[test]
+fn a_profiler_that_is_not_here_is_refused() {
+    is_refused(&["--profile=perfmap"], 2, &["--profile", "expected a directory"]);
+}
+
+#[test]
 fn a_bad_configuration_is_refused_with_its_line_and_key() {
     is_refused(&["--config=/no/such.toml"], 1, &["/no/such.toml"]);
     let bad = file("value.toml", "queue = 3\nrequest-timeout = \"soon\"\n");

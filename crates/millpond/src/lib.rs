@@ -29,8 +29,10 @@
 //! The wasmtime it is built on is [`wasmtime`](mod@wasmtime).
 
 pub use millpond_pool_core::{
-    Drained, Error, ErrorKind, InstanceGauges, InstanceId, InstanceView, Limits, MaxRequests,
-    OwnedPermit, Reason, Reserve, Retirements, Serve, Snapshot, Status, Ticket, expiration,
+    BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram,
+    InstanceGauges, InstanceId, InstanceView, Limits, Load, MaxRequests, MemberId, MemberSnapshot,
+    OwnedPermit, Reason, Reserve, Retirements, Serve, Share, SharedBudget, Snapshot, Status,
+    Ticket, Usage, Warmed, expiration,
 };
 
 #[cfg(feature = "tower")]
@@ -39,7 +41,7 @@ pub use millpond_tower_adapter::{InfallibleService, PoolService, response};
 #[cfg(feature = "wasmtime")]
 pub use millpond_wasmtime_backend::{
     BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, Destination, Ended, Host, HttpVersion,
-    Interfaces, InterfacesError, Output, ParseDestinationError, RequestStart, ResponseBody,
-    ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool, wasmtime, wasmtime_wasi,
-    wasmtime_wasi_http,
+    InstantiationError, Interfaces, InterfacesError, MemoryError, MemorySource, MemoryWatch,
+    Output, ParseDestinationError, RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost,
+    WasmDriver, WasmPool, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
 };

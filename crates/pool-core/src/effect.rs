@@ -1,5 +1,10 @@
 //! What goes into the pool and what comes out of it.
 
+use std::sync::Arc;
+
+use crate::budget::Claim;
+use crate::limits::Limits;
+use crate::load::Load;
 use crate::reason::{Reason, Refusal};
 use crate::view::{InstanceId, InstanceView, Ticket};
 
@@ -24,6 +29,8 @@ pub enum Effect<T, H> {
         id: InstanceId,
         /// Its handle, new.
         handle: H,
+        /// How it will be driven.
+        mode: Mode,
         /// An exclusive instance is started by the request it is for, which comes with the start
         /// and is handed over to it with no further effect. `None`: start it for whoever comes.
         request: Option<(Ticket, T)>,
@@ -86,9 +93,26 @@ pub enum Effect<T, H> {
         handle: H,
         /// The instance as it is.
         view: InstanceView,
+        /// The pool's limits.
+        limits: Arc<Limits>,
+        /// The pool's load.
+        load: Load,
         /// To be given back with the verdict.
         revision: u64,
     },
+    /// Tell the budget what the pool holds and wants: [`Budget::handle_claim`](crate::Budget::handle_claim).
+    /// Only from a pool that has one.
+    Claim(Claim),
+}
+
+/// How an instance is driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// One request at a time, whose own future may drive the guest.
+    Exclusive,
+    /// Several requests at a time, by a worker of its own.
+    Shared,
 }
 
 /// Why a request that was handed over gets no response.
@@ -114,7 +138,8 @@ pub enum InstanceEvent<T> {
     /// request that came with the start, if any, has been told.
     StartFailed,
     /// The allocator had no room for the instance, which is gone. The request that came with the
-    /// start comes back, and is tried again when a store has been dropped.
+    /// start comes back to the head of the queue, and is tried again as stores are dropped and from
+    /// time to time, until its deadline.
     Exhausted {
         /// What came with [`Effect::Start`].
         request: Option<(Ticket, T)>,
@@ -132,6 +157,8 @@ pub enum InstanceEvent<T> {
     Ended(Ticket),
     /// A request that was handed over, but that no guest has seen, comes back.
     Returned(Ticket, T),
+    /// What the guest holds, for its policy. Report it before [`Quiet`](Self::Quiet).
+    Usage(Usage),
     /// The guest works on nothing any more.
     Quiet,
     /// It takes no more requests, and ends for this reason when what runs has finished.
@@ -140,4 +167,21 @@ pub enum InstanceEvent<T> {
     Broken(Reason),
     /// The store has been dropped.
     Dropped,
+}
+
+/// What a guest holds.
+///
+/// ```
+/// use millpond_pool_core::Usage;
+///
+/// let mut usage = Usage::default();
+/// (usage.memory, usage.resources) = (1 << 20, 3);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// Resources in its table.
+    pub resources: usize,
 }

@@ -36,7 +36,7 @@ pub enum ErrorKind {
     QueueTimeout,
     /// An instance took longer than `start_timeout` to start. 503
     StartTimeout,
-    /// The allocator had no room for an instance. 503
+    /// The allocator, or a budget shared with other pools, had no room for an instance. 503
     ResourcesExhausted,
     /// The pool is draining. 503
     Draining,
@@ -202,7 +202,7 @@ impl From<Refusal> for Error {
             Refusal::Overloaded => ErrorKind::Overloaded,
             Refusal::QueueTimeout => ErrorKind::QueueTimeout,
             Refusal::StartTimeout => ErrorKind::StartTimeout,
-            Refusal::Exhausted => ErrorKind::ResourcesExhausted,
+            Refusal::Exhausted | Refusal::BudgetExhausted => ErrorKind::ResourcesExhausted,
             Refusal::StartFailed => ErrorKind::Instantiation,
             Refusal::Draining => ErrorKind::Draining,
         })

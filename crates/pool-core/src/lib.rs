@@ -6,6 +6,8 @@
 //! comes out of [`Pool::poll_effect`]. So it runs in virtual time, under model checkers, and under
 //! any runtime.
 //!
+//! [`Budget`] is a second one, for several pools that share one limit on live instances.
+//!
 //! [`expiration`] holds the policies that decide when an instance ends, and the trait to write
 //! one's own.
 //!
@@ -16,11 +18,14 @@
 //! The crate depends on nothing but the standard library.
 
 mod arena;
+mod budget;
 mod effect;
 mod error;
 pub mod expiration;
 mod handle;
+mod histogram;
 mod limits;
+mod load;
 mod pool;
 mod reason;
 mod serve;
@@ -28,10 +33,19 @@ mod snapshot;
 mod sync;
 mod view;
 
-pub use effect::{Effect, Failure, InstanceEvent, Permit};
+pub use budget::{
+    Budget, BudgetEffect, BudgetError, BudgetLimits, BudgetSnapshot, Claim, MemberId,
+    MemberSnapshot, Share,
+};
+pub use effect::{Effect, Failure, InstanceEvent, Mode, Permit, Usage};
 pub use error::{Error, ErrorKind};
-pub use handle::{Drained, Driver, Instance, OwnedPermit, PoolHandle, Reserve, Runtime, Submitted};
+pub use handle::{
+    Drained, Driver, Instance, OwnedPermit, PoolHandle, Reserve, Runtime, SharedBudget, Start,
+    Submitted, Warmed,
+};
+pub use histogram::Histogram;
 pub use limits::{Limits, MaxRequests};
+pub use load::Load;
 pub use pool::Pool;
 pub use reason::{Outcome, Reason, Refusal};
 pub use serve::Serve;

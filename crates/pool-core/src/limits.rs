@@ -44,6 +44,19 @@ pub struct Limits {
     /// again". If its guest computes for longer without waiting for anything, requests that wait
     /// get another instance. Default 5 ms.
     pub settle_time: Duration,
+    /// Instances kept ready though nobody has asked for them: spares. They are made off the request
+    /// path as far as the other limits and the budget allow, and are the first to be reclaimed. With
+    /// fresh instances this takes the start out of each request's time. Default 0.
+    pub min_idle: usize,
+    /// How long an instance may have nothing to do. Default 10 s. This and the following ones are kept
+    /// by the policy [`standard`](crate::expiration::standard).
+    pub idle_timeout: Duration,
+    /// How long a guest may work on when all its response bodies have ended. Default 30 s.
+    pub post_return_timeout: Duration,
+    /// How long a response body may go without moving. Default 30 s.
+    pub body_stall_timeout: Duration,
+    /// How old an instance may become; then it finishes what it has. Default: no limit.
+    pub max_age: Duration,
 }
 
 impl Default for Limits {
@@ -58,6 +71,11 @@ impl Default for Limits {
             start_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             settle_time: Duration::from_millis(5),
+            min_idle: 0,
+            idle_timeout: Duration::from_secs(10),
+            post_return_timeout: Duration::from_secs(30),
+            body_stall_timeout: Duration::from_secs(30),
+            max_age: Duration::MAX,
         }
     }
 }
@@ -116,10 +134,9 @@ impl MaxRequests {
         self.most
     }
 
-    /// The number of one instance; `random` is uniform.
-    pub(crate) fn draw(&self, random: u64) -> u64 {
+    /// The number of one instance; `unit` is uniform, from 0 to below 1.
+    pub(crate) fn draw(&self, unit: f64) -> u64 {
         let Some(most) = self.most else { return u64::MAX };
-        let unit = (random >> 11) as f64 / (1u64 << 53) as f64;
         let less = (most as f64 * self.shorten * unit) as u64;
         (most - less.min(most)).max(1)
     }
@@ -132,11 +149,12 @@ mod tests {
     #[test]
     fn a_shortened_number_stays_between_its_bounds() {
         let spread = MaxRequests::exactly(128).shortened_by(0.25);
-        assert_eq!(spread.draw(0), 128);
-        assert_eq!(spread.draw(u64::MAX), 97);
-        assert_eq!(MaxRequests::exactly(3).draw(u64::MAX), 3);
-        assert_eq!(MaxRequests::exactly(3).shortened_by(1.0).draw(u64::MAX), 1);
-        assert_eq!(MaxRequests::unlimited().draw(7), u64::MAX);
+        let last = 1.0 - f64::EPSILON;
+        assert_eq!(spread.draw(0.0), 128);
+        assert_eq!(spread.draw(last), 97);
+        assert_eq!(MaxRequests::exactly(3).draw(last), 3);
+        assert_eq!(MaxRequests::exactly(3).shortened_by(1.0).draw(last), 1);
+        assert_eq!(MaxRequests::unlimited().draw(0.5), u64::MAX);
     }
 
     #[test]

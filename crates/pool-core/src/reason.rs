@@ -50,13 +50,14 @@ words! {
         Exit = "exit",
         /// The caller of its only request went away.
         Cancelled = "cancelled",
-        /// It was idle while something else needed its place.
+        /// It was idle while something else needed its place, or beyond a limit that was lowered.
         Pressure = "pressure",
         /// A newer version of the guest took over.
         Swap = "swap",
         /// The pool is draining.
         Drain = "drain",
-        /// The host: a failed start, a panic in host code, or a policy that said so.
+        /// The host: a failed start, a panic in host code, a policy that said so, or a guest that asked
+        /// for no more requests and had nothing left to do that could take that back.
         Host = "host",
     }
 }
@@ -70,8 +71,10 @@ words! {
         QueueTimeout = "queue-timeout",
         /// The instance started for it took longer than `start_timeout`.
         StartTimeout = "start-timeout",
-        /// The allocator had no room for an instance, and nothing that could be reclaimed.
+        /// The allocator had no room for an instance until the end of `queue_timeout`.
         Exhausted = "resources-exhausted",
+        /// The budget had no room for an instance until the end of `queue_timeout`.
+        BudgetExhausted = "budget-exhausted",
         /// The instance started for it failed to start.
         StartFailed = "instantiation-failed",
         /// The pool is draining.

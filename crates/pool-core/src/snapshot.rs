@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::histogram::Histogram;
 use crate::reason::{Outcome, Reason};
 
 /// Gauges and counters of a pool, all of one moment.
@@ -48,6 +49,16 @@ pub struct Snapshot {
     pub retired: Retirements,
     /// Whether the pool takes no more requests.
     pub draining: bool,
+    /// Instances made ahead that wait for their first request.
+    pub spares: usize,
+    /// Whether an instance is wanted and cannot be had: the pool, its budget or the allocator is full.
+    pub pressure: bool,
+    /// How long requests waited in the queue, of those that were handed over.
+    pub queue_wait: Histogram,
+    /// How long instances took to start, of those that did.
+    pub start_time: Histogram,
+    /// How long requests ran: from hand-over until their seat was free, the body included.
+    pub run_time: Histogram,
 }
 
 impl Snapshot {

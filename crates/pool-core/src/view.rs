@@ -87,6 +87,14 @@ pub struct InstanceView {
     pub newest_busy: Option<Instant>,
     /// Of its open bodies, the one that has not moved for the longest time: since when.
     pub stalled_since: Option<Instant>,
+    /// Bytes of linear memory it holds, as last reported.
+    pub memory: usize,
+    /// Resources in its table, as last reported.
+    pub resources: usize,
+    /// It waits for its first request, made ahead for [`min_idle`](crate::Limits::min_idle).
+    pub spare: bool,
+    /// A number drawn for this instance, uniform from 0 to below 1; the same in each poll.
+    pub draw: f64,
 }
 
 impl InstanceView {
@@ -121,6 +129,10 @@ impl InstanceView {
             requests: 0,
             newest_busy: None,
             stalled_since: None,
+            memory: 0,
+            resources: 0,
+            spare: false,
+            draw: 0.0,
         }
     }
 }

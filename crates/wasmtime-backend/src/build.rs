@@ -1,14 +1,13 @@
 //! From a component to a pool.
 
+mod error;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_pool_core::expiration::{
-    self, BoxExpiration, InstanceExpiration, body_stall_timeout, idle_timeout, post_return_timeout,
-};
-use millpond_pool_core::{Limits, MaxRequests, PoolHandle};
+use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
+use millpond_pool_core::{Limits, MaxRequests, PoolHandle, Share, SharedBudget};
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
@@ -18,38 +17,30 @@ use crate::engine::{self, CacheChoice, EngineNeeds};
 use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
+use crate::record::{RecordDirs, Records};
+
+pub use error::BuildError;
+use error::Problem;
 
 /// Makes a [`WasmPool`]. See there for an example.
 pub struct Builder<H: Host> {
     host: H,
     limits: Vec<ChangeLimits>,
-    timeouts: Timeouts,
-    expiration: Option<WrapExpiration>,
+    budget: Option<(SharedBudget, Share)>,
+    expiration: MakeExpiration,
     cache: CacheChoice,
+    records: RecordDirs,
     seed: u64,
 }
 
 type ChangeLimits = Box<dyn FnOnce(&mut Limits) + Send>;
-type WrapExpiration = Box<dyn Fn(BoxExpiration) -> BoxExpiration + Send + Sync>;
-
-#[derive(Clone, Copy)]
-struct Timeouts {
-    idle: Duration,
-    post_return: Duration,
-    body_stall: Duration,
-}
 
 impl<H: Host> Builder<H> {
     pub(crate) fn new(host: H) -> Self {
-        let half_a_minute = Duration::from_secs(30);
-        let timeouts = Timeouts {
-            idle: Duration::from_secs(10),
-            post_return: half_a_minute,
-            body_stall: half_a_minute,
-        };
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        let cache = CacheChoice::Default;
-        Self { host, limits: Vec::new(), timeouts, expiration: None, cache, seed }
+        let (cache, records) = (CacheChoice::Default, RecordDirs::default());
+        let expiration = Box::new(|_| expiration::boxed(expiration::standard()));
+        Self { host, limits: Vec::new(), budget: None, expiration, cache, records, seed }
     }
 
     /// Changes the limits. What it is given are the defaults, which depend on the component: with
@@ -61,35 +52,59 @@ impl<H: Host> Builder<H> {
         self
     }
 
-    /// How long an instance may have nothing to do. Default 10 s.
+    /// How long an instance may have nothing to do. Default 10 s. Short for
+    /// [`Limits::idle_timeout`], as the next two are for theirs.
     #[must_use]
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.idle = timeout;
-        self
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        self.limits(move |limits| limits.idle_timeout = timeout)
     }
 
     /// How long a guest may work on when all its response bodies have ended. Default 30 s.
     #[must_use]
-    pub fn post_return_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.post_return = timeout;
-        self
+    pub fn post_return_timeout(self, timeout: Duration) -> Self {
+        self.limits(move |limits| limits.post_return_timeout = timeout)
     }
 
     /// How long a response body may go without moving. Default 30 s.
     #[must_use]
-    pub fn body_stall_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.body_stall = timeout;
+    pub fn body_stall_timeout(self, timeout: Duration) -> Self {
+        self.limits(move |limits| limits.body_stall_timeout = timeout)
+    }
+
+    /// Makes the pool's instances count against a budget that it shares with other pools. Where the
+    /// share says nothing of memory, each instance counts as the most it may have,
+    /// [`Host::max_memory`].
+    ///
+    /// ```no_run
+    /// use millpond_wasmtime_backend::{BudgetLimits, Share, SharedBudget, WasiHost, WasmPool};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let budget = SharedBudget::new(BudgetLimits::instances(100).memory(8 << 30));
+    /// let mut guaranteed = Share::default();
+    /// guaranteed.guaranteed = 2;
+    ///
+    /// let quiet = WasmPool::builder(WasiHost::new()).budget(&budget, guaranteed).from_file("a.wasm")?;
+    /// let busy = WasmPool::builder(WasiHost::new()).budget(&budget, Share::default()).from_file("b.wasm")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn budget(mut self, budget: &SharedBudget, share: Share) -> Self {
+        self.budget = Some((budget.clone(), share));
         self
     }
 
-    /// The policy of each instance, made from the default one: the three timeouts above. Use
-    /// [`InstanceExpiration::or`] to add to it, or leave it out and look after them yourself.
+    /// The policy of each instance, made from what it was before: at first [`expiration::standard`],
+    /// the timeouts of the pool's limits. Use [`InstanceExpiration::or`] to add to it, or leave it out
+    /// and look after them yourself.
     #[must_use]
     pub fn expiration<E: InstanceExpiration>(
         mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        self.expiration = Some(Box::new(move |default| expiration::boxed(wrap(default))));
+        let before = self.expiration;
+        self.expiration = Box::new(move |id| expiration::boxed(wrap(before(id))));
         self
     }
 
@@ -104,6 +119,42 @@ impl<H: Host> Builder<H> {
     #[must_use]
     pub fn cache_config(mut self, file: impl Into<PathBuf>) -> Self {
         self.cache = CacheChoice::File(file.into());
+        self
+    }
+
+    /// Profiles each instance, and writes what it computed to `NAME-PID-INSTANCE.json` in this
+    /// directory when it ends, for <https://profiler.firefox.com>. `NAME` is the stem of the
+    /// component's file, or `component`; a file that is there is never overwritten, a number is
+    /// appended instead. The directory is made if it is not there.
+    ///
+    /// An instance is sampled once for each millisecond that it computes, for its first 100 s of
+    /// that; not while it waits or in calls of the host. One that was never sampled leaves no file.
+    /// Its place is free when the file is written. A failure to write is logged.
+    ///
+    /// ```no_run
+    /// # use millpond_wasmtime_backend::{WasiHost, WasmPool};
+    /// # fn build() -> Result<WasmPool, millpond_wasmtime_backend::BuildError> {
+    /// WasmPool::builder(WasiHost::new())
+    ///     .profile_dir("profiles")
+    ///     .coredump_dir("dumps")
+    ///     .from_file("app.wasm")
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn profile_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.records.profiles = Some(dir.into());
+        self
+    }
+
+    /// Writes the core dump of each instance that traps to `NAME-PID-INSTANCE.coredump` in this
+    /// directory, otherwise as [`profile_dir`](Self::profile_dir). It holds the stack, the globals
+    /// and all memory of the guest; on Unix only its owner may read the file.
+    ///
+    /// With [`from_component`](Self::from_component), the engine's configuration decides whether
+    /// there are any (`Config::coredump_on_trap`).
+    #[must_use]
+    pub fn coredump_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.records.core_dumps = Some(dir.into());
         self
     }
 
@@ -125,8 +176,11 @@ impl<H: Host> Builder<H> {
     /// # Panics
     ///
     /// Outside a tokio runtime; it needs its timers (`enable_all`).
-    pub fn from_file(self, path: impl AsRef<Path>) -> Result<WasmPool<H>, BuildError> {
+    pub fn from_file(mut self, path: impl AsRef<Path>) -> Result<WasmPool<H>, BuildError> {
         let path = path.as_ref();
+        if let Some(stem) = path.file_stem() {
+            self.records.name = stem.to_string_lossy().into_owned();
+        }
         let name = path.display().to_string();
         let read = std::fs::read(path);
         let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
@@ -148,6 +202,7 @@ impl<H: Host> Builder<H> {
 
     fn build(self, name: &str, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
         let fail = |problem| BuildError::new(name, problem);
+        self.records.check().map_err(|error| fail(Problem::Records(error)))?;
         let bytes = wat::parse_bytes(bytes).map_err(|error| fail(Problem::Text(error)))?;
         let interfaces =
             Interfaces::read(&bytes).map_err(|error| fail(Problem::Interfaces(error)))?;
@@ -164,6 +219,7 @@ impl<H: Host> Builder<H> {
             max_instances: limits.max_instances,
             max_memory: this.host.max_memory(),
             cache: this.cache.clone(),
+            core_dumps: this.records.core_dumps.is_some(),
         };
         let engine = engine::engine(&needs).map_err(|error| fail(Problem::Engine(error)))?;
         let component =
@@ -182,6 +238,8 @@ impl<H: Host> Builder<H> {
     ///
     /// Outside a tokio runtime; it needs its timers (`enable_all`).
     pub fn from_component(self, component: &Component) -> Result<WasmPool<H>, BuildError> {
+        let checked = self.records.check();
+        checked.map_err(|error| BuildError::new("the component", Problem::Records(error)))?;
         let engine = component.engine();
         let ty = component.component_type();
         let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -247,9 +305,20 @@ impl<H: Host> Builder<H> {
             })
         };
         let pre = pre().map_err(fail)?;
-        let expiration = make_expiration(self.timeouts, self.expiration);
-        let driver = WasmDriver::new(self.host, engine.clone(), pre, expiration);
-        Ok(WasmPool::new(PoolHandle::new(driver, limits, self.seed), version))
+        let max_memory = self.host.max_memory();
+        let records = Records::new(self.records, component).map_err(fail)?;
+        let driver = WasmDriver::new(self.host, engine.clone(), pre, self.expiration, records);
+        let pool = match self.budget {
+            Some((budget, mut share)) => {
+                if share.memory == 0 {
+                    share.memory = max_memory;
+                }
+                PoolHandle::with_budget(driver, limits, self.seed, &budget, share)
+                    .map_err(|error| BuildError::new(name, Problem::Budget(error)))?
+            }
+            None => PoolHandle::new(driver, limits, self.seed),
+        };
+        Ok(WasmPool::new(pool, version))
     }
 }
 
@@ -271,85 +340,8 @@ pub(crate) fn clamp(version: HttpVersion, limits: &mut Limits) {
     }
 }
 
-fn make_expiration(timeouts: Timeouts, wrap: Option<WrapExpiration>) -> MakeExpiration {
-    Box::new(move |_| {
-        let default = idle_timeout(timeouts.idle)
-            .or(post_return_timeout(timeouts.post_return))
-            .or(body_stall_timeout(timeouts.body_stall));
-        let default = expiration::boxed(default);
-        match &wrap {
-            Some(wrap) => wrap(default),
-            None => default,
-        }
-    })
-}
-
 impl<H: Host> fmt::Debug for Builder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").finish_non_exhaustive()
-    }
-}
-
-/// Why there is no pool. Its text is one line: what, where, and what was expected.
-#[derive(Clone)]
-pub struct BuildError {
-    name: String,
-    problem: Arc<Problem>,
-}
-
-enum Problem {
-    Read(std::io::Error),
-    Text(wat::Error),
-    Interfaces(InterfacesError),
-    Missing(Vec<String>),
-    Engine(wasmtime::Error),
-    Compile(wasmtime::Error),
-    Link(wasmtime::Error),
-}
-
-impl BuildError {
-    fn new(name: &str, problem: Problem) -> Self {
-        Self { name: name.to_owned(), problem: Arc::new(problem) }
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, problem } = self;
-        match &**problem {
-            Problem::Read(error) => write!(f, "cannot read {name}: {error}"),
-            Problem::Text(error) => write!(f, "{name} is no component: {}", one_line(error)),
-            Problem::Interfaces(error) => write!(f, "{name}: {error}"),
-            Problem::Missing(missing) => {
-                write!(f, "{name} imports what nobody provides: {}", missing.join(", "))
-            }
-            Problem::Engine(error) => write!(f, "no engine for {name}: {}", chain(error)),
-            Problem::Compile(error) => write!(f, "cannot compile {name}: {}", chain(error)),
-            Problem::Link(error) => write!(f, "cannot link {name}: {}", chain(error)),
-        }
-    }
-}
-
-fn chain(error: &wasmtime::Error) -> String {
-    one_line(format!("{error:#}"))
-}
-
-fn one_line(text: impl ToString) -> String {
-    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-impl fmt::Debug for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BuildError({self})")
-    }
-}
-
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.problem {
-            Problem::Read(error) => Some(error),
-            Problem::Interfaces(error) => Some(error),
-            _ => None,
-        }
     }
 }

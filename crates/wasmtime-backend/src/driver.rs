@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex};
 
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
-    Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
-    Refusal, Runtime, Ticket,
+    Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, Mode, PoolHandle,
+    Reason, Refusal, Runtime, Start, Ticket,
 };
 use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::exclusive;
-use crate::failure::{Cause, Fault};
+use crate::failure::{Fault, InstantiationError};
 use crate::guest::Guest;
 use crate::host::Host;
+use crate::record::Records;
 use crate::reply::{Job, lock};
 use crate::runtime::Tokio;
 use crate::shared;
@@ -29,9 +30,11 @@ pub struct WasmDriver<H: Host> {
     engine: Engine,
     pre: ProxyPre<H::Data>,
     expiration: MakeExpiration,
+    records: Arc<Records>,
     runtime: Tokio,
-    /// The newest error of a start, for the requests that are refused because of it.
-    start_error: Mutex<Option<Arc<wasmtime::Error>>>,
+    /// The newest errors of starts, for the requests that are refused because of them.
+    start_error: Mutex<Option<InstantiationError>>,
+    exhaustion: Mutex<Option<InstantiationError>>,
 }
 
 impl<H: Host> WasmDriver<H> {
@@ -40,13 +43,19 @@ impl<H: Host> WasmDriver<H> {
         engine: Engine,
         pre: ProxyPre<H::Data>,
         expiration: MakeExpiration,
+        records: Records,
     ) -> Self {
-        let runtime = Tokio::current();
-        Self { host, engine, pre, expiration, runtime, start_error: Mutex::new(None) }
+        let (runtime, records) = (Tokio::current(), Arc::new(records));
+        let (start_error, exhaustion) = Default::default();
+        Self { host, engine, pre, expiration, records, runtime, start_error, exhaustion }
     }
 
     pub(crate) fn host(&self) -> &H {
         &self.host
+    }
+
+    pub(crate) fn records(&self) -> &Arc<Records> {
+        &self.records
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -54,15 +63,22 @@ impl<H: Host> WasmDriver<H> {
     }
 
     pub(crate) async fn start_guest(&self, id: InstanceId) -> wasmtime::Result<Guest<H>> {
-        Guest::start(&self.host, &self.pre, &self.engine, id).await
+        Guest::start(&self.host, &self.pre, &self.engine, &self.records, id).await
     }
 
     /// Keeps the error of a failed start, and makes one of it for a caller.
     pub(crate) fn start_failed(&self, fault: Fault) -> Error {
-        let error = fault.not_started();
-        tracing::error!(error = ?error, "an instance failed to start");
-        *lock(&self.start_error) = Some(Arc::clone(&error));
-        Error::new(ErrorKind::Instantiation).with_source(Cause(error))
+        let error = InstantiationError::new(fault);
+        tracing::error!(error = ?error.cause(), "an instance failed to start");
+        *lock(&self.start_error) = Some(error.clone());
+        Error::new(ErrorKind::Instantiation).with_source(error)
+    }
+
+    /// Keeps the error of a start for which the allocator had no room.
+    pub(crate) fn exhausted(&self, fault: Fault) {
+        let error = InstantiationError::new(fault);
+        tracing::debug!(%error, "no room for another instance");
+        *lock(&self.exhaustion) = Some(error);
     }
 }
 
@@ -79,25 +95,25 @@ impl<H: Host> Driver for WasmDriver<H> {
         (self.expiration)(id)
     }
 
-    fn start(
-        &self,
-        pool: &PoolHandle<Self>,
-        instance: Instance<Self>,
-        request: Option<(Ticket, Job<H>)>,
-    ) {
-        match request {
+    fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Job<H>>) {
+        let slot = instance.slot();
+        let shared = start.mode == Mode::Shared;
+        match start.request {
             Some((ticket, job)) => {
                 // The request's own future drives it.
                 let reply = Arc::clone(job.reply());
-                instance.slot().wait_for(ticket, Arc::clone(&reply));
+                slot.wait_for(ticket, Arc::clone(&reply));
                 let run = exclusive::run(pool.clone(), instance.clone(), None, ticket, job);
-                instance.slot().begin(Box::pin(run), false);
+                slot.begin(Box::pin(run), shared);
                 reply.drive(instance);
             }
             None => {
-                let run = shared::run(pool.clone(), instance.clone());
-                instance.slot().begin(Box::pin(run), true);
-                let run = instance.slot().run();
+                if shared {
+                    slot.begin(Box::pin(shared::run(pool.clone(), instance.clone())), shared);
+                } else {
+                    slot.begin(Box::pin(exclusive::start(pool.clone(), instance.clone())), shared);
+                }
+                let run = slot.run();
                 self.spawn(slot::drive(pool.clone(), instance, run));
             }
         }
@@ -133,9 +149,15 @@ impl<H: Host> Driver for WasmDriver<H> {
     }
 
     fn refuse(&self, _: Ticket, job: Job<H>, refusal: Refusal) {
+        let cause = match refusal {
+            Refusal::StartFailed => lock(&self.start_error).clone(),
+            Refusal::Exhausted => lock(&self.exhaustion).clone(),
+            Refusal::BudgetExhausted => Some(InstantiationError::budget()),
+            _ => None,
+        };
         let mut error = Error::from(refusal);
-        if let (Refusal::StartFailed, Some(cause)) = (refusal, &*lock(&self.start_error)) {
-            error = error.with_source(Cause(Arc::clone(cause)));
+        if let Some(cause) = cause {
+            error = error.with_source(cause);
         }
         let (request, reply) = job.into_parts();
         reply.fail(error);

@@ -3,11 +3,12 @@
 //! Concurrency support is a property of the whole engine and costs each call something, so a
 //! component that uses nothing asynchronous gets an engine without it.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, EngineWeak, InstanceAllocationStrategy,
+    Cache, CacheConfig, Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy,
     PoolingAllocationConfig,
 };
 
@@ -15,7 +16,10 @@ use crate::reply::lock;
 
 /// How often guests are interrupted, so that one that computes without end can be stopped and
 /// lets the others on its thread run.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes of each memory that stay with a slot of the allocator when its instance has ended.
+const KEEP_RESIDENT: usize = 1 << 20;
 
 /// What an engine is made for.
 pub(crate) struct EngineNeeds {
@@ -25,6 +29,8 @@ pub(crate) struct EngineNeeds {
     /// Bytes of linear memory for each instance.
     pub(crate) max_memory: usize,
     pub(crate) cache: CacheChoice,
+    /// Traps come with a core dump.
+    pub(crate) core_dumps: bool,
 }
 
 /// Where compiled code is kept.
@@ -47,6 +53,7 @@ pub(crate) fn engine(needs: &EngineNeeds) -> wasmtime::Result<Engine> {
         .concurrency_support(needs.concurrency)
         .epoch_interruption(true)
         .wasm_gc(false)
+        .coredump_on_trap(needs.core_dumps)
         .cache(cache(&needs.cache)?);
     let mut pooling = config.clone();
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation(needs)));
@@ -74,6 +81,14 @@ fn allocation(needs: &EngineNeeds) -> PoolingAllocationConfig {
         .total_tables(each(32))
         .total_gc_heaps(0)
         .max_memory_size(needs.max_memory);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        // What a guest has touched is found by a scan and written over, not given back to the kernel
+        // and faulted in again by the next guest. Without the scan all of it would be written over.
+        pooling
+            .pagemap_scan(Enabled::Auto)
+            .linear_memory_keep_resident(KEEP_RESIDENT)
+            .table_keep_resident(KEEP_RESIDENT);
+    }
     if needs.concurrency {
         // A guest task that waits in the middle of a synchronous call keeps a stack. Not more of
         // them: each takes two memory mappings, of which Linux gives a process 65 530.
@@ -96,21 +111,24 @@ fn cache(choice: &CacheChoice) -> wasmtime::Result<Option<Cache>> {
 }
 
 /// Moves the engine's epoch on, in a thread that ends with the engine. One for each engine: several
-/// pools may share one.
-pub(crate) fn tick(engine: &Engine) {
-    static TICKING: Mutex<Vec<EngineWeak>> = Mutex::new(Vec::new());
+/// pools may share one. Gives what counts them.
+pub(crate) fn tick(engine: &Engine) -> Arc<AtomicU64> {
+    static TICKING: Mutex<Vec<(EngineWeak, Arc<AtomicU64>)>> = Mutex::new(Vec::new());
     let mut ticking = lock(&TICKING);
-    ticking.retain(|other| other.upgrade().is_some());
-    if ticking.iter().filter_map(EngineWeak::upgrade).any(|other| Engine::same(&other, engine)) {
-        return;
+    ticking.retain(|(other, _)| other.upgrade().is_some());
+    let is_this = |other: &EngineWeak| other.upgrade().is_some_and(|o| Engine::same(&o, engine));
+    if let Some((_, ticks)) = ticking.iter().find(|(other, _)| is_this(other)) {
+        return Arc::clone(ticks);
     }
-    ticking.push(engine.weak());
+    let ticks = Arc::new(AtomicU64::new(0));
+    ticking.push((engine.weak(), Arc::clone(&ticks)));
     drop(ticking);
-    let engine = engine.weak();
+    let (engine, counted) = (engine.weak(), Arc::clone(&ticks));
     let ticker = std::thread::Builder::new().name("millpond-epoch".to_owned());
     let spawned = ticker.spawn(move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
+            counted.fetch_add(1, Ordering::Relaxed);
             drop(engine);
             std::thread::sleep(TICK);
         }
@@ -118,4 +136,5 @@ pub(crate) fn tick(engine: &Engine) {
     if let Err(error) = spawned {
         tracing::error!(%error, "guests that compute without end cannot be stopped");
     }
+    ticks
 }

@@ -18,6 +18,19 @@ use crate::reply::Job;
 use crate::shared;
 use crate::slot::RunEnd;
 
+/// Starts the guest for whoever comes: a spare.
+pub(crate) async fn start<H: Host>(
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+) -> RunEnd<H> {
+    let driver = pool.driver();
+    match until_doomed(instance.slot(), driver.start_guest(instance.id())).await {
+        Ok(guest) => RunEnd::Started(guest),
+        Err(Fault::Doomed) => RunEnd::Doomed(None),
+        Err(fault) => not_started(driver, fault, None),
+    }
+}
+
 /// Starts the guest if there is none, and gives it one request.
 pub(crate) async fn run<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
@@ -27,7 +40,10 @@ pub(crate) async fn run<H: Host>(
     job: Job<H>,
 ) -> RunEnd<H> {
     let mut guest = match parked {
-        Some(guest) => guest,
+        Some(mut guest) => {
+            guest.begin_tick();
+            guest
+        }
         None => {
             let driver = pool.driver();
             match until_doomed(instance.slot(), driver.start_guest(instance.id())).await {
@@ -57,6 +73,9 @@ pub(crate) async fn run<H: Host>(
         Ok(()) => {
             // Whoever still waits does so in vain.
             call.fail(Error::new(ErrorKind::NoResponse));
+            if let Some(usage) = guest.usage() {
+                pool.report(instance.id(), InstanceEvent::Usage(usage));
+            }
             RunEnd::Quiet(guest)
         }
         Err(Fault::Doomed) => RunEnd::Doomed(Some(guest)),
@@ -75,6 +94,7 @@ pub(crate) fn not_started<H: Host>(
     request: Option<(Ticket, Job<H>)>,
 ) -> RunEnd<H> {
     if fault.is_exhaustion() {
+        driver.exhausted(fault);
         return RunEnd::NotStarted(InstanceEvent::Exhausted { request });
     }
     let error = driver.start_failed(fault);

@@ -12,6 +12,7 @@ use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::Error as Code;
 
 use crate::host::Host;
+use crate::record;
 use crate::slot::Slot;
 
 /// Why a run stopped.
@@ -71,21 +72,86 @@ impl Fault {
             Self::Error(error) => (Reason::Trap, ErrorKind::Trap, error),
         };
         match kind {
-            ErrorKind::Exit => tracing::info!(retire.reason = %reason, %error, "a guest exited"),
-            _ => tracing::error!(retire.reason = %reason, ?error, "an instance broke"),
+            ErrorKind::Exit => {
+                let error = error.root_cause();
+                tracing::info!(retire.reason = %reason, %error, "a guest exited");
+            }
+            _ => {
+                let error = record::without_dump(&error);
+                tracing::error!(retire.reason = %reason, %error, "an instance broke");
+            }
         }
         let error = Arc::new(error);
         slot.set_error(Arc::clone(&error));
         (reason, Error::new(kind).with_reason(reason).with_source(Cause(error)))
     }
+}
 
-    /// What it means for the request that a start was for.
-    pub(crate) fn not_started(self) -> Arc<wasmtime::Error> {
-        Arc::new(match self {
-            Self::Doomed => wasmtime::format_err!("the start was given up"),
-            Self::Panic(message) => wasmtime::format_err!("host code panicked: {message}"),
-            Self::Error(error) => error,
-        })
+/// Why an instance did not start. The source of an [`Error`] of the kinds
+/// [`Instantiation`](ErrorKind::Instantiation) and [`ResourcesExhausted`](ErrorKind::ResourcesExhausted).
+///
+/// Where the allocator was full, its own source is wasmtime's
+/// [`PoolConcurrencyLimitError`](wasmtime::PoolConcurrencyLimitError), which says of what it holds no
+/// more.
+///
+/// ```
+/// use millpond_wasmtime_backend::{InstantiationError, wasmtime::PoolConcurrencyLimitError};
+/// use std::error::Error;
+///
+/// /// Whether a larger allocator would have helped.
+/// fn allocator_was_full(error: &millpond_wasmtime_backend::Error) -> bool {
+///     let cause = error.source().and_then(|cause| cause.downcast_ref::<InstantiationError>());
+///     cause.and_then(|cause| cause.source()).is_some_and(|source| source.is::<PoolConcurrencyLimitError>())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct InstantiationError {
+    /// `None`: the budget had no room.
+    cause: Option<Arc<wasmtime::Error>>,
+}
+
+impl InstantiationError {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let cause = match fault {
+            Fault::Doomed => wasmtime::format_err!("the start was given up"),
+            Fault::Panic(message) => wasmtime::format_err!("host code panicked: {message}"),
+            Fault::Error(error) => error,
+        };
+        Self { cause: Some(Arc::new(cause)) }
+    }
+
+    pub(crate) fn budget() -> Self {
+        Self { cause: None }
+    }
+
+    pub(crate) fn cause(&self) -> Option<&wasmtime::Error> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Display for InstantiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Some(cause) => write!(f, "{}", cause.root_cause()),
+            None => f.write_str("the budget that the pool shares with others is used up"),
+        }
+    }
+}
+
+impl fmt::Debug for InstantiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InstantiationError({self})")
+    }
+}
+
+impl std::error::Error for InstantiationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        if let Some(full) = cause.downcast_ref::<PoolConcurrencyLimitError>() {
+            return Some(full);
+        }
+        let cause: &(dyn std::error::Error + Send + Sync + 'static) = cause.as_ref();
+        Some(cause)
     }
 }
 

@@ -4,17 +4,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millpond_pool_core::{InstanceId, Reason};
+use millpond_pool_core::{InstanceId, Reason, Usage};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use crate::host::{Ended, Host};
+use crate::record::Records;
 
 pub(crate) struct Guest<H: Host> {
     pub(crate) store: Store<H::Data>,
     pub(crate) proxy: Proxy,
     /// Set when the guest was interrupted because its tick was over: it computes.
     pub(crate) computes: Arc<AtomicBool>,
+    /// What was last reported.
+    usage: Usage,
 }
 
 impl<H: Host> Guest<H> {
@@ -23,37 +26,64 @@ impl<H: Host> Guest<H> {
         host: &H,
         pre: &ProxyPre<H::Data>,
         engine: &wasmtime::Engine,
+        records: &Arc<Records>,
         id: InstanceId,
     ) -> wasmtime::Result<Self> {
         let mut store = Store::new(engine, host.data(id)?);
         store.limiter(H::limiter);
         let computes = Arc::new(AtomicBool::new(false));
         let interrupted = Arc::clone(&computes);
+        let mut profile = records.profile(id);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
+        store.epoch_deadline_callback(move |store| {
             interrupted.store(true, Ordering::Relaxed);
+            let resumed = profile.as_mut().map(|profile| profile.interrupted(&store));
             // Not wasmtime's own yield: that one wakes into tokio's LIFO slot, and the others on
             // this thread starve (wasmtime #10667).
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+            let others = async move {
+                tokio::task::yield_now().await;
+                if let Some(resumed) = resumed {
+                    resumed.now();
+                }
+            };
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(others)))
         });
-        let proxy = pre.instantiate_async(&mut store).await?;
+        let proxy = match pre.instantiate_async(&mut store).await {
+            Ok(proxy) => proxy,
+            Err(error) => return Err(records.not_started(store, id, error).await),
+        };
         host.on_instance_start(id, &mut store);
-        Ok(Self { store, proxy, computes })
+        Ok(Self { store, proxy, computes, usage: Usage::default() })
     }
 
-    /// Shows the store to the hook and drops it.
+    /// It has waited, and its tick is over long since: it would be interrupted as soon as it goes on.
+    pub(crate) fn begin_tick(&mut self) {
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// What it holds, if that has changed since this was last asked.
+    pub(crate) fn usage(&mut self) -> Option<Usage> {
+        let usage = H::usage(self.store.data_mut());
+        (std::mem::replace(&mut self.usage, usage) != usage).then_some(usage)
+    }
+
+    /// Writes what it leaves behind, shows the store to the hook, and drops it.
     pub(crate) fn end(
         mut self,
         host: &H,
+        records: &Records,
         id: InstanceId,
         reason: Reason,
         error: Option<&wasmtime::Error>,
     ) {
+        if let Some(error) = error {
+            records.core_dump(&mut self.store, id, error);
+        }
         let ended = Ended::new(id, reason, error, &mut self.store);
         if catch_unwind(AssertUnwindSafe(|| host.on_retire(ended))).is_err() {
             tracing::error!(instance.id = id.number(), "the on_retire hook panicked");
         }
-        // The store first: a panic in the drop of the embedder's data must not keep what the
+        // The store first, and its profile with it: a panic in the drop of the embedder's data must not keep what the
         // allocator gave it.
         let data = self.store.into_data();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));

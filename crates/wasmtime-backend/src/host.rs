@@ -1,6 +1,6 @@
 //! What an embedder brings: the data in each store, what else the guest may import, and hooks.
 
-use millpond_pool_core::{InstanceId, Reason, Ticket};
+use millpond_pool_core::{InstanceId, Reason, Ticket, Usage};
 use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut};
 use wasmtime_wasi::WasiView;
@@ -44,6 +44,16 @@ pub trait Host: Send + Sync + 'static {
 
     /// What limits the memory and tables of a store.
     fn limiter(data: &mut Self::Data) -> &mut dyn ResourceLimiter;
+
+    /// What a guest holds, for policies such as
+    /// [`memory_watermark`](millpond_pool_core::expiration::memory_watermark) and
+    /// [`resource_growth`](millpond_pool_core::expiration::resource_growth). Asked when it has finished
+    /// a request. By default the resources in its table, and no memory: only the limiter knows of that.
+    fn usage(data: &mut Self::Data) -> Usage {
+        let mut usage = Usage::default();
+        usage.resources = data.ctx().table.iter_mut().count();
+        usage
+    }
 
     /// Adds to what guests may import. WASI and wasi:http are there already.
     ///

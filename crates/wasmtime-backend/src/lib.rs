@@ -4,7 +4,8 @@
 //! `http::Request`s. `millpond-pool-core` decides, this crate carries out: it compiles and links
 //! (`build`, `engine`, `interfaces`), keeps each instance's guest in a slot (`slot`), drives
 //! it in its request's own future (`exclusive`) or as a worker for several requests (`shared`), and
-//! sees to it that bodies end honestly (`body`).
+//! sees to it that bodies end honestly (`body`). What an instance leaves behind for those who look
+//! into it, `record` writes.
 //!
 //! What a guest may do, and what the embedder learns of it, is up to a [`Host`].
 
@@ -18,7 +19,9 @@ mod failure;
 mod guest;
 mod host;
 mod interfaces;
+mod memory;
 mod pool;
+mod record;
 mod reply;
 mod request;
 mod runtime;
@@ -30,11 +33,14 @@ pub use body::{BodyError, ResponseBody};
 pub use build::{BuildError, Builder};
 pub use call::ResponseFuture;
 pub use driver::WasmDriver;
+pub use failure::InstantiationError;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
+pub use memory::{MemoryError, MemorySource, MemoryWatch};
 pub use millpond_pool_core::{
-    Drained, Error, ErrorKind, InstanceId, Limits, MaxRequests, OwnedPermit, Reason, Reserve,
-    Serve, Snapshot, Ticket, expiration,
+    BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,
+    Limits, Load, MaxRequests, OwnedPermit, Reason, Reserve, Serve, Share, SharedBudget, Snapshot,
+    Ticket, Usage, Warmed, expiration,
 };
 pub use pool::WasmPool;
 pub use runtime::Tokio;

@@ -8,7 +8,8 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use millpond_pool_core::{
-    Drained, Error, Limits, OwnedPermit, PoolHandle, Reserve, Serve, Snapshot,
+    BudgetError, Drained, Error, Limits, OwnedPermit, PoolHandle, Reserve, Serve, Share, Snapshot,
+    Warmed,
 };
 
 use crate::body::ResponseBody;
@@ -137,6 +138,29 @@ impl<H: Host> WasmPool<H> {
     pub fn set_limits(&self, mut limits: Limits) {
         build::clamp(self.version, &mut limits);
         self.pool.0.set_limits(limits);
+    }
+
+    /// Changes the pool's part in its budget; without one, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the guarantees of the budget's pools together would be more than it has.
+    pub fn set_share(&self, mut share: Share) -> Result<(), BudgetError> {
+        if share.memory == 0 {
+            share.memory = self.host().max_memory();
+        }
+        self.pool.0.set_share(share)
+    }
+
+    /// Whether all spares have been there at once, or there are none to wait for.
+    pub fn is_warmed(&self) -> bool {
+        self.pool.0.is_warmed()
+    }
+
+    /// Ends when all spares have been there at once ([`Limits::min_idle`]), or the pool drains: the
+    /// time to report readiness. Without spares, that is now.
+    pub fn warmed(&self) -> Warmed<WasmDriver<H>> {
+        self.pool.0.warmed()
     }
 
     /// Takes no more requests, serves what was submitted, and ends all instances. The future ends

@@ -8,7 +8,9 @@ use futures::StreamExt as _;
 use futures::channel::oneshot;
 use futures::stream::FuturesUnordered;
 use http::Request;
-use millpond_pool_core::{Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
+use millpond_pool_core::{
+    Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
+};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, Func};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
@@ -65,7 +67,7 @@ struct Worker<'a, H: Host> {
 
 impl<H: Host> Worker<'_, H> {
     async fn serve(&self, guest: &mut Guest<H>) -> wasmtime::Result<()> {
-        let Guest { store, proxy, computes } = guest;
+        let Guest { store, proxy, computes, .. } = guest;
         let proxy = &*proxy;
         let mut events = std::pin::pin!(
             store.run_concurrent(async |accessor| { self.event_loop(accessor, proxy).await })
@@ -104,6 +106,7 @@ impl<H: Host> Worker<'_, H> {
         let handle = handle_func(proxy);
         let mut accepts = true;
         let mut works = false;
+        let mut usage = Usage::default();
         std::future::poll_fn(|cx: &mut Context<'_>| {
             loop {
                 match calls.poll_next_unpin(cx) {
@@ -132,6 +135,10 @@ impl<H: Host> Worker<'_, H> {
                 }
                 if calls.is_empty() && works && accessor.poll_no_interesting_tasks(cx).is_ready() {
                     works = false;
+                    let now = accessor.with(|mut access| H::usage(access.data_mut()));
+                    if std::mem::replace(&mut usage, now) != now {
+                        self.pool.report(self.instance.id(), InstanceEvent::Usage(usage));
+                    }
                     self.pool.report(self.instance.id(), InstanceEvent::Quiet);
                 }
                 return Poll::Pending;
@@ -154,6 +161,8 @@ pub(crate) async fn call<H: Host>(
     let (answer, answered) = oneshot::channel();
     let prepared = accessor.with(|mut access| {
         let host = pool.driver().host();
+        // It has waited, and its tick is over long since.
+        access.as_context_mut().set_epoch_deadline(1);
         host.on_request_start(RequestStart {
             id: instance.id(),
             ticket,

@@ -62,6 +62,8 @@ enum Seat<H: Host> {
 
 /// How a run ended.
 pub(crate) enum RunEnd<H: Host> {
+    /// It waits for its first request.
+    Started(Guest<H>),
     /// The guest works on nothing any more.
     Quiet(Guest<H>),
     /// It must not be used again.
@@ -239,6 +241,8 @@ impl<H: Host> Seat<H> {
         let Self::Running(run) = self else { return Poll::Ready(None) };
         let Poll::Ready(end) = run.as_mut().poll(cx) else { return Poll::Pending };
         let (after, event) = match end {
+            // Not from within the run: what is given to it at once finds it parked.
+            RunEnd::Started(guest) => (Self::Parked(guest), Some(InstanceEvent::Started)),
             RunEnd::Quiet(guest) => (Self::Parked(guest), Some(InstanceEvent::Quiet)),
             RunEnd::Broken(guest, reason) => {
                 (Self::Parked(guest), Some(InstanceEvent::Broken(reason)))
@@ -289,7 +293,8 @@ pub(crate) fn drive_with<H: Host>(
 }
 
 /// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
-/// to the hook, drops it, and reports that. A task of its own: off the request path.
+/// to the hook, drops it, and reports that. A task of its own: off the request path. What an
+/// instance leaves behind takes longer to write than a task may block its thread.
 pub(crate) fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
@@ -310,11 +315,30 @@ pub(crate) fn dispose<H: Host>(
                 Err(TryLockError::WouldBlock) => return Poll::Pending,
             };
             // Doomed, so this ends with the first poll.
-            seat.poll(cx).map(|_| seat.take())
+            let error = slot.error().map(|error| &**error);
+            seat.poll(cx).map(|_| match &*seat {
+                // Left there, so that it is found if the runtime ends before its time comes.
+                Seat::Parked(_) if end.pool.driver().records().are_due(error) => None,
+                _ => Some(seat.take()),
+            })
         })
         .await;
-        end.forgone = true;
-        end.conclude(seat);
+        match seat {
+            Some(seat) => {
+                end.forgone = true;
+                end.conclude(seat);
+            }
+            None => {
+                end.settle();
+                let records = Arc::clone(end.pool.driver().records());
+                records.aside(move || {
+                    let mut end = end;
+                    let seat = lock(&end.instance.slot().seat).take();
+                    end.forgone = true;
+                    end.conclude(seat);
+                });
+            }
+        }
     }
 }
 
@@ -327,7 +351,8 @@ struct End<H: Host> {
 }
 
 impl<H: Host> End<H> {
-    fn conclude(&self, seat: Seat<H>) {
+    /// Answers all that wait for it.
+    fn settle(&self) {
         let Self { pool, instance, .. } = self;
         let slot = instance.slot();
         slot.task.wake();
@@ -345,10 +370,18 @@ impl<H: Host> End<H> {
             reply.fail(Error::from(Failure::Retired(reason)));
             pool.report(instance.id(), InstanceEvent::Failed(ticket));
         }
+    }
+
+    fn conclude(&self, seat: Seat<H>) {
+        let Self { pool, instance, .. } = self;
+        self.settle();
+        let slot = instance.slot();
+        let reason = slot.doomed().unwrap_or(Reason::Host);
         match seat {
             Seat::Parked(guest) => {
                 let error = slot.error().map(|error| &**error);
-                guest.end(pool.driver().host(), instance.id(), reason, error);
+                let driver = pool.driver();
+                guest.end(driver.host(), driver.records(), instance.id(), reason, error);
             }
             // Stopped in the middle: its store goes without being shown.
             Seat::Running(run) => drop(run),

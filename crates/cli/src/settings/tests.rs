@@ -74,6 +74,8 @@ const EVERY_FLAG: &[&str] = &[
     "--log=debug",
     "--log-format=json",
     "--no-logging-prefix",
+    "--profile=profiles",
+    "--coredump=dumps",
     "--queue=0",
     "--queue-timeout=250ms",
     "--request-timeout=2s",
@@ -84,6 +86,10 @@ const EVERY_FLAG: &[&str] = &[
     "--max-instance-reuse-count=12",
     "--max-instance-concurrent-reuse-count=13",
     "--idle-instance-timeout=0",
+    "--min-idle=14",
+    "--max-instance-age=1m",
+    "--instance-memory-watermark=15MiB",
+    "--process-memory-watermark=16GiB",
     "--env=A=1",
     "--env=HOME",
     "--env=UNSET_ON_THE_HOST",
@@ -112,6 +118,8 @@ const EVERY_KEY: &str = r#"
     log = "debug"
     log-format = "json"
     no-logging-prefix = true
+    profile = "profiles"
+    coredump = "dumps"
     queue = 0
     queue-timeout = "250ms"
     request-timeout = 2
@@ -122,6 +130,10 @@ const EVERY_KEY: &str = r#"
     max-instance-reuse-count = 12
     max-instance-concurrent-reuse-count = 13
     idle-instance-timeout = 0
+    min-idle = 14
+    max-instance-age = "1m"
+    instance-memory-watermark = "15MiB"
+    process-memory-watermark = "16GiB"
     env = ["A=1", "HOME", "UNSET_ON_THE_HOST"]
     dir = ["src::/code"]
     header = ["x-one: 1", "x-two: 2"]
@@ -144,6 +156,8 @@ fn everything() -> Settings {
         log: "debug".into(),
         log_format: LogFormat::Json,
         logging_prefix: false,
+        profile: Some("profiles".into()),
+        coredump: Some("dumps".into()),
         queue: Some(0),
         queue_timeout: Some(Duration::from_millis(250)),
         request_timeout: Some(Duration::from_secs(2)),
@@ -154,6 +168,10 @@ fn everything() -> Settings {
         max_concurrent_requests: Some(11),
         max_instance_reuse_count: Some(12),
         max_instance_concurrent_reuse_count: Some(13),
+        min_idle: Some(14),
+        max_instance_age: Some(Duration::from_secs(60)),
+        instance_memory_watermark: Some(15 << 20),
+        process_memory_watermark: Some(16 << 30),
         env: vec![("A".into(), "1".into()), ("HOME".into(), "/home/me".into())],
         dirs: vec!["src::/code".parse().unwrap()],
         headers: vec![
@@ -197,6 +215,8 @@ fn every_flag_wins_over_every_key() {
         log = "error"
         log-format = "text"
         no-logging-prefix = false
+        profile = "other"
+        coredump = "other"
         queue = 1
         queue-timeout = 1
         request-timeout = 1
@@ -232,6 +252,8 @@ fn nothing_given_means_the_defaults() {
         log: "warn,millpond=info".into(),
         log_format: LogFormat::Text,
         logging_prefix: true,
+        profile: None,
+        coredump: None,
         queue: None,
         queue_timeout: None,
         request_timeout: None,
@@ -242,6 +264,10 @@ fn nothing_given_means_the_defaults() {
         max_concurrent_requests: None,
         max_instance_reuse_count: None,
         max_instance_concurrent_reuse_count: None,
+        min_idle: None,
+        max_instance_age: None,
+        instance_memory_watermark: None,
+        process_memory_watermark: None,
         env: vec![],
         dirs: vec![],
         headers: vec![],
@@ -347,7 +373,11 @@ fn a_bad_flag_is_named_with_what_was_expected() {
         (&["-Ccompiler=winch"], "unknown option -C compiler; accepted are cache"),
         (&["-Sp3=n"], "-S p3=n: it is always provided here, it cannot be turned off"),
         (&["-Oopt-level=2"], "unexpected argument '-O' found"),
-        (&["--profile=perfmap"], "unexpected argument '--profile' found"),
+        (
+            &["--profile=perfmap"],
+            "for '--profile <DIR>': expected a directory for profiles of each guest, such as ./perfmap",
+        ),
+        (&["--profile=guest,app.json"], "for '--profile <DIR>': expected a directory"),
         (&["--queue=1", "--queue=2"], "the argument '--queue <N>' cannot be used multiple times"),
         (&["a.wasm", "b.wasm"], "unexpected argument 'b.wasm' found"),
     ] {

@@ -10,20 +10,26 @@
 //! the pool keeps one deadline for each instance.
 
 mod combine;
+mod context;
+mod jitter;
+mod signal;
 mod timeouts;
+mod usage;
 
 use std::pin::Pin;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Poll;
 
 pub use combine::{All, Any, FromFn, all, any, from_fn};
+pub use context::{ExpirationContext, Polled};
+pub use jitter::Jitter;
+pub use signal::{Follow, Signal};
 pub use timeouts::{
-    MaxAge, MaxServed, StatusTimeout, body_stall_timeout, busy_timeout, idle_timeout, max_age,
-    max_requests, post_return_timeout,
+    MaxAge, MaxServed, Standard, StatusTimeout, body_stall_timeout, busy_timeout, idle_timeout,
+    max_age, max_requests, post_return_timeout, standard,
 };
+pub use usage::{MemoryWatermark, ResourceGrowth, memory_watermark, resource_growth};
 
 use crate::reason::Reason;
-use crate::view::InstanceView;
 
 /// The policy of one instance.
 ///
@@ -72,6 +78,27 @@ pub trait InstanceExpiration: Send + 'static {
     {
         all([boxed(self), boxed(other)])
     }
+
+    /// Shortens the times and counts of the policy at random by up to `fraction` (0 to 1), never
+    /// lengthens them: each instance by a part of its own, so that instances which started together do
+    /// not all end together. Concerns what the policy asks for with
+    /// [`expire_at`](ExpirationContext::expire_at), [`shorten`](ExpirationContext::shorten) and
+    /// [`shorten_count`](ExpirationContext::shorten_count); of those here: all timeouts, [`max_age`] and
+    /// [`max_requests`].
+    ///
+    /// ```
+    /// use millpond_pool_core::expiration::{InstanceExpiration, max_age};
+    /// use std::time::Duration;
+    ///
+    /// // Between 45 and 60 minutes.
+    /// let policy = max_age(Duration::from_secs(3600)).jitter(0.25);
+    /// ```
+    fn jitter(self, fraction: f64) -> Jitter
+    where
+        Self: Sized,
+    {
+        Jitter::new(boxed(self), fraction)
+    }
 }
 
 /// A policy of any type.
@@ -103,64 +130,5 @@ impl Expired {
         match self {
             Self::Drain(reason) | Self::Retire(reason) => reason,
         }
-    }
-}
-
-/// What a policy is polled with.
-#[derive(Debug)]
-pub struct ExpirationContext<'a> {
-    now: Instant,
-    view: &'a InstanceView,
-    waker: &'a Waker,
-    wake_at: Option<Instant>,
-}
-
-impl<'a> ExpirationContext<'a> {
-    /// A context, as the pool makes it; and as the test of a policy does.
-    pub fn new(now: Instant, view: &'a InstanceView, waker: &'a Waker) -> Self {
-        Self { now, view, waker, wake_at: None }
-    }
-
-    /// The time of this poll.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// The instance as it is.
-    pub fn view(&self) -> &'a InstanceView {
-        self.view
-    }
-
-    /// Waking it gets the policy polled again.
-    pub fn waker(&self) -> &'a Waker {
-        self.waker
-    }
-
-    /// Asks to be polled again at `at`, unless something asks for an earlier time.
-    pub fn wake_at(&mut self, at: Instant) {
-        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// Expired if `after` has passed since `since`; otherwise asks to be polled when it has.
-    /// A time too far away to be named is never.
-    pub fn expire_at(
-        &mut self,
-        since: Instant,
-        after: Duration,
-        verdict: Expired,
-    ) -> Poll<Expired> {
-        match since.checked_add(after) {
-            Some(at) if at <= self.now => Poll::Ready(verdict),
-            Some(at) => {
-                self.wake_at(at);
-                Poll::Pending
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// The earliest time asked for.
-    pub fn requested_wake(&self) -> Option<Instant> {
-        self.wake_at
     }
 }

@@ -1,4 +1,7 @@
 //! Policies made of time and counts.
+//!
+//! A spare, which waits for its first request, has no idle timeout: see
+//! [`Limits::min_idle`](crate::Limits::min_idle).
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -60,7 +63,7 @@ impl InstanceExpiration for StatusTimeout {
         let view = cx.view();
         let in_status = |status| (view.status == status).then_some(view.since);
         let (since, reason) = match self.kind {
-            Kind::Idle => (in_status(Status::Idle), Reason::Idle),
+            Kind::Idle => (in_status(Status::Idle).filter(|_| !view.spare), Reason::Idle),
             Kind::Busy => (view.newest_busy, Reason::Timeout),
             Kind::PostReturn => (in_status(Status::PostReturn), Reason::Timeout),
             Kind::BodyStall => (view.stalled_since, Reason::Timeout),
@@ -105,10 +108,48 @@ pub struct MaxServed {
 
 impl InstanceExpiration for MaxServed {
     fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
-        if cx.view().requests >= self.count {
+        if cx.view().requests >= cx.shorten_count(self.count) {
             Poll::Ready(Expired::Drain(Reason::Requests))
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// The policy that follows the pool's own limits: [`idle_timeout`](crate::Limits::idle_timeout),
+/// [`post_return_timeout`](crate::Limits::post_return_timeout),
+/// [`body_stall_timeout`](crate::Limits::body_stall_timeout) and [`max_age`](crate::Limits::max_age), as
+/// they are at the moment: changing them on a running pool changes this policy.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, memory_watermark, standard};
+///
+/// let policy = standard().or(memory_watermark(64 << 20));
+/// ```
+pub fn standard() -> Standard {
+    Standard {}
+}
+
+/// Ends an instance as the limits say. Made by [`standard`].
+#[derive(Clone, Debug)]
+pub struct Standard {}
+
+impl InstanceExpiration for Standard {
+    fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+        let limits = cx.limits();
+        let mut timeouts = [
+            idle_timeout(limits.idle_timeout),
+            post_return_timeout(limits.post_return_timeout),
+            body_stall_timeout(limits.body_stall_timeout),
+        ];
+        let timeouts = timeouts.iter_mut().map(|policy| Pin::new(policy).poll_expired(cx));
+        let retired = timeouts.fold(
+            Poll::Pending,
+            |first: Poll<Expired>, next| {
+                if first.is_ready() { first } else { next }
+            },
+        );
+        let aged = Pin::new(&mut max_age(limits.max_age)).poll_expired(cx);
+        if retired.is_ready() { retired } else { aged }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::effect::Failure;
+use crate::effect::{Failure, Mode};
 use crate::expiration::BoxExpiration;
 use crate::reason::{Reason, Refusal};
 use crate::view::{InstanceId, Ticket};
@@ -29,14 +29,8 @@ pub trait Driver: Send + Sync + Sized + 'static {
     /// The policy of a new instance.
     fn expiration(&self, id: InstanceId) -> BoxExpiration;
 
-    /// Start an instance, for the request if there is one. See
-    /// [`Effect::Start`](crate::Effect::Start).
-    fn start(
-        &self,
-        pool: &PoolHandle<Self>,
-        instance: Instance<Self>,
-        request: Option<(Ticket, Self::Item)>,
-    );
+    /// Start an instance. See [`Effect::Start`](crate::Effect::Start).
+    fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Self::Item>);
 
     /// Hand a request to a live instance.
     fn assign(
@@ -55,6 +49,17 @@ pub trait Driver: Send + Sync + Sized + 'static {
 
     /// End an instance.
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason);
+}
+
+/// How an instance is to be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Start<T> {
+    /// How it will be driven.
+    pub mode: Mode,
+    /// The request that it is for, and that is handed over to it with no further call. `None`: it is
+    /// for whoever comes.
+    pub request: Option<(Ticket, T)>,
 }
 
 /// An instance: its name, and what the driver keeps of it.

@@ -4,25 +4,28 @@
 //! the lock is released: effects go to the [`Driver`], wakers are woken, policies polled. No
 //! code of anybody else (a policy, a hook, a waker, the drop of a request) runs under the lock.
 
+mod budget;
 mod driver;
 mod permits;
 mod policy;
 mod reaper;
 mod runtime;
 mod submitted;
+mod turn;
+mod waits;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-pub use driver::{Driver, Instance};
+pub use budget::SharedBudget;
+pub use driver::{Driver, Instance, Start};
 pub use permits::{OwnedPermit, Reserve};
 pub use runtime::Runtime;
 pub use submitted::Submitted;
+pub use waits::{Drained, Warmed};
 
+use crate::budget::{BudgetError, Share};
 use crate::effect::{Effect, InstanceEvent};
 use crate::error::Error;
 use crate::limits::Limits;
@@ -31,9 +34,11 @@ use crate::snapshot::Snapshot;
 use crate::sync::{Mutex, lock};
 use crate::view::{InstanceId, Ticket};
 
+use budget::Membership;
 use driver::Cell;
 use permits::Line;
 use reaper::{Reaper, ReaperState};
+use waits::Waits;
 
 /// A pool that is shared between tasks. Clones are the same pool.
 pub struct PoolHandle<D: Driver>(Arc<Inner<D>>);
@@ -41,27 +46,52 @@ pub struct PoolHandle<D: Driver>(Arc<Inner<D>>);
 struct Inner<D: Driver> {
     driver: D,
     state: Mutex<State<D>>,
+    /// Dropped last: until then the instances count, whose stores are dropped with the above.
+    membership: Option<Membership>,
 }
 
 struct State<D: Driver> {
     pool: Pool<D::Item, Arc<Cell<D>>>,
     line: Line,
     reaper: ReaperState,
-    /// Who waits for the end of a drain.
-    drained: Vec<Waker>,
+    waits: Waits,
 }
 
 impl<D: Driver> PoolHandle<D> {
     /// A pool, and its reaper as a task of the driver's runtime. The seed is for the drawing of
-    /// [`MaxRequests`](crate::MaxRequests).
+    /// [`MaxRequests`](crate::MaxRequests) and of jitter.
     pub fn new(driver: D, limits: Limits, seed: u64) -> Self {
+        Self::make(driver, None, Pool::new(limits, seed))
+    }
+
+    /// A pool whose instances count against a budget that it shares with others.
+    ///
+    /// # Errors
+    ///
+    /// If the budget has not enough left for what the pool is to be guaranteed.
+    pub fn with_budget(
+        driver: D,
+        limits: Limits,
+        seed: u64,
+        budget: &SharedBudget,
+        share: Share,
+    ) -> Result<Self, BudgetError> {
+        let membership = budget.join(share)?;
+        Ok(Self::make(driver, Some(membership), Pool::new(limits, seed).with_budget()))
+    }
+
+    fn make(driver: D, membership: Option<Membership>, pool: Pool<D::Item, Arc<Cell<D>>>) -> Self {
         let state = State {
-            pool: Pool::new(limits, seed),
+            pool,
             line: Line::default(),
             reaper: ReaperState::default(),
-            drained: Vec::new(),
+            waits: Waits::default(),
         };
-        let inner = Arc::new(Inner { driver, state: Mutex::new(state) });
+        let inner = Arc::new(Inner { driver, state: Mutex::new(state), membership });
+        if let Some(membership) = &inner.membership {
+            membership.enter(&inner);
+        }
+        // It looks at once: spares are started by that.
         let reaper = Reaper::new(Arc::downgrade(&inner));
         inner.driver.runtime().spawn(Box::pin(reaper));
         Self(inner)
@@ -123,6 +153,26 @@ impl<D: Driver> PoolHandle<D> {
         lock(&self.0.state).pool.limits().clone()
     }
 
+    /// Changes the pool's part in its budget; without one, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the guarantees of the budget's pools together would be more than it has.
+    pub fn set_share(&self, share: Share) -> Result<(), BudgetError> {
+        self.0.membership.as_ref().map_or(Ok(()), |membership| membership.share(share))
+    }
+
+    /// Whether all spares have been there at once, or there are none to wait for.
+    pub fn is_warmed(&self) -> bool {
+        lock(&self.0.state).pool.is_warmed()
+    }
+
+    /// Ends when all spares have been there at once ([`Limits::min_idle`]), or the pool drains.
+    /// Without spares, that is now.
+    pub fn warmed(&self) -> Warmed<D> {
+        Warmed::new(self.clone())
+    }
+
     /// All gauges and counters, of one moment.
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.0.state).pool.snapshot()
@@ -137,7 +187,7 @@ impl<D: Driver> PoolHandle<D> {
     /// when that is done; the drain goes on without it.
     pub fn drain(&self) -> Drained<D> {
         self.act(|pool, now| pool.handle_drain(now));
-        Drained { pool: self.clone() }
+        Drained::new(self.clone())
     }
 
     /// Cuts a drain short: refuses what waits and retires what runs.
@@ -166,16 +216,15 @@ impl<D: Driver> PoolHandle<D> {
             }
             state.line.grant(&mut state.pool, &mut wakers);
             wakers.extend(state.reaper.rouse_for(state.pool.poll_timeout()));
-            if state.pool.is_drained() {
-                wakers.append(&mut state.drained);
-            }
+            state.waits.end(&state.pool, &mut wakers);
             result
         };
         for waker in wakers {
             waker.wake();
         }
-        for effect in effects {
-            self.carry_out(effect);
+        if !effects.is_empty() {
+            let pool = self.clone();
+            turn::take(effects.into_iter().map(move |effect| pool.carry_out(effect)));
         }
         result
     }
@@ -183,8 +232,8 @@ impl<D: Driver> PoolHandle<D> {
     fn carry_out(&self, effect: Effect<D::Item, Arc<Cell<D>>>) {
         let driver = &self.0.driver;
         match effect {
-            Effect::Start { id, handle, request } => {
-                driver.start(self, Instance { id, cell: handle }, request);
+            Effect::Start { id, handle, mode, request } => {
+                driver.start(self, Instance { id, cell: handle }, Start { mode, request });
             }
             Effect::Assign { id, handle, ticket, item } => {
                 driver.assign(self, Instance { id, cell: handle }, ticket, item);
@@ -198,10 +247,15 @@ impl<D: Driver> PoolHandle<D> {
             }
             Effect::Gone { handle } => drop(handle),
             Effect::Discard { item } => drop(item),
-            Effect::Poll { handle, view, revision } => {
-                let polled = handle.policy.poll(&self.0, &view, revision);
-                let Some((verdict, wake_at)) = polled else { return };
-                self.act(|pool, now| pool.handle_verdict(now, view.id, revision, verdict, wake_at));
+            Effect::Poll { handle, view, limits, load, revision } => {
+                let polled = handle.policy.poll(&self.0, &view, &limits, load, revision);
+                let Some(polled) = polled else { return };
+                self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
+            }
+            Effect::Claim(claim) => {
+                if let Some(membership) = &self.0.membership {
+                    membership.claim(claim);
+                }
             }
         }
     }
@@ -226,34 +280,5 @@ impl<D: Driver> Drop for Inner<D> {
         if let Some(reaper) = reaper {
             reaper.wake();
         }
-    }
-}
-
-/// Ends when a drain has: no request and no instance is left. Made by [`PoolHandle::drain`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Drained<D: Driver> {
-    pool: PoolHandle<D>,
-}
-
-impl<D: Driver> Future for Drained<D> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let mut state = lock(&self.pool.0.state);
-        if state.pool.is_drained() {
-            return Poll::Ready(());
-        }
-        // Old wakers pile up only as often as this is polled, and go with the end of the drain.
-        if !state.drained.iter().any(|other| other.will_wake(&waker)) {
-            state.drained.push(waker);
-        }
-        Poll::Pending
-    }
-}
-
-impl<D: Driver> fmt::Debug for Drained<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Drained")
     }
 }

@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
-use std::time::Instant;
 
-use crate::expiration::{BoxExpiration, ExpirationContext, Expired};
+use crate::expiration::{BoxExpiration, ExpirationContext, Expired, Polled};
+use crate::limits::Limits;
+use crate::load::Load;
 use crate::reason::Reason;
 use crate::sync::{Mutex, lock};
 use crate::view::{InstanceId, InstanceView};
@@ -25,15 +26,17 @@ struct State {
 }
 
 impl PolicyCell {
-    /// The verdict, and when the policy wants to be polled again; nothing if another thread was
+    /// The verdict, and what the policy asked for; nothing if another thread was
     /// here first with a newer view: policies never see an older one after it. A policy that
     /// panics retires its instance.
     pub(super) fn poll<D: Driver>(
         &self,
         inner: &Arc<Inner<D>>,
         view: &InstanceView,
+        limits: &Limits,
+        load: Load,
         revision: u64,
-    ) -> Option<(Poll<Expired>, Option<Instant>)> {
+    ) -> Option<Polled> {
         let mut state = lock(&self.0);
         if revision < state.revision {
             return None;
@@ -45,11 +48,12 @@ impl PolicyCell {
                 let wake = PolicyWake { id: view.id, pool: Arc::downgrade(inner) };
                 (inner.driver.expiration(view.id), Waker::from(Arc::new(wake)))
             });
-            let mut cx = ExpirationContext::new(now, view, waker);
+            let cx = ExpirationContext::new(now, view, waker);
+            let mut cx = cx.with_limits(limits).with_load(load);
             let verdict = policy.as_mut().poll_expired(&mut cx);
-            (verdict, cx.requested_wake())
+            cx.finish(verdict)
         }));
-        Some(polled.unwrap_or((Poll::Ready(Expired::Retire(Reason::Host)), None)))
+        Some(polled.unwrap_or_else(|_| Poll::Ready(Expired::Retire(Reason::Host)).into()))
     }
 }
 

@@ -2,38 +2,87 @@
 
 use std::time::Instant;
 
-use crate::effect::Effect;
+use crate::effect::{Effect, Mode, Usage};
 use crate::reason::Reason;
-use crate::view::{InstanceId, Status};
+use crate::view::{InstanceId, Status, Ticket};
 
 use super::Pool;
+use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
 
 impl<T, H: Clone + Default> Pool<T, H> {
-    /// Hands over what waits, as far as the limits allow. Called after every change that could
-    /// make room or need it: this is what "no orphan" rests on.
+    /// Hands over what waits, as far as the limits allow, then looks after spares. Called after every
+    /// change that could make room or need it: this is what "no orphan" rests on.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        loop {
-            let wanting = self.requests.queued().min(self.running_left());
-            if wanting == 0 {
-                return;
-            }
+        self.serve_queue(now);
+        self.retire_unwanted_spares(now);
+        self.start_spares(now);
+        self.note_warmth();
+        self.plan_probe(now);
+    }
+
+    fn serve_queue(&mut self, now: Instant) {
+        while self.wanting() > 0 {
             if let Some(&(_, id)) = self.ready.last() {
                 self.assign(now, id);
                 continue;
             }
-            let concurrency = self.limits.concurrency;
-            let coming = |id: &InstanceId| {
-                self.instances.get(id.0).map_or(0, |instance| instance.coming(concurrency))
-            };
-            let coming = self.pending.iter().map(coming).fold(0, usize::saturating_add);
-            let full = self.instances.len() >= self.limits.max_instances;
-            if wanting <= coming || full || self.exhausted {
+            let coming = self.coming();
+            if self.wanting() <= coming || !self.may_start() {
                 return;
             }
-            self.start(now, coming);
+            self.start_for_request(now, coming);
         }
+    }
+
+    /// Requests that wait and may run.
+    fn wanting(&self) -> usize {
+        self.requests.queued().min(self.running_left())
+    }
+
+    /// Requests for which there will soon be room.
+    fn coming(&self) -> usize {
+        let concurrency = self.limits.concurrency;
+        let of = |id: &InstanceId| {
+            self.instances.get(id.0).map_or(0, |instance| instance.coming(concurrency))
+        };
+        self.pending.iter().map(of).fold(0, usize::saturating_add)
+    }
+
+    /// Requests that wait and may run, and for which there will not soon be room.
+    pub(super) fn missing_seats(&self) -> usize {
+        if self.wanting() == 0 {
+            return 0;
+        }
+        self.wanting().saturating_sub(self.coming())
+    }
+
+    /// Instances that would be started for requests if the budget allowed for it, and those beyond
+    /// for which the allocator is full.
+    pub(super) fn wanted_instances(&self) -> (usize, usize) {
+        let quota = self.limits.max_requests.most().map_or(usize::MAX, |most| most as usize);
+        let seats = if self.starts_shared() { self.limits.concurrency.min(quota) } else { 1 };
+        let most = self.limits.max_instances.saturating_sub(self.instances.len());
+        let wanted = self.missing_seats().div_ceil(seats).min(most);
+        let there = wanted.min(self.room_left());
+        (there, wanted - there)
+    }
+
+    /// How many more instances its own limit and the allocator leave room for.
+    pub(super) fn startable(&self) -> usize {
+        let most = self.limits.max_instances.saturating_sub(self.instances.len());
+        most.min(self.room_left())
+    }
+
+    /// The same, with the budget's grants.
+    pub(super) fn may_start(&self) -> bool {
+        self.startable() > 0 && self.account.as_ref().is_none_or(|account| account.held > 0)
+    }
+
+    /// Whether new instances take several requests at a time.
+    fn starts_shared(&self) -> bool {
+        self.limits.concurrency > 1 && self.limits.max_requests.most() != Some(1)
     }
 
     fn running_left(&self) -> usize {
@@ -44,8 +93,13 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn assign(&mut self, now: Instant, id: InstanceId) {
         let deadline = now.checked_add(self.limits.request_timeout);
         let stage = Stage::Busy { instance: id, since: now, deadline };
-        let Some((ticket, item)) = self.requests.take_head(stage) else { return };
+        let Some((ticket, item)) = self.requests.take_head(now, stage) else { return };
+        self.counters.queue_wait.record(self.requests.waited(ticket));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if instance.is_spare() {
+            let alone = self.requests.len() - self.requests.queued() == 1;
+            self.spares.used(now, alone);
+        }
         instance.given += 1;
         instance.requests.push(ticket);
         instance.working = true;
@@ -62,15 +116,53 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Starts an instance for the waiting request that has `ahead` others before it which other
     /// instances will serve. An exclusive one takes the head of the queue with it, the others
     /// move up.
-    fn start(&mut self, now: Instant, ahead: usize) {
-        let fresh = self.limits.max_requests.most() == Some(1);
-        let shared = self.limits.concurrency > 1 && !fresh;
-        let handle = H::default();
+    fn start_for_request(&mut self, now: Instant, ahead: usize) {
+        let id = self.insert(now, false);
+        // Somebody pays for a start: there are too few spares.
+        self.spares.rested();
+        let request = if self.starts_shared() {
+            let start_for = self.requests.queued_at(ahead);
+            self.instances.get_mut(id.0).expect("just inserted").start_for = start_for;
+            self.pending.insert(id);
+            None
+        } else {
+            self.requests.take_head(now, Stage::Starting { instance: id })
+        };
+        if let Some((ticket, _)) = &request {
+            let instance = self.instances.get_mut(id.0).expect("just inserted");
+            instance.given = 1;
+            instance.requests.push(*ticket);
+        }
+        self.begin_start(id, request);
+    }
+
+    /// Starts an instance for whoever comes.
+    pub(super) fn start_spare(&mut self, now: Instant) {
+        let id = self.insert(now, true);
+        self.pending.insert(id);
+        self.begin_start(id, None);
+    }
+
+    fn begin_start(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
+        let Some(instance) = self.instances.get(id.0) else { return };
+        let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
+        let handle = instance.handle.clone();
+        self.effects.push_back(Effect::Start { id, handle, mode, request });
+        self.arm(id);
+    }
+
+    fn insert(&mut self, now: Instant, spare: bool) -> InstanceId {
+        if let Some(account) = &mut self.account {
+            account.held -= 1;
+        }
+        let draw = self.random.unit();
         let id = InstanceId(self.instances.insert(Instance {
-            handle: handle.clone(),
+            handle: H::default(),
             phase: Phase::Starting,
-            shared,
-            quota: self.limits.max_requests.draw(self.random.next()),
+            shared: self.starts_shared(),
+            spare,
+            draw,
+            quota: self.limits.max_requests.draw(draw),
             given: 0,
             requests: Vec::new(),
             start_for: None,
@@ -79,35 +171,26 @@ impl<T, H: Clone + Default> Pool<T, H> {
             working: false,
             settling: None,
             backpressure: false,
+            usage: Usage::default(),
+            gauge: Gauge::None,
             ready: None,
             status: Status::Idle,
             since: now,
             timer: None,
             policy_wake: None,
             revision: 0,
+            load_level: (false, false),
             dirty: false,
         }));
         self.counters.starts += 1;
-        let request = if shared {
-            let start_for = self.requests.queued_at(ahead);
-            self.instances.get_mut(id.0).expect("just inserted").start_for = start_for;
-            self.pending.insert(id);
-            None
-        } else {
-            self.requests.take_head(Stage::Starting { instance: id })
-        };
-        if let Some((ticket, _)) = &request {
-            let instance = self.instances.get_mut(id.0).expect("just inserted");
-            instance.given = 1;
-            instance.requests.push(*ticket);
-        }
-        self.effects.push_back(Effect::Start { id, handle, request });
-        self.arm(id);
+        self.regauge(id);
+        id
     }
 
     /// Brings everything that is derived from an instance's state up to date, and ends the
     /// instance if its time has come. Called after every change to it.
     pub(super) fn update(&mut self, now: Instant, id: InstanceId) {
+        let too_many = self.too_many();
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         let quiet = instance.requests.is_empty() && !instance.working;
         let given_up = !instance.requests.is_empty()
@@ -121,10 +204,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
             Phase::Open if quiet && self.draining && self.requests.queued() == 0 => {
                 Some(Reason::Drain)
             }
+            Phase::Open if quiet && too_many => Some(Reason::Pressure),
+            // With nothing to do, nothing in it will take that back.
+            Phase::Open if quiet && instance.backpressure && instance.given > 0 => {
+                Some(Reason::Host)
+            }
             _ => None,
         };
         if let Some(reason) = ending {
-            return self.retire(id, reason);
+            return self.retire(now, id, reason);
         }
 
         let status = instance.status_now(&self.requests);
@@ -150,8 +238,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
         } else {
             self.pending.remove(&id);
         }
+        self.regauge(id);
         self.arm(id);
         self.mark_dirty(id);
+    }
+
+    /// Whether there are more instances than the limit, which was lowered.
+    fn too_many(&self) -> bool {
+        self.instances.len() - self.gauges.leaving() > self.limits.max_instances
     }
 
     /// Sees to it that the clock looks at the instance in time. A timer that is too early stays:

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use crate::effect::Usage;
 use crate::reason::Reason;
 use crate::view::{InstanceId, InstanceView, Status, Ticket};
 
+use super::gauge::Gauge;
 use super::request::{Requests, Stage};
 
 /// Where an instance is in its life.
@@ -26,6 +28,10 @@ pub(super) struct Instance<H> {
     pub(super) phase: Phase,
     /// Takes several requests at a time, driven by a worker of its own.
     pub(super) shared: bool,
+    /// Started ahead, for nobody.
+    pub(super) spare: bool,
+    /// Uniform, from 0 to below 1.
+    pub(super) draw: f64,
     /// Requests it may serve in its life.
     pub(super) quota: u64,
     /// Requests it was given.
@@ -42,6 +48,9 @@ pub(super) struct Instance<H> {
     /// `Some` from a hand-over until the guest waits: until then, it counts as about to have room.
     pub(super) settling: Option<Settling>,
     pub(super) backpressure: bool,
+    pub(super) usage: Usage,
+    /// What it is counted as.
+    pub(super) gauge: Gauge,
     /// Its place among the instances with room: the larger, the later it was used.
     pub(super) ready: Option<u64>,
     pub(super) status: Status,
@@ -52,6 +61,8 @@ pub(super) struct Instance<H> {
     pub(super) policy_wake: Option<Instant>,
     /// Counts the views; a verdict on an older one is thrown away.
     pub(super) revision: u64,
+    /// How loaded the pool was when the policy was last polled.
+    pub(super) load_level: (bool, bool),
     /// The policy has not yet seen the newest view.
     pub(super) dirty: bool,
 }
@@ -76,7 +87,7 @@ impl<H> Instance<H> {
     /// How many requests it will have room for, once it has started or settled.
     pub(super) fn coming(&self, concurrency: usize) -> usize {
         let soon = match self.phase {
-            Phase::Starting => self.shared,
+            Phase::Starting => self.shared || self.spare,
             Phase::Open => {
                 !self.backpressure && self.settling.is_some_and(|settling| !settling.over)
             }
@@ -91,8 +102,14 @@ impl<H> Instance<H> {
         } else {
             usize::from(self.requests.is_empty() && !self.working)
         };
-        let quota = usize::try_from(self.quota - self.given).unwrap_or(usize::MAX);
+        let quota = self.quota.saturating_sub(self.given);
+        let quota = usize::try_from(quota).unwrap_or(usize::MAX);
         left.min(quota)
+    }
+
+    /// Whether it was made ahead and has not been of use yet.
+    pub(super) fn is_spare(&self) -> bool {
+        self.spare && self.given == 0
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -125,6 +142,10 @@ impl<H> Instance<H> {
             requests: self.given,
             newest_busy: None,
             stalled_since: None,
+            memory: self.usage.memory,
+            resources: self.usage.resources,
+            spare: self.is_spare(),
+            draw: self.draw,
         };
         for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
             match stage {

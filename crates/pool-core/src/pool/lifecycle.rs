@@ -7,6 +7,7 @@ use crate::reason::{Outcome, Reason, Refusal};
 use crate::view::{InstanceId, Ticket};
 
 use super::Pool;
+use super::gauge::Gauge;
 use super::instance::Phase;
 use super::request::{Stage, Then};
 
@@ -37,8 +38,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 return;
             }
             InstanceEvent::Started => self.handle_started(now, id),
-            InstanceEvent::StartFailed => self.handle_start_failed(id),
-            InstanceEvent::Exhausted { request } => self.handle_exhausted(id, request),
+            InstanceEvent::StartFailed => self.handle_start_failed(now, id),
+            InstanceEvent::Exhausted { request } => self.handle_exhausted(now, id, request),
             InstanceEvent::Settled => instance.settling = None,
             InstanceEvent::Backpressure(on) => instance.backpressure = on,
             InstanceEvent::Failed(ticket) => {
@@ -47,7 +48,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 {
                     self.counters.count(Outcome::Failed);
                 }
-                self.remove_from(id, ticket);
+                self.remove_from(now, id, ticket);
             }
             InstanceEvent::Progress(ticket) => {
                 // Nothing else changes; the body-stall policy finds the new time when it wakes.
@@ -58,7 +59,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             InstanceEvent::Ended(ticket) => {
                 if let Some(Stage::Streaming { .. }) = self.requests.stage(ticket) {
-                    self.remove_from(id, ticket);
+                    self.remove_from(now, id, ticket);
                 }
             }
             InstanceEvent::Returned(ticket, item) => self.handle_returned(id, ticket, item),
@@ -72,8 +73,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 }
             }
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
-            InstanceEvent::Broken(reason) => self.retire(id, reason),
-            InstanceEvent::Dropped => self.handle_dropped(id),
+            InstanceEvent::Usage(usage) => instance.usage = usage,
+            InstanceEvent::Broken(reason) => self.retire(now, id, reason),
+            InstanceEvent::Dropped => self.handle_dropped(now, id),
         }
         self.update(now, id);
         self.dispatch(now);
@@ -87,15 +89,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let Some(stage) = self.requests.stage_mut(ticket) else { return false };
         let Some(id) = stage.instance() else { return false };
         let waits = match stage {
-            Stage::Busy { instance, .. } => {
-                *stage = Stage::Streaming { instance: *instance, moved: now };
+            Stage::Busy { instance, since, .. } => {
+                *stage = Stage::Streaming { instance: *instance, since: *since, moved: now };
                 self.counters.count(Outcome::Responded);
                 true
             }
             // Told to end before it began, or a second head.
             Stage::Starting { .. } | Stage::Streaming { .. } => return false,
             _ => {
-                self.remove_from(id, ticket);
+                self.remove_from(now, id, ticket);
                 false
             }
         };
@@ -113,6 +115,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             return;
         }
         instance.phase = Phase::Open;
+        self.counters.start_time.record(now.saturating_duration_since(instance.started));
         instance.started = now;
         instance.since = now;
         instance.start_for = None;
@@ -122,32 +125,26 @@ impl<T, H: Clone + Default> Pool<T, H> {
         for ticket in &instance.requests {
             if let Some(stage) = self.requests.stage_mut(*ticket) {
                 *stage = Stage::Busy { instance: id, since: now, deadline };
+                self.counters.queue_wait.record(self.requests.waited(*ticket));
             }
         }
+        self.note_room();
     }
 
-    fn handle_start_failed(&mut self, id: InstanceId) {
+    fn handle_start_failed(&mut self, now: Instant, id: InstanceId) {
         self.give_up_start(id, Refusal::StartFailed);
-        self.remove_instance(id);
+        self.remove_with_store(now, id);
     }
 
-    fn handle_exhausted(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
+    fn handle_exhausted(&mut self, now: Instant, id: InstanceId, request: Option<(Ticket, T)>) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        let start_for = instance.start_for;
-        let came_back = request.as_ref().map(|(ticket, _)| *ticket);
         if let Some((ticket, item)) = request {
             instance.requests.retain(|other| *other != ticket);
             self.requeue(ticket, item);
         }
         self.give_up_start(id, Refusal::Exhausted);
-        self.remove_instance(id);
-        // With nothing live, nothing will be dropped that could make room.
-        self.exhausted = !self.instances.is_empty();
-        if !self.exhausted
-            && let Some(ticket) = came_back.or(start_for)
-        {
-            self.refuse_queued(ticket, Refusal::Exhausted);
-        }
+        self.remove_instance(now, id);
+        self.lower_ceiling();
     }
 
     /// A start came to nothing. At most the request it was for is refused, and only if nobody
@@ -184,6 +181,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let waits = matches!(stage, Some(Stage::Busy { .. } | Stage::Starting { .. }));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         instance.requests.retain(|other| *other != ticket);
+        // Still settling: who gives back its only request may not say before later that it is broken,
+        // and must not be given the same one again.
         instance.working &= !instance.requests.is_empty();
         if waits {
             // No guest has seen it: it does not count.
@@ -203,16 +202,30 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
     }
 
-    fn handle_dropped(&mut self, id: InstanceId) {
+    fn handle_dropped(&mut self, now: Instant, id: InstanceId) {
+        self.spares.rested();
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         // A store that vanished without being asked to: the host's doing.
         if !matches!(instance.phase, Phase::Retiring(_)) {
-            self.retire(id, Reason::Host);
+            let start_for = instance.start_for.take();
+            self.retire(now, id, Reason::Host);
+            // As after any other start that came to nothing: else it would cause one after another.
+            if let Some(ticket) = start_for {
+                self.refuse_queued(ticket, Refusal::StartFailed);
+            }
         }
-        self.remove_instance(id);
+        self.remove_with_store(now, id);
     }
 
-    fn remove_instance(&mut self, id: InstanceId) {
+    /// What it held is free for others: not so of a start that found the allocator full.
+    fn remove_with_store(&mut self, now: Instant, id: InstanceId) {
+        if let Some(account) = &mut self.account {
+            account.note_drop();
+        }
+        self.remove_instance(now, id);
+    }
+
+    fn remove_instance(&mut self, now: Instant, id: InstanceId) {
         let Some(instance) = self.instances.get(id.0) else { return };
         let reason = match instance.phase {
             Phase::Retiring(reason) => reason,
@@ -223,9 +236,16 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 Reason::Host
             }
         };
+        let lost_spare = instance.is_spare() && !matches!(instance.phase, Phase::Retiring(_));
         self.forget(id);
         let Some(instance) = self.instances.remove(id.0) else { return };
-        self.exhausted = false;
+        self.gauges.change(instance.gauge, Gauge::None);
+        if lost_spare {
+            self.note_lost_spare(now, reason);
+        }
+        if let Some(account) = &mut self.account {
+            account.release(1);
+        }
         // Callers that the driver has not told.
         for ticket in instance.requests {
             let failure = Failure::Retired(reason);
@@ -241,7 +261,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 }
                 _ => {}
             }
-            self.requests.remove(ticket);
+            self.finish(now, ticket);
         }
         self.effects.push_back(Effect::Gone { handle: instance.handle });
     }
@@ -255,24 +275,29 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 self.update(now, id);
             }
             Phase::Closing(_) => self.arm(id),
-            Phase::Starting => self.retire(id, reason),
+            Phase::Starting => self.retire(now, id, reason),
             Phase::Retiring(_) => {}
         }
     }
 
     /// The end, now. The instance counts until its store has been dropped.
-    pub(super) fn retire(&mut self, id: InstanceId, reason: Reason) {
+    pub(super) fn retire(&mut self, now: Instant, id: InstanceId, reason: Reason) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if matches!(instance.phase, Phase::Retiring(_)) {
             return;
         }
         self.counters.failed_starts += u64::from(instance.phase == Phase::Starting);
         self.counters.retired.count(reason);
+        let lost_spare = instance.is_spare();
         instance.phase = Phase::Retiring(reason);
         instance.revision += 1;
         let handle = instance.handle.clone();
         self.effects.push_back(Effect::Retire { id, handle, reason });
         self.forget(id);
+        self.regauge(id);
+        if lost_spare {
+            self.note_lost_spare(now, reason);
+        }
     }
 
     /// Takes an instance out of all the orders it is in.
@@ -285,11 +310,20 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.timers.remove(&(at, id));
         }
         self.pending.remove(&id);
+        self.load_watchers.remove(&id);
     }
 
-    pub(super) fn remove_from(&mut self, id: InstanceId, ticket: Ticket) {
+    pub(super) fn remove_from(&mut self, now: Instant, id: InstanceId, ticket: Ticket) {
         if let Some(instance) = self.instances.get_mut(id.0) {
             instance.requests.retain(|other| *other != ticket);
+        }
+        self.finish(now, ticket);
+    }
+
+    /// A request leaves its instance for good.
+    fn finish(&mut self, now: Instant, ticket: Ticket) {
+        if let Some(since) = self.requests.stage(ticket).and_then(Stage::handed_over) {
+            self.counters.run_time.record(now.saturating_duration_since(since));
         }
         self.requests.remove(ticket);
     }
@@ -300,7 +334,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if instance.phase == Phase::Starting && due(instance.start_deadline) {
             self.give_up_start(id, Refusal::StartTimeout);
-            return self.retire(id, Reason::Timeout);
+            return self.retire(now, id, Reason::Timeout);
         }
         if let Some(settling) = &mut instance.settling {
             settling.over |= due(settling.until);
@@ -329,7 +363,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
                     *stage = Stage::Abandoned { instance, since, then, deadline: again };
                     self.close(now, id, Reason::Timeout);
                 }
-                Stage::Abandoned { then: Then::Retire, .. } => self.retire(id, Reason::Timeout),
+                Stage::Abandoned { then: Then::Retire, .. } => {
+                    self.retire(now, id, Reason::Timeout);
+                }
                 Stage::Queued { .. } | Stage::Starting { .. } | Stage::Streaming { .. } => {}
             }
         }

@@ -1,24 +1,36 @@
 //! The state machine: a queue of requests and a set of instances.
 
+mod account;
+mod allocator;
 mod dispatch;
+mod gauge;
 mod instance;
 mod lifecycle;
+mod load;
+mod random;
 mod request;
+mod spares;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use crate::arena::Arena;
 use crate::effect::{Effect, Permit};
-use crate::expiration::Expired;
+use crate::expiration::{Expired, Polled};
 use crate::limits::Limits;
 use crate::reason::{Outcome, Reason, Refusal};
 use crate::snapshot::Snapshot;
 use crate::view::{InstanceId, Status, Ticket};
 
+use account::Account;
+use allocator::Allocator;
+use gauge::Gauges;
 use instance::{Instance, Phase};
+use random::Random;
 use request::{Requests, Stage, Then};
+use spares::Spares;
 
 /// A pool of instances and the requests that wait for them. No lock, waker or clock inside.
 ///
@@ -52,21 +64,28 @@ use request::{Requests, Stage, Then};
 /// [`Default`] when the instance is and cloned into each effect that concerns it.
 #[derive(Debug)]
 pub struct Pool<T, H = ()> {
-    limits: Limits,
+    limits: Arc<Limits>,
     random: Random,
     requests: Requests<T>,
     instances: Arena<Instance<H>>,
     /// Instances with room, the most recently used last.
     ready: BTreeSet<(u64, InstanceId)>,
     next_ready: u64,
-    /// Shared instances that are starting or settling.
+    /// Instances that will have room: starting for whoever comes, or settling.
     pending: BTreeSet<InstanceId>,
+    gauges: Gauges,
     timers: BTreeSet<(Instant, InstanceId)>,
     effects: VecDeque<Effect<T, H>>,
     dirty: VecDeque<InstanceId>,
+    /// Those whose policies look at the load.
+    load_watchers: BTreeSet<InstanceId>,
+    /// What they were last told.
+    load_level: (bool, bool),
     reserved: usize,
-    /// The allocator was full: no starts until a store has been dropped.
-    exhausted: bool,
+    allocator: Allocator,
+    spares: Spares,
+    /// With a budget.
+    account: Option<Account>,
     draining: bool,
     /// The drain was cut short: nothing is started, what comes back is refused.
     stopped: bool,
@@ -78,18 +97,23 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// An empty pool. The seed is for the drawing of [`MaxRequests`](crate::MaxRequests).
     pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            limits,
+            limits: Arc::new(limits),
             random: Random(seed),
             requests: Requests::new(),
             instances: Arena::new(),
             ready: BTreeSet::new(),
             next_ready: 0,
             pending: BTreeSet::new(),
+            gauges: Gauges::default(),
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
             dirty: VecDeque::new(),
+            load_watchers: BTreeSet::new(),
+            load_level: (false, false),
             reserved: 0,
-            exhausted: false,
+            allocator: Allocator::default(),
+            spares: Spares::default(),
+            account: None,
             draining: false,
             stopped: false,
             counters: Snapshot::default(),
@@ -160,15 +184,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             Stage::Busy { .. } | Stage::Starting { .. } => {
                 self.counters.count(Outcome::Cancelled);
-                self.remove_from(id, ticket);
-                self.retire(id, Reason::Cancelled);
+                self.remove_from(now, id, ticket);
+                self.retire(now, id, Reason::Cancelled);
             }
             Stage::Streaming { .. } => {
-                self.remove_from(id, ticket);
+                self.remove_from(now, id, ticket);
                 if shared {
                     self.update(now, id);
                 } else {
-                    self.retire(id, Reason::Cancelled);
+                    self.retire(now, id, Reason::Cancelled);
                 }
             }
             Stage::Queued { .. } | Stage::Abandoned { .. } => {}
@@ -181,9 +205,12 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named. Calling it at any other
     /// time does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let refusal = self.late_refusal();
         while let Some((ticket, item)) = self.requests.take_overdue(now) {
-            self.refuse(ticket, item, Refusal::QueueTimeout);
+            self.refuse(ticket, item, refusal);
         }
+        self.probe(now);
+        self.spares.look(now);
         while let Some(&(at, id)) = self.timers.first() {
             if at > now {
                 break;
@@ -214,43 +241,43 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
         for id in all {
-            self.retire(id, Reason::Drain);
+            self.retire(now, id, Reason::Drain);
         }
         self.dispatch(now);
     }
 
-    /// New limits. New instances follow at once, old ones on their next decision; permits already
-    /// given stay good, and no request is lost.
+    /// New limits. New instances follow at once, old ones on their next decision: what they may serve
+    /// is drawn anew, idle ones beyond the limit end, busy ones when they become idle. Permits already
+    /// given stay good, deadlines too, and no request is lost.
     pub fn handle_limits(&mut self, now: Instant, limits: Limits) {
-        self.limits = limits;
+        self.limits = Arc::new(limits);
+        self.spares.rested();
         let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
         for id in all {
+            if let Some(instance) = self.instances.get_mut(id.0) {
+                instance.quota = self.limits.max_requests.draw(instance.draw);
+            }
             self.update(now, id);
         }
+        self.retire_surplus_spares(now);
         self.dispatch(now);
         self.retire_idle_if_drained(now);
     }
 
-    /// What an instance's policy said of the view with this revision, and when it wants to be
-    /// polled again. A verdict on a view that is no longer the newest is ignored: the policy is
+    /// What an instance's policy said of the view with this revision, and what it asked for. A verdict on a view that is no longer the newest is ignored: the policy is
     /// being polled on a newer one.
-    pub fn handle_verdict(
-        &mut self,
-        now: Instant,
-        id: InstanceId,
-        revision: u64,
-        verdict: Poll<Expired>,
-        wake_at: Option<Instant>,
-    ) {
+    pub fn handle_verdict(&mut self, now: Instant, id: InstanceId, revision: u64, polled: Polled) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if instance.revision != revision || !instance.is_live() {
             return;
         }
         // A policy that asks for the past would be polled without end.
         let soonest = now + std::time::Duration::from_millis(1);
-        instance.policy_wake = wake_at.map(|at| at.max(soonest));
-        match verdict {
-            Poll::Ready(Expired::Retire(reason)) => self.retire(id, reason),
+        instance.policy_wake = polled.wake_at.map(|at| at.max(soonest));
+        let seen = instance.load_level;
+        self.watch_load(id, polled.watches_load, seen);
+        match polled.verdict {
+            Poll::Ready(Expired::Retire(reason)) => self.retire(now, id, reason),
             Poll::Ready(Expired::Drain(reason)) => self.close(now, id, reason),
             Poll::Pending => self.arm(id),
         }
@@ -268,13 +295,26 @@ impl<T, H: Clone + Default> Pool<T, H> {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
+        self.tell_load_watchers();
+        if let Some(poll) = self.next_poll() {
+            return Some(poll);
+        }
+        self.settle_account();
+        self.effects.pop_front()
+    }
+
+    /// The next instance whose policy has not seen its newest view.
+    fn next_poll(&mut self) -> Option<Effect<T, H>> {
         while let Some(id) = self.dirty.pop_front() {
+            let load = self.load_now();
             let Some(instance) = self.instances.get_mut(id.0) else { continue };
             instance.dirty = false;
+            instance.load_level = load.level();
             if instance.is_live() {
                 let view = instance.view(id, &self.requests);
                 let (handle, revision) = (instance.handle.clone(), instance.revision);
-                return Some(Effect::Poll { handle, view, revision });
+                let limits = Arc::clone(&self.limits);
+                return Some(Effect::Poll { handle, view, limits, load, revision });
             }
         }
         None
@@ -284,7 +324,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// It may turn out that there was nothing to do yet.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = self.timers.first().map(|(at, _)| *at);
-        self.requests.first_deadline().into_iter().chain(timers).min()
+        let own = [timers, self.requests.first_deadline(), self.allocator.probe_at];
+        own.into_iter().chain([self.spares_due()]).flatten().min()
     }
 
     /// Permits that can be had now.
@@ -319,6 +360,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         snapshot.draining = self.draining;
         snapshot.permits_free = self.permits_free();
         snapshot.permits_reserved = self.reserved;
+        snapshot.spares = self.gauges.spares();
+        snapshot.pressure = self.missing_seats() > 0;
         for stage in self.requests.stages() {
             *match stage {
                 Stage::Queued { .. } => &mut snapshot.queued,
@@ -342,6 +385,18 @@ impl<T, H: Clone + Default> Pool<T, H> {
         snapshot
     }
 
+    /// Why nobody took a request in time.
+    fn late_refusal(&self) -> Refusal {
+        let by_budget = self.account.as_ref().is_some_and(|account| account.held == 0);
+        if self.room_left() == 0 {
+            Refusal::Exhausted
+        } else if by_budget && self.missing_seats() > 0 && self.startable() > 0 {
+            Refusal::BudgetExhausted
+        } else {
+            Refusal::QueueTimeout
+        }
+    }
+
     fn refuse_queued(&mut self, ticket: Ticket, refusal: Refusal) {
         if let Some(item) = self.requests.remove_queued(ticket) {
             self.refuse(ticket, item, refusal);
@@ -351,19 +406,5 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
         self.counters.count(Outcome::Refused);
         self.effects.push_back(Effect::Refuse { ticket, item, refusal });
-    }
-}
-
-/// SplitMix64: small, seeded, good enough to spread numbers.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }

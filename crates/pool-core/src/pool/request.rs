@@ -17,7 +17,7 @@ pub(super) enum Stage<T> {
     /// Handed over; waits for its response head. Followed by `Streaming`, `Abandoned`, `Queued`.
     Busy { instance: InstanceId, since: Instant, deadline: Option<Instant> },
     /// The head is out, the body is open.
-    Streaming { instance: InstanceId, moved: Instant },
+    Streaming { instance: InstanceId, since: Instant, moved: Instant },
     /// Nobody waits for it, and its guest, which other requests share, goes on.
     Abandoned { instance: InstanceId, since: Instant, then: Then, deadline: Option<Instant> },
 }
@@ -49,6 +49,16 @@ impl<T> Stage<T> {
         }
     }
 
+    /// When it was handed over.
+    pub(super) fn handed_over(&self) -> Option<Instant> {
+        match self {
+            Self::Busy { since, .. }
+            | Self::Streaming { since, .. }
+            | Self::Abandoned { since, .. } => Some(*since),
+            Self::Queued { .. } | Self::Starting { .. } => None,
+        }
+    }
+
     /// Whether its guest was given up on: it need not be waited for.
     pub(super) fn is_overdue(&self) -> bool {
         matches!(self, Self::Abandoned { then: Then::Retire, .. })
@@ -58,6 +68,8 @@ impl<T> Stage<T> {
 #[derive(Debug)]
 struct Request<T> {
     submitted: Instant,
+    /// When it last left the queue.
+    left_queue: Instant,
     stage: Stage<T>,
 }
 
@@ -77,7 +89,7 @@ impl<T> Requests<T> {
 
     pub(super) fn submit(&mut self, now: Instant, item: T, deadline: Option<Instant>) -> Ticket {
         let stage = Stage::Queued { item, deadline };
-        let ticket = Ticket(self.all.insert(Request { submitted: now, stage }));
+        let ticket = Ticket(self.all.insert(Request { submitted: now, left_queue: now, stage }));
         self.enter_queue(ticket, deadline);
         ticket
     }
@@ -99,9 +111,10 @@ impl<T> Requests<T> {
     }
 
     /// Moves the head of the queue to `stage`, and gives out its item.
-    pub(super) fn take_head(&mut self, stage: Stage<T>) -> Option<(Ticket, T)> {
+    pub(super) fn take_head(&mut self, now: Instant, stage: Stage<T>) -> Option<(Ticket, T)> {
         let ticket = *self.queue.first()?;
         let item = self.leave_queue(ticket, Some(stage))?;
+        self.all.get_mut(ticket.0)?.left_queue = now;
         Some((ticket, item))
     }
 
@@ -123,6 +136,14 @@ impl<T> Requests<T> {
             self.deadlines.remove(&(deadline, ticket));
         }
         Some(item)
+    }
+
+    /// How long a request waited in the queue.
+    pub(super) fn waited(&self, ticket: Ticket) -> Duration {
+        let request = self.all.get(ticket.0);
+        request.map_or(Duration::ZERO, |request| {
+            request.left_queue.saturating_duration_since(request.submitted)
+        })
     }
 
     pub(super) fn stage(&self, ticket: Ticket) -> Option<&Stage<T>> {

@@ -1,6 +1,6 @@
 //! The end of a pool: what was submitted is served, then everything is gone.
 
-use crate::common::{Rig, exclusive, secs, shared, with};
+use crate::common::{MS, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{Reason, Refusal, Snapshot};
 
 /// Nothing is left.
@@ -66,13 +66,10 @@ fn a_drain_retires_idle_instances_at_once() {
 }
 
 #[test]
-fn a_drain_retires_idle_instances_that_asked_for_no_more_requests() {
-    let mut rig = Rig::new(shared(1, 2));
-    rig.submit();
+fn a_drain_retires_spares_that_asked_for_no_requests() {
+    let mut rig = Rig::new(with(shared(1, 2), |limits| limits.min_idle = 1));
+    rig.at(MS);
     rig.started(1);
-    rig.settled(1);
-    rig.failed(1);
-    rig.quiet(1);
     rig.backpressure(1, true);
     rig.take();
     rig.drain();
@@ -80,19 +77,31 @@ fn a_drain_retires_idle_instances_that_asked_for_no_more_requests() {
 }
 
 #[test]
-fn a_drain_ends_though_the_last_of_the_queue_is_refused() {
-    let mut rig = Rig::new(with(shared(1, 2), |limits| limits.max_running = Some(1)));
-    rig.submit();
+fn a_grant_for_the_last_of_the_queue_ends_those_that_held_it_back() {
+    let mut rig = Rig::new(with(exclusive(3), |limits| limits.min_idle = 1)).budgeted();
+    rig.look();
+    rig.grant();
     rig.started(1);
-    rig.settled(1);
     rig.backpressure(1, true);
     rig.submit();
     rig.drain();
-    rig.failed(1);
-    rig.quiet(1);
+    rig.take();
+    rig.grant();
+    assert_eq!(rig.take(), ["start 2 for 1", "retire 1: drain"]);
+}
+
+#[test]
+fn a_drain_ends_though_the_last_of_the_queue_is_refused() {
+    let mut rig = Rig::new(with(exclusive(2), |limits| limits.max_running = Some(2)));
+    rig.submit_many(3);
+    rig.started(1);
+    rig.started(2);
+    rig.drain();
+    rig.set_limits(with(exclusive(2), |limits| limits.max_running = Some(1)));
+    rig.finish(1);
     rig.take();
     rig.at(secs(5));
-    assert_eq!(rig.take(), ["refuse 2: queue-timeout", "retire 1: drain"]);
+    assert_eq!(rig.take(), ["refuse 3: queue-timeout", "retire 1: drain"]);
 }
 
 #[test]

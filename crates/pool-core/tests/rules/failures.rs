@@ -56,71 +56,6 @@ fn a_failed_shared_start_costs_nothing_if_its_caller_left() {
 }
 
 #[test]
-fn what_an_exhausted_start_was_for_is_tried_again_first_when_a_store_is_dropped() {
-    let mut rig = Rig::new(exclusive(3));
-    rig.submit();
-    rig.started(1);
-    rig.submit_many(2);
-    rig.take();
-    rig.exhausted(2);
-    assert_eq!(rig.take(), [""; 0], "no start before there is room");
-    rig.submit();
-    assert_eq!(rig.take(), [""; 0]);
-    rig.start_failed(3);
-    assert_eq!(rig.take(), ["start 4 for 2", "start 5 for 4"], "2 has its old place");
-    assert_eq!(rig.pool.snapshot().refused, 1, "request 3, whose start failed");
-}
-
-#[test]
-fn what_an_exhausted_start_was_for_may_be_served_by_a_live_instance() {
-    let mut rig = Rig::new(exclusive(2));
-    rig.submit_many(2);
-    rig.started(1);
-    rig.exhausted(2);
-    rig.take();
-    rig.finish(1);
-    assert_eq!(rig.take(), ["assign 2 to 1"]);
-}
-
-#[test]
-fn an_exhausted_start_refuses_its_request_if_nothing_is_live() {
-    for limits in [exclusive(2), shared(2, 4)] {
-        let mut rig = Rig::new(limits);
-        rig.submit();
-        rig.take();
-        rig.exhausted(1);
-        assert_eq!(rig.take(), ["refuse 1: resources-exhausted"]);
-        rig.submit();
-        assert_eq!(rig.take().len(), 1, "a new request is a new try");
-        assert_eq!(rig.pool.snapshot().starts, 2);
-    }
-}
-
-#[test]
-fn an_exhausted_shared_start_leaves_its_request_in_the_queue_while_something_is_live() {
-    let mut rig = Rig::new(shared(2, 1 + 1));
-    rig.submit_many(3);
-    rig.started(1);
-    rig.take();
-    rig.exhausted(2);
-    rig.settled(1);
-    assert_eq!(rig.take(), ["assign 2 to 1"]);
-    rig.broken(1, Reason::Trap);
-    rig.dropped(1);
-    let end = ["retire 1: trap", "fail 1: retired, trap", "fail 2: retired, trap", "start 3"];
-    assert_eq!(rig.take(), end);
-}
-
-#[test]
-fn an_exhausted_start_whose_caller_left_gives_the_request_up() {
-    let mut rig = Rig::new(exclusive(1));
-    rig.submit();
-    rig.cancel(1);
-    rig.exhausted(1);
-    assert_eq!(rig.take(), ["start 1 for 1", "retire 1: cancelled", "discard 1"]);
-}
-
-#[test]
 fn a_trap_fails_what_was_started_and_returns_what_was_not_in_its_old_order() {
     let mut rig = Rig::new(shared(2, 4));
     rig.submit_many(4);
@@ -215,4 +150,18 @@ fn a_returned_request_leaves_when_its_deadline_has_passed() {
     rig.take();
     rig.at(secs(5));
     assert_eq!(rig.take(), ["refuse 1: queue-timeout"]);
+}
+
+#[test]
+fn who_gave_its_only_request_back_is_not_given_it_again_and_is_nobodys_idle_instance() {
+    let mut rig = Rig::new(shared(2, 2)).budgeted();
+    rig.submit();
+    rig.grant();
+    rig.started(1);
+    rig.take();
+    rig.returned(1);
+    assert_eq!(rig.take(), [""; 0], "it may be about to say that it is broken");
+    assert_eq!(rig.claim().idle, 0, "nothing that a budget could ask for");
+    rig.settled(1);
+    assert_eq!(rig.take(), ["assign 1 to 1"]);
 }

@@ -208,6 +208,23 @@ fn backpressure_holds_requests_back_until_it_is_taken_back() {
 }
 
 #[test]
+fn an_instance_that_leaves_backpressure_on_ends_when_it_has_nothing_to_do() {
+    let mut rig = Rig::new(shared(1, 4));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.backpressure(1, true);
+    rig.submit();
+    rig.take();
+    rig.failed(1);
+    assert_eq!(rig.take(), [""; 0], "its guest still works, and may take it back");
+    rig.quiet(1);
+    assert_eq!(rig.take(), ["retire 1: host"]);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["start 2"], "for those who waited");
+}
+
+#[test]
 fn backpressure_on_the_instance_that_was_waited_for_starts_another() {
     let mut rig = Rig::new(shared(2, 4));
     rig.submit_many(2);

@@ -1,16 +1,26 @@
 //! The rules of the state machine, in virtual time: each test moves the clock by hand and reads the
 //! effects as lines of a log. One binary, so that a change is tested after one link.
 
+mod budget;
 mod builtin;
 mod cancel;
 mod common;
 mod drain;
+mod exhaustion;
 mod expiration;
 mod failures;
+mod histograms;
 mod instances;
+mod jitter;
 mod late;
+mod laws;
+mod limits;
+mod load;
 mod model;
 mod permits;
 mod policies;
 mod queue;
+mod signal;
+mod spares;
 mod timeouts;
+mod usage;

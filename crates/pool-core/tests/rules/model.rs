@@ -44,6 +44,11 @@ enum Step {
     StaleVerdict(usize),
     /// A late report on a request or an instance that is long gone.
     Late(usize, u8),
+    Usage(usize, usize),
+    /// From the budget, asked for or not.
+    Grant,
+    Reclaim,
+    Room,
     Drain,
     Stop,
 }
@@ -79,6 +84,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (n(), 0..2000u64).prop_map(|(n, ms)| WakeAt(n, ms)),
         1 => n().prop_map(StaleVerdict),
         3 => (n(), 0..6u8).prop_map(|(n, what)| Late(n, what)),
+        1 => (n(), 0..100usize).prop_map(|(n, held)| Usage(n, held)),
+        6 => Just(Grant),
+        2 => Just(Reclaim),
+        1 => Just(Room),
     ]
 }
 
@@ -106,12 +115,15 @@ fn limits() -> impl Strategy<Value = Limits> {
     ];
     let counts = (0..5usize, 0..8usize, 1..5usize, proptest::option::weighted(0.3, 0..6usize));
     let timeouts = (times.clone(), times.clone(), times, prop_oneof![0..10u64, Just(u64::MAX)]);
-    (counts, max_requests, timeouts).prop_map(|(counts, max_requests, timeouts)| {
+    let min_idle = prop_oneof![2 => Just(0), 3 => 1..4usize, 1 => 4..9usize];
+    let all = (counts, max_requests, timeouts, min_idle);
+    all.prop_map(|(counts, max_requests, timeouts, min_idle)| {
         let mut limits = Limits::default();
         (limits.max_instances, limits.max_queue, limits.concurrency, limits.max_running) = counts;
         (limits.queue_timeout, limits.start_timeout, limits.request_timeout, _) = timeouts;
         limits.settle_time = Duration::from_millis(timeouts.3);
         limits.max_requests = max_requests;
+        limits.min_idle = min_idle;
         limits
     })
 }
@@ -205,6 +217,10 @@ fn take(rig: &mut Rig, step: Step, limits: &[Limits]) -> Option<()> {
             assert_eq!(rig.pool.snapshot(), before, "a verdict on an older view counted");
         }
         Step::Late(n, what) => late(rig, n, what)?,
+        Step::Usage(n, held) => rig.usage(pick(&loaded, n)?, held << 20, held),
+        Step::Grant => rig.ledger.account.is_some().then(|| rig.grant())?,
+        Step::Reclaim => rig.ledger.account.is_some().then(|| rig.reclaim())?,
+        Step::Room => rig.room(),
         Step::Drain => rig.drain(),
         Step::Stop => rig.stop(),
     }
@@ -241,7 +257,14 @@ fn finish(rig: &mut Rig) {
     rig.drain();
     for round in 0..100 {
         if rig.pool.is_drained() {
-            return;
+            // A probe that was planned finds nobody.
+            return rig.jump(rig.elapsed() + Duration::from_secs(1));
+        }
+        while rig.ledger.account.is_some() && rig.claim().wanted > 0 {
+            rig.grant();
+        }
+        if rig.ledger.fitting() == 0 {
+            rig.jump(rig.elapsed() + Duration::from_secs(1));
         }
         for instance in rig.ledger.instances.keys().copied().collect::<Vec<_>>() {
             if rig.ledger.instances[&instance].retiring {
@@ -276,9 +299,13 @@ proptest! {
     fn whatever_happens_the_pool_keeps_its_promises(
         limits in vec(limits(), 1..4),
         seed: u64,
+        budgeted: bool,
         steps in steps(),
     ) {
         let mut rig = Rig::seeded(limits[0].clone(), seed);
+        if budgeted {
+            rig = rig.budgeted();
+        }
         rig.hold_verdicts = true;
         for step in steps {
             take(&mut rig, step, &limits);

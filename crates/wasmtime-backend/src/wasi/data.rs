@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use millpond_pool_core::Usage;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -83,6 +84,14 @@ impl StoreData {
     /// What limits its store.
     pub fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         &mut self.limits
+    }
+
+    /// What its guest holds.
+    pub fn usage(&mut self) -> Usage {
+        let mut usage = Usage::default();
+        usage.memory = self.limits.memory;
+        usage.resources = self.table.iter_mut().count();
+        usage
     }
 
     /// `None` in a store whose data an embedder made.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millpond_pool_core::InstanceId;
+use millpond_pool_core::{InstanceId, Usage};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Linker;
 use wasmtime_wasi::{FsPerms, WasiCtx};
@@ -157,6 +157,10 @@ impl Host for WasiHost {
 
     fn limiter(data: &mut StoreData) -> &mut dyn ResourceLimiter {
         data.limiter()
+    }
+
+    fn usage(data: &mut StoreData) -> Usage {
+        data.usage()
     }
 
     fn link(&self, linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {

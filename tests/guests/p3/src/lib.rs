@@ -104,6 +104,18 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         }),
         "/post-return-count" => text(200, format!("{}\n", POST_RETURNS.load(Relaxed))),
 
+        // Component-model backpressure: while the request's body is open, or from now on.
+        "/backpressure" if query.get("leave").is_some() => {
+            wasip3::wit_bindgen::backpressure_inc();
+            text(200, "left\n")
+        }
+        "/backpressure" => {
+            wasip3::wit_bindgen::backpressure_inc();
+            let answer = bodies::drain(request).await;
+            wasip3::wit_bindgen::backpressure_dec();
+            answer
+        }
+
         // Failures.
         "/no-response" => return Err(ErrorCode::InternalError(None)),
         "/trap" => panic!("/trap was asked for"),

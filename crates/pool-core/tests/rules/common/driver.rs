@@ -1,11 +1,11 @@
 //! The rig's inputs: what callers, the clock and the driver tell the pool. Each tells the ledger
 //! first, then the pool, then carries out the effects.
 
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use millpond_pool_core::expiration::Expired;
-use millpond_pool_core::{InstanceEvent, InstanceId, Limits, Outcome, Reason, Ticket};
+use millpond_pool_core::expiration::{ExpirationContext, Expired, Polled};
+use millpond_pool_core::{InstanceEvent, InstanceId, Limits, Outcome, Reason, Ticket, Usage};
 
 use super::ledger::Place;
 use super::{Item, Reserved, Rig};
@@ -90,17 +90,32 @@ impl Rig {
         panic!("the pool asks for the clock without end");
     }
 
+    /// The clock is looked at now.
+    pub fn look(&mut self) {
+        self.jump(self.elapsed());
+    }
+
     /// Time passes, and the clock is looked at once.
     pub fn jump(&mut self, to: Duration) {
         self.pass(to);
         self.ledger.tick(self.ledger.now);
+        self.ledger.looked = true;
         self.pool.handle_timeout(self.ledger.now);
         self.settle();
         self.ledger.check_due();
     }
 
+    pub fn usage(&mut self, instance: u64, memory: usize, resources: usize) {
+        let mut usage = Usage::default();
+        (usage.memory, usage.resources) = (memory, resources);
+        if let Some(known) = self.ledger.instances.get_mut(&instance) {
+            known.usage = usage;
+        }
+        self.report(instance, InstanceEvent::Usage(usage));
+    }
+
     pub fn set_limits(&mut self, limits: Limits) {
-        self.ledger.limits = limits.clone();
+        self.ledger.set_limits(limits.clone());
         self.pool.handle_limits(self.ledger.now, limits);
         self.settle();
     }
@@ -124,6 +139,7 @@ impl Rig {
         known.loaded = true;
         if !late {
             known.open = true;
+            self.ledger.found_room();
             for request in guests {
                 self.ledger.hand_over(request, instance);
             }
@@ -133,13 +149,17 @@ impl Rig {
 
     pub fn start_failed(&mut self, instance: u64) {
         let known = self.ledger.instance(instance);
-        let (shared, retiring) = (known.shared, known.retiring);
+        let (shared, retiring) = (known.shared && !known.spare, known.retiring);
+        let lost = known.is_unused_spare() && !retiring;
         if !retiring {
             for request in self.ledger.guests(instance) {
                 self.ledger.over(request, Some(Outcome::Refused));
             }
         }
         self.ledger.remove(instance);
+        if lost {
+            self.ledger.spare_lost(Reason::Host);
+        }
         self.ledger.blame = usize::from(shared && !retiring);
         self.report(instance, InstanceEvent::StartFailed);
     }
@@ -151,9 +171,13 @@ impl Rig {
         for request in self.ledger.guests(instance) {
             self.ledger.requeue(request);
         }
+        let known = self.ledger.instance(instance);
+        let lost = known.is_unused_spare() && !known.retiring;
         self.ledger.remove(instance);
-        self.ledger.exhausted = !self.ledger.instances.is_empty();
-        self.ledger.blame = usize::from(!self.ledger.exhausted);
+        if lost {
+            self.ledger.spare_lost(Reason::Host);
+        }
+        self.ledger.found_full();
         self.report(instance, InstanceEvent::Exhausted { request });
     }
 
@@ -256,7 +280,17 @@ impl Rig {
     }
 
     pub fn dropped(&mut self, instance: u64) {
+        let known = self.ledger.instance(instance);
+        let lost = known.is_unused_spare() && !known.retiring;
+        // One that vanishes while it starts has failed to.
+        let failed = known.shared && !known.spare && !known.open && !known.retiring;
+        known.retiring = true;
+        self.ledger.spares.rests = false;
+        if lost {
+            self.ledger.spare_lost(Reason::Host);
+        }
         self.ledger.remove(instance);
+        self.ledger.blame = usize::from(failed);
         self.report(instance, InstanceEvent::Dropped);
     }
 
@@ -275,6 +309,16 @@ impl Rig {
         self.raw_verdict(instance, revision, verdict, wake_at);
     }
 
+    /// Answers the newest poll as a policy does that looked at the load.
+    pub fn watches_load(&mut self, instance: u64) {
+        let polled = self.newest_poll(instance);
+        let mut cx = ExpirationContext::new(self.ledger.now, &polled.view, Waker::noop());
+        let _load = cx.load();
+        let (id, revision, answer) = (polled.view.id, polled.revision, cx.finish(Poll::Pending));
+        self.pool.handle_verdict(self.ledger.now, id, revision, answer);
+        self.settle();
+    }
+
     /// Answers some poll; the pool is expected to ignore it if it is not the newest.
     pub fn raw_verdict(
         &mut self,
@@ -283,9 +327,12 @@ impl Rig {
         verdict: Poll<Expired>,
         wake_at: Option<Duration>,
     ) {
-        let wake_at: Option<Instant> = wake_at.map(|at| self.instant(at));
+        let mut polled = Polled::from(verdict);
+        if let Some(at) = wake_at {
+            polled = polled.wake_at(self.instant(at));
+        }
         let id = self.id(instance);
-        self.pool.handle_verdict(self.ledger.now, id, revision, verdict, wake_at);
+        self.pool.handle_verdict(self.ledger.now, id, revision, polled);
         self.settle();
     }
 

@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use millpond_pool_core::{Failure, Limits, MaxRequests, Outcome, Refusal, Snapshot};
+use millpond_pool_core::{Failure, Limits, Mode, Outcome, Refusal, Snapshot, Usage};
+
+use super::account::Account;
+use super::allocator::Allocator;
+use super::spares::Spares;
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +61,11 @@ pub struct Instance {
     pub settled_by: Option<Instant>,
     /// It has been settling for too long to be waited for.
     pub slow: bool,
+    /// It starts for whoever comes.
+    pub free: bool,
+    /// Nobody needed it when it was started.
+    pub spare: bool,
+    pub usage: Usage,
     pub given: u64,
     pub most: u64,
     pub exact: bool,
@@ -71,7 +80,13 @@ pub struct Ledger {
     pub instances: BTreeMap<u64, Instance>,
     pub reserved: usize,
     pub draining: bool,
-    pub exhausted: bool,
+    pub allocator: Allocator,
+    pub spares: Spares,
+    pub account: Option<Account>,
+    /// There were instances whose last request only the pool knows.
+    pub vague: bool,
+    /// The pool has had an input from which spares follow.
+    pub looked: bool,
     pub gone: usize,
     /// How many requests the failed starts of this input may still cost.
     pub blame: usize,
@@ -79,9 +94,21 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(now: Instant, limits: Limits) -> Self {
-        let (requests, instances) = (BTreeMap::new(), BTreeMap::new());
-        let (reserved, draining, exhausted, gone, blame) = (0, false, false, 0, 0);
-        Self { now, limits, requests, instances, reserved, draining, exhausted, gone, blame }
+        Self {
+            now,
+            limits,
+            requests: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            reserved: 0,
+            draining: false,
+            allocator: Allocator::default(),
+            spares: Spares::default(),
+            account: None,
+            vague: false,
+            looked: false,
+            gone: 0,
+            blame: 0,
+        }
     }
 
     pub fn place(&self, request: u64) -> Place {
@@ -145,7 +172,9 @@ impl Ledger {
     /// The store of an instance is gone; a request that still waits there must be told.
     pub fn remove(&mut self, number: u64) {
         self.instances.remove(&number).expect("a live instance");
-        self.exhausted = false;
+        if let Some(account) = &mut self.account {
+            account.released += 1;
+        }
         for guest in self.guests(number) {
             if matches!(self.place(guest), Place::Streaming(_) | Place::Left { .. }) {
                 self.over(guest, None);
@@ -156,6 +185,9 @@ impl Ledger {
     /// What the passing of time does without an effect.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
+        self.look_at_spares();
+        self.allocator.starved = self.fitting() == 0;
+        self.probe();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut blame = 0;
         for instance in self.instances.values_mut().filter(|instance| !instance.retiring) {
@@ -179,17 +211,24 @@ impl Ledger {
         }
     }
 
-    pub fn saw_start(&mut self, number: u64, request: Option<u64>) {
-        if self.instances.values().all(|instance| instance.exact) {
-            assert!(self.wanting() > self.coming(), "instance {number} was started for nobody");
-            assert_eq!(self.with_room(), [0; 0], "instance {number} was started beside one");
-        }
+    pub fn saw_start(&mut self, number: u64, mode: Mode, request: Option<u64>) {
         assert!(self.instances.len() < self.limits.max_instances, "too many live instances");
-        assert!(!self.exhausted, "instance {number} was started though there was no room for it");
-        let most = self.limits.max_requests.most();
-        let exact = most.is_none_or(|most| self.limits.max_requests == MaxRequests::exactly(most));
+        assert_eq!(mode == Mode::Shared, self.starts_shared(), "the mode of instance {number}");
+        let (most, exact) = self.quota();
+        let nobody = request.is_none() && (mode == Mode::Exclusive || self.missing_seats() == 0);
+        let spare = nobody && !self.vague;
+        if spare {
+            self.saw_spare_start();
+        } else if !self.vague {
+            assert!(self.missing_seats() > 0, "instance {number} was started for nobody");
+            assert_eq!(self.with_room(), [0; 0], "instance {number} was started beside one");
+            self.spares.rests = false;
+        }
+        assert!(self.vague || self.fitting() > 0, "instance {number} does not fit");
+        self.vague |= !exact;
+        self.spend_grant();
         let instance = Instance {
-            shared: request.is_none(),
+            shared: mode == Mode::Shared,
             loaded: false,
             open: false,
             closed: false,
@@ -199,8 +238,11 @@ impl Ledger {
             settling: false,
             settled_by: None,
             slow: false,
+            free: request.is_none(),
+            spare,
+            usage: Usage::default(),
             given: u64::from(request.is_some()),
-            most: most.unwrap_or(u64::MAX),
+            most,
             exact,
             start_deadline: self.now.checked_add(self.limits.start_timeout),
         };
@@ -217,6 +259,9 @@ impl Ledger {
         assert_eq!(self.queue().first(), Some(&request), "not the head of the queue");
         assert!(self.with_room().contains(&on), "instance {on} has no room for {request}");
         let settled_by = self.now.checked_add(self.limits.settle_time);
+        if self.instances[&on].is_unused_spare() {
+            self.spare_used();
+        }
         let instance = self.instance(on);
         instance.given += 1;
         if instance.shared {
@@ -229,7 +274,16 @@ impl Ledger {
     pub fn saw_refuse(&mut self, request: u64, refusal: Refusal) {
         assert_eq!(self.place(request), Place::Queue, "refused: {request}");
         match refusal {
-            Refusal::QueueTimeout => assert!(self.requests[&request].deadline <= Some(self.now)),
+            Refusal::QueueTimeout | Refusal::Exhausted => {
+                assert!(self.requests[&request].deadline <= Some(self.now));
+                let starved = refusal == Refusal::Exhausted;
+                assert!(self.vague || starved == self.allocator.starved, "{refusal}");
+            }
+            Refusal::BudgetExhausted => {
+                assert!(self.requests[&request].deadline <= Some(self.now));
+                let account = self.account.as_ref().expect("a budget");
+                assert_eq!(account.held, 0, "it had a grant");
+            }
             Refusal::Draining => assert!(self.draining),
             _ => self.blame = self.blame.checked_sub(1).expect("one refusal for each failed start"),
         }

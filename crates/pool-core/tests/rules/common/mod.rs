@@ -6,9 +6,13 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, reason = "shared by test crates")]
 
+mod account;
+mod allocator;
 mod driver;
 pub mod ledger;
+mod quota;
 mod rules;
+mod spares;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,12 +20,14 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use account::Account;
 use ledger::Ledger;
 use millpond_pool_core::expiration::{
     BoxExpiration, ExpirationContext, Expired, InstanceExpiration,
 };
 use millpond_pool_core::{
-    Effect, Failure, InstanceId, InstanceView, Limits, MaxRequests, Permit, Pool, Refusal, Ticket,
+    Claim, Effect, Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Permit, Pool,
+    Refusal, Ticket,
 };
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -39,6 +45,7 @@ pub struct Item {
 pub struct Polled {
     pub at: Duration,
     pub view: InstanceView,
+    pub load: Load,
     pub revision: u64,
 }
 
@@ -121,6 +128,18 @@ impl Rig {
         self
     }
 
+    /// Its instances count against a budget, which the test plays.
+    pub fn budgeted(mut self) -> Self {
+        self.pool = self.pool.with_budget();
+        self.ledger.account = Some(Account::default());
+        self
+    }
+
+    /// The newest claim.
+    pub fn claim(&self) -> Claim {
+        self.ledger.account.as_ref().expect("a pool with a budget").newest
+    }
+
     /// The effects since the last call, each as a line.
     pub fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
@@ -173,21 +192,24 @@ impl Rig {
         self.ledger.compare(&snapshot);
         self.ledger.check_permits(snapshot.permits_free, snapshot.permits_reserved);
         self.ledger.check_seats();
-        self.ledger.check_orphans();
+        self.ledger.plan_probe();
+        let timeout = self.pool.poll_timeout();
+        self.ledger.check_orphans(timeout);
         self.ledger.check_endings();
+        self.ledger.check_spares(timeout);
+        self.ledger.check_claim();
         if let Some(deadline) = self.ledger.first_deadline() {
-            let timeout = self.pool.poll_timeout();
             assert!(timeout.is_some_and(|at| at <= deadline), "a deadline is not looked at");
         }
     }
 
     fn carry_out(&mut self, effect: Effect<Item, ()>) {
         let line = match effect {
-            Effect::Start { id, request, .. } => {
+            Effect::Start { id, mode, request, .. } => {
                 let on = id.number();
                 assert!(self.ids.insert(on, id).is_none(), "instance {on} was started twice");
                 let request = request.map(|(ticket, item)| self.keep(ticket, item, on));
-                self.ledger.saw_start(on, request);
+                self.ledger.saw_start(on, mode, request);
                 match request {
                     Some(request) => format!("start {on} for {request}"),
                     None => format!("start {on}"),
@@ -217,6 +239,9 @@ impl Rig {
                 if let Some(instance) = self.ledger.instances.get_mut(&id.number()) {
                     assert!(!instance.retiring, "instance {id} was retired twice");
                     instance.retiring = true;
+                    if instance.is_unused_spare() {
+                        self.ledger.spare_lost(reason);
+                    }
                 }
                 format!("retire {id}: {reason}")
             }
@@ -229,7 +254,10 @@ impl Rig {
                 self.bin.push(item);
                 line
             }
-            Effect::Poll { view, revision, .. } => return self.poll_policy(view, revision),
+            Effect::Poll { view, limits, load, revision, .. } => {
+                return self.poll_policy(view, &limits, load, revision);
+            }
+            Effect::Claim(claim) => return self.ledger.saw_claim(claim),
             other => panic!("unknown effect {other:?}"),
         };
         self.log.push(line);
@@ -243,18 +271,20 @@ impl Rig {
         ticket.number()
     }
 
-    fn poll_policy(&mut self, view: InstanceView, revision: u64) {
-        self.polls.push(Polled { at: self.elapsed(), view: view.clone(), revision });
+    fn poll_policy(&mut self, view: InstanceView, limits: &Limits, load: Load, revision: u64) {
+        self.ledger.check_view(&view);
+        self.polls.push(Polled { at: self.elapsed(), view: view.clone(), load, revision });
         if self.hold_verdicts {
             return;
         }
         let Some(make) = self.policy else { return };
         let policy = self.policies.entry(view.id.number()).or_insert_with(make);
-        let mut cx = ExpirationContext::new(self.ledger.now, &view, Waker::noop());
+        let cx = ExpirationContext::new(self.ledger.now, &view, Waker::noop());
+        let mut cx = cx.with_limits(limits).with_load(load);
         let verdict = Pin::new(policy).poll_expired(&mut cx);
-        let wake_at = cx.requested_wake();
+        let polled = cx.finish(verdict);
         self.tell_verdict(view.id.number(), verdict);
-        self.pool.handle_verdict(self.ledger.now, view.id, revision, verdict, wake_at);
+        self.pool.handle_verdict(self.ledger.now, view.id, revision, polled);
     }
 
     fn tell_verdict(&mut self, instance: u64, verdict: Poll<Expired>) {

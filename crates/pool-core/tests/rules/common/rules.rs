@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use millpond_pool_core::InstanceView;
+
 use super::ledger::{Instance, Ledger, Place};
 
 impl Ledger {
@@ -14,7 +16,8 @@ impl Ledger {
         } else {
             usize::from(guests == 0 && !instance.working)
         };
-        seats.min(usize::try_from(instance.most - instance.given).unwrap_or(usize::MAX))
+        let left = instance.most.saturating_sub(instance.given);
+        seats.min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// Instances that must be given the next request.
@@ -29,16 +32,21 @@ impl Ledger {
 
     /// Requests that wait for a seat, and not only for `max_running`.
     pub fn wanting(&self) -> usize {
+        self.wanting_of(self.queue().len())
+    }
+
+    /// The same, if so many wait.
+    fn wanting_of(&self, waiting: usize) -> usize {
         let running = self.requests.values().filter(|request| request.place.on().is_some()).count();
         let left = self.limits.max_running.map_or(usize::MAX, |most| most.saturating_sub(running));
-        self.queue().len().min(left)
+        waiting.min(left)
     }
 
     /// Seats on instances that start, or that settle within their time.
     pub fn coming(&self) -> usize {
         let soon = |instance: &Instance| {
             let settling = instance.settling && !instance.slow;
-            let starting = !instance.open && instance.shared;
+            let starting = !instance.open && instance.free;
             let takes = !instance.closed && !instance.retiring;
             takes && (starting || (settling && !instance.backpressure))
         };
@@ -46,21 +54,40 @@ impl Ledger {
         seats.fold(0, |sum, (number, instance)| sum.saturating_add(self.room(*number, instance)))
     }
 
+    /// Requests that wait, and for which there will not soon be a seat.
+    pub fn missing_seats(&self) -> usize {
+        self.missing_seats_of(self.queue().len())
+    }
+
+    /// The same, if so many wait.
+    pub fn missing_seats_of(&self, waiting: usize) -> usize {
+        self.wanting_of(waiting).saturating_sub(self.coming())
+    }
+
     /// No orphan: what waits is waited for.
-    pub fn check_orphans(&self) {
+    pub fn check_orphans(&self, timeout: Option<Instant>) {
         let wanting = self.wanting();
         if wanting == 0 || self.instances.values().any(|instance| !instance.exact) {
             return;
         }
         assert_eq!(self.with_room(), [0; 0], "{wanting} wait beside an instance with room");
-        let full = self.instances.len() >= self.limits.max_instances;
-        let served = full || self.exhausted || wanting <= self.coming();
+        let at_limit = self.instances.len() >= self.limits.max_instances;
+        let by = |at| timeout.is_some_and(|timeout| timeout <= at);
+        let planned = if self.vague {
+            by(self.now + Duration::from_secs(1))
+        } else {
+            self.fitting() == 0 && self.allocator.probe_at.is_some_and(by)
+        };
+        let asked = self.account.as_ref().is_some_and(|account| account.newest.wanted > 0);
+        let served = at_limit || self.missing_seats() == 0 || planned || asked;
         assert!(served, "{wanting} wait and nobody will take them");
     }
 
     /// Instances end when their time has come.
     pub fn check_endings(&self) {
         let drained = self.draining && self.queue().is_empty();
+        let staying = self.instances.values().filter(|instance| !instance.retiring).count();
+        let surplus = staying > self.limits.max_instances;
         for (number, instance) in &self.instances {
             if instance.retiring || !instance.open {
                 continue;
@@ -74,6 +101,9 @@ impl Ledger {
             let worn = instance.exact && instance.given >= instance.most;
             assert!(!(quiet && worn), "instance {number} served its last request and goes on");
             assert!(!(quiet && drained), "instance {number} goes on though the pool is drained");
+            assert!(!(quiet && surplus), "instance {number} goes on though there are too many");
+            let useless = instance.backpressure && instance.given > 0;
+            assert!(!(quiet && useless), "instance {number} has nothing to do and wants nothing");
         }
     }
 
@@ -88,7 +118,11 @@ impl Ledger {
         let settling = self.instances.values().filter(|i| i.settling && !i.retiring);
         let requests = requests.filter_map(|request| request.deadline);
         let starts = starting.filter_map(|instance| instance.start_deadline);
-        requests.chain(starts).chain(settling.filter_map(|i| i.settled_by)).min()
+        let due = requests.chain(starts).chain(settling.filter_map(|i| i.settled_by));
+        let spares = self.spares.not_before.filter(|_| self.missing_spares() > 0);
+        let spares = spares.filter(|at| !self.vague && *at > self.now);
+        let probe = self.allocator.probe_at.filter(|_| !self.vague);
+        due.chain(spares).chain(probe).min()
     }
 
     /// After the clock was looked at, nothing that is due is left.
@@ -116,5 +150,17 @@ impl Ledger {
         let left = self.limits.permits().saturating_sub(self.reserved + here);
         assert_eq!(free, if self.draining { 0 } else { left }, "free permits");
         assert_eq!(reserved, self.reserved, "reserved permits");
+    }
+
+    /// What a policy is shown of an instance.
+    pub fn check_view(&self, view: &InstanceView) {
+        let instance = &self.instances[&view.id.number()];
+        assert_eq!(
+            (view.memory, view.resources),
+            (instance.usage.memory, instance.usage.resources)
+        );
+        assert_eq!(view.requests, instance.given);
+        assert!(self.vague || view.spare == instance.is_unused_spare(), "{view:?}");
+        assert!((0.0..1.0).contains(&view.draw), "{view:?}");
     }
 }

@@ -1,13 +1,11 @@
 //! The reaper, against those who change what it sleeps for, or take its pool away.
 
-use loom::future::block_on;
-use loom::thread;
 use millpond_pool_core::{Failure, Limits, Refusal};
 
 use crate::host::{
     Told, answer, check_empty, exclusive, finish, let_go, pool, run, secs, shared, step, submit,
 };
-use crate::{explore, explore_bounded};
+use crate::mode::{block_on, explore, explore_bounded, thread};
 
 /// The head comes at the moment of its deadline.
 fn head_at_the_deadline(limits: fn() -> Limits) {

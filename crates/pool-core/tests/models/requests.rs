@@ -1,15 +1,13 @@
 //! Requests against all that can come between: the end of an instance, the caller's departure,
 //! a drain, one another.
 
-use loom::future::block_on;
-use loom::thread;
 use millpond_pool_core::{Failure, InstanceEvent, InstanceId, Limits, Reason, Refusal};
 
 use crate::host::{
     Item, Pool, Request, Told, answer, check_empty, exclusive, finish, finish_abandoned, pool,
     reserve, shared, submit,
 };
-use crate::{explore, explore_bounded};
+use crate::mode::{block_on, explore, explore_bounded, thread};
 
 /// A request is submitted while the only instance, which is idle, goes away.
 fn submit_while(limits: fn() -> Limits, gone: fn(&Pool, InstanceId), reason: Reason) {

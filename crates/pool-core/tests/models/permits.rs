@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 
-use loom::future::block_on;
-use loom::thread;
 use millpond_pool_core::{ErrorKind, Limits};
 
 use crate::host::{Pool, check_empty, exclusive, poll_once, poll_with, pool, reserve};
-use crate::{explore, explore_bounded};
+use crate::mode::{block_on, explore, explore_bounded, thread};
 
 /// There is one permit.
 fn one() -> Limits {
@@ -30,6 +28,22 @@ fn who_waits_is_woken_by_a_permit_given_back() {
         drop(permit);
         check_empty(&pool);
         assert_eq!(pool.snapshot().permits_free, 1);
+    });
+}
+
+#[test]
+fn who_waits_is_woken_by_higher_limits() {
+    explore(|| {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let waiting = pool.reserve();
+        let waiting = thread::spawn(move || block_on(waiting).expect("not draining"));
+        // Nothing else happens that could give it one.
+        pool.set_limits(exclusive());
+        let permits = [permit, waiting.join().unwrap()];
+        drop(permits);
+        check_empty(&pool);
+        assert_eq!(pool.snapshot().permits_free, exclusive().permits());
     });
 }
 

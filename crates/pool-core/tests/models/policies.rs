@@ -4,15 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use loom::future::block_on;
-use loom::thread;
 use millpond_pool_core::expiration::{BoxExpiration, Expired, boxed, from_fn};
 use millpond_pool_core::{Failure, Reason, Status};
 
 use crate::host::{
     Item, Told, answer, check_empty, exclusive, pool_with, reserve, run, shared, step, submit,
 };
-use crate::{explore, explore_bounded};
+use crate::mode::{block_on, explore, explore_bounded, thread};
 
 /// A signal from outside that retires instances. Using it is no step of the model, waking is.
 #[derive(Clone, Default)]

@@ -1,0 +1,83 @@
+//! Counts of instances by what the pool asks about often; kept up with each change.
+
+use crate::view::{InstanceId, Status};
+
+use super::Pool;
+use super::instance::{Instance, Phase};
+
+/// What an instance is counted as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Gauge {
+    #[default]
+    None,
+    /// A spare that is starting, or that takes no requests yet: it is not made a second time.
+    ComingSpare,
+    /// It waits for its first request.
+    Spare,
+    /// It has nothing to do, and could serve.
+    Idle,
+    /// Its store is being dropped.
+    Leaving,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    counts: [usize; 5],
+}
+
+impl Gauges {
+    pub(super) fn coming_spares(&self) -> usize {
+        self.counts[Gauge::ComingSpare as usize]
+    }
+
+    pub(super) fn spares(&self) -> usize {
+        self.counts[Gauge::Spare as usize]
+    }
+
+    /// Spares included.
+    pub(super) fn idle(&self) -> usize {
+        self.counts[Gauge::Idle as usize] + self.spares()
+    }
+
+    pub(super) fn leaving(&self) -> usize {
+        self.counts[Gauge::Leaving as usize]
+    }
+
+    pub(super) fn change(&mut self, from: Gauge, to: Gauge) {
+        if from != Gauge::None {
+            self.counts[from as usize] -= 1;
+        }
+        if to != Gauge::None {
+            self.counts[to as usize] += 1;
+        }
+    }
+}
+
+impl<H> Instance<H> {
+    /// Nothing in the guest holds requests back.
+    fn takes_requests(&self) -> bool {
+        !self.backpressure && self.settling.is_none()
+    }
+
+    fn gauge_now(&self) -> Gauge {
+        match self.phase {
+            Phase::Starting if self.spare => Gauge::ComingSpare,
+            Phase::Open if self.status == Status::Idle && self.takes_requests() => {
+                if self.is_spare() { Gauge::Spare } else { Gauge::Idle }
+            }
+            Phase::Open if self.is_spare() => Gauge::ComingSpare,
+            Phase::Retiring(_) => Gauge::Leaving,
+            Phase::Starting | Phase::Open | Phase::Closing(_) => Gauge::None,
+        }
+    }
+}
+
+impl<T, H: Clone + Default> Pool<T, H> {
+    /// Counts the instance as what it is now.
+    pub(super) fn regauge(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let gauge = instance.gauge_now();
+        let old = std::mem::replace(&mut instance.gauge, gauge);
+        self.gauges.change(old, gauge);
+    }
+}

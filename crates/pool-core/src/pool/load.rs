@@ -1,0 +1,48 @@
+//! The pool's load, and the policies that look at it.
+
+use crate::load::Load;
+use crate::view::InstanceId;
+
+use super::Pool;
+
+impl<T, H: Clone + Default> Pool<T, H> {
+    /// How loaded the pool is, as its policies see it.
+    pub fn load_now(&self) -> Load {
+        Load {
+            queued: self.requests.queued(),
+            running: self.requests.len() - self.requests.queued(),
+            idle: self.gauges.idle(),
+            live: self.instances.len(),
+            pressure: self.missing_seats() > 0,
+        }
+    }
+
+    /// Whether an instance's policy looks at the load, and how it was when it did.
+    pub(super) fn watch_load(&mut self, id: InstanceId, watches: bool, seen: (bool, bool)) {
+        if !watches {
+            self.load_watchers.remove(&id);
+            return;
+        }
+        let level = self.load_now().level();
+        if self.load_watchers.is_empty() {
+            self.load_level = level;
+        }
+        self.load_watchers.insert(id);
+        // What changed while it was being polled was told to others only.
+        if level != seen {
+            self.mark_dirty(id);
+        }
+    }
+
+    pub(super) fn tell_load_watchers(&mut self) {
+        if self.load_watchers.is_empty() {
+            return;
+        }
+        let level = self.load_now().level();
+        if std::mem::replace(&mut self.load_level, level) != level {
+            for id in self.load_watchers.clone() {
+                self.mark_dirty(id);
+            }
+        }
+    }
+}

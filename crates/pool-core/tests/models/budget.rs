@@ -1,0 +1,207 @@
+//! Pools that share a budget: what one needs of another, against whatever happens to both.
+
+use millpond_pool_core::{Limits, Submitted};
+
+use crate::host::{
+    Host, House, Item, Pool, answer, check_empty, exclusive, handed_over, let_go, reserve, submit,
+};
+use crate::mode::{explore, explore_bounded, thread};
+
+/// Waits until a guest has the request, and plays it.
+fn serve(request: Submitted<Host>) {
+    handed_over(request.pool(), request.ticket()).expect("nothing fails here");
+    assert!(answer(request));
+}
+
+fn ask(pool: &Pool) {
+    serve(submit(pool));
+}
+
+fn two() -> Limits {
+    let mut limits = exclusive();
+    limits.max_instances = 2;
+    limits
+}
+
+/// Nothing is left but idle instances.
+fn check(house: &House, pools: &[&Pool]) {
+    pools.iter().for_each(|pool| check_empty(pool));
+    house.check_quiet(pools);
+}
+
+/// Both are asked at once.
+fn ask_both(one: Pool, other: &Pool) -> Pool {
+    let permit = reserve(&one);
+    let asking = thread::spawn(move || {
+        serve(one.submit(permit, Item::default()));
+        one
+    });
+    ask(other);
+    asking.join().unwrap()
+}
+
+#[test]
+fn of_two_pools_that_have_room_for_one_instance_each_gets_its_turn() {
+    explore_bounded(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let one = ask_both(one, &other);
+        check(&house, &[&one, &other]);
+        assert_eq!(house.used(), 1, "nobody needs the last one's place");
+    });
+}
+
+#[test]
+fn an_idle_instance_that_another_pool_needs_serves_its_own_or_goes() {
+    explore_bounded(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        ask(&other);
+        let one = ask_both(one, &other);
+        check(&house, &[&one, &other]);
+    });
+}
+
+#[test]
+fn what_a_pool_is_guaranteed_is_there_whatever_another_takes() {
+    explore(|| {
+        let house = House::new(2);
+        let (one, other) = (house.pool_with(exclusive(), 1), house.pool(two()));
+        let running = submit(&other);
+        let permit = reserve(&one);
+        let asking = thread::spawn(move || {
+            serve(one.submit(permit, Item::default()));
+            one
+        });
+        // It runs as long as it likes.
+        let waiting = submit(&other);
+        let one = asking.join().unwrap();
+        assert_eq!(other.snapshot().instances.live(), 1, "the other place is kept");
+
+        assert!(answer(running));
+        serve(waiting);
+        check(&house, &[&one, &other]);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_pool_that_leaves_gets_its_place() {
+    explore(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let mut running = submit(&one);
+        running.over();
+        drop(running);
+        let permit = reserve(&other);
+        let leaving = thread::spawn(move || let_go(one));
+        serve(other.submit(permit, Item::default()));
+        leaving.join().unwrap();
+        check(&house, &[&other]);
+    });
+}
+
+#[test]
+fn the_place_of_an_idle_instance_that_is_dropped_with_its_pool_is_free() {
+    explore(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        ask(&one);
+        let permit = reserve(&other);
+        let leaving = thread::spawn(move || let_go(one));
+        serve(other.submit(permit, Item::default()));
+        leaving.join().unwrap();
+        check(&house, &[&other]);
+    });
+}
+
+#[test]
+fn what_a_pool_is_granted_while_it_leaves_is_not_lost() {
+    explore(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let running = submit(&other);
+        let mut waiting = submit(&one);
+        waiting.over();
+        drop(waiting);
+        let leaving = thread::spawn(move || let_go(one));
+        // The other's place is asked for, unless it has left.
+        assert!(answer(running));
+        leaving.join().unwrap();
+        ask(&other);
+        check(&house, &[&other]);
+    });
+}
+
+#[test]
+fn what_a_pool_is_granted_and_needs_no_more_goes_back() {
+    explore_bounded(|| {
+        let house = House::new(2);
+        let (one, other) = (house.pool(two()), house.pool(exclusive()));
+        let running = submit(&other);
+        let first = submit(&one);
+        let second = submit(&one);
+        let answering = thread::spawn(move || assert!(answer(running)));
+        assert!(answer(first), "its instance or another one takes the second");
+        answering.join().unwrap();
+        serve(second);
+        check(&house, &[&one, &other]);
+        ask(&other);
+        check(&house, &[&one, &other]);
+    });
+}
+
+#[test]
+fn a_lower_limit_takes_what_is_idle_though_a_request_comes() {
+    explore(|| {
+        let house = House::new(2);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        ask(&one);
+        ask(&other);
+        assert_eq!(house.used(), 2);
+        let permit = reserve(&one);
+        let lowered = house.clone();
+        let lowering = thread::spawn(move || lowered.resize(1));
+        serve(one.submit(permit, Item::default()));
+        lowering.join().unwrap();
+        check(&house, &[&one, &other]);
+        assert_eq!(house.used(), 1);
+    });
+}
+
+#[test]
+fn a_higher_limit_lets_in_who_waits() {
+    explore(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let running = submit(&one);
+        let permit = reserve(&other);
+        let raised = house.clone();
+        let raising = thread::spawn(move || raised.resize(2));
+        // Nothing else happens that could give it a place.
+        serve(other.submit(permit, Item::default()));
+        raising.join().unwrap();
+        assert!(answer(running));
+        check(&house, &[&one, &other]);
+        assert_eq!(house.used(), 2);
+    });
+}
+
+#[test]
+fn the_budget_goes_by_the_newest_of_claims_that_overtake_each_other() {
+    explore_bounded(|| {
+        let house = House::new(2);
+        let (one, other) = (house.pool(two()), house.pool(two()));
+        let first = submit(&one);
+        let second = submit(&one);
+        let answering = thread::spawn(move || assert!(answer(first)));
+        assert!(answer(second));
+        answering.join().unwrap();
+        check(&house, &[&one, &other]);
+        assert_eq!(house.used(), 2);
+
+        // An older one would say that there is nothing to be had of it.
+        let requests = [submit(&other), submit(&other)];
+        requests.into_iter().for_each(serve);
+        check(&house, &[&one, &other]);
+    });
+}

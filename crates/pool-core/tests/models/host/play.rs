@@ -1,0 +1,82 @@
+//! Those who submit, and those who play the guests.
+
+use millpond_pool_core::{InstanceEvent, InstanceId, OwnedPermit, Submitted, Ticket};
+
+use super::book::Life;
+use super::{Guest, Host, Item, Pool};
+use crate::mode::block_on;
+
+/// A start is complete.
+pub(crate) fn begun(pool: &Pool, id: InstanceId) {
+    pool.report(id, InstanceEvent::Started);
+    pool.driver().write(|book| {
+        if let Some(guest) = book.guests.get_mut(&id) {
+            guest.life = Life::Running;
+        }
+    });
+}
+
+pub(crate) fn reserve(pool: &Pool) -> OwnedPermit<Host> {
+    pool.try_reserve().expect("a permit is free")
+}
+
+pub(crate) fn submit(pool: &Pool) -> Submitted<Host> {
+    pool.submit(reserve(pool), Item::default())
+}
+
+/// The guest that has the request answers it: head, body, quiet. False: no guest has it, or
+/// nobody waits for it.
+pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
+    let pool = request.pool().clone();
+    let Some(on) = pool.driver().holder(request.ticket()) else { return false };
+    if !pool.responded(request.ticket()) {
+        return false;
+    }
+    finish(&mut request, on);
+    true
+}
+
+/// Waits until a guest that runs has the request, and says which. `None`: its caller was told that
+/// no response will come.
+pub(crate) fn handed_over(pool: &Pool, ticket: Ticket) -> Option<InstanceId> {
+    block_on(pool.driver().read(|book| {
+        if book.told(ticket).is_some() {
+            return Some(None);
+        }
+        let holder = book.holder(ticket)?;
+        (book.guests[&holder].life == Life::Running).then_some(Some(holder))
+    }))
+}
+
+/// A guest goes on with a request that its caller left, and comes to its end.
+pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
+    let Some(on) = pool.driver().holder(ticket) else { return };
+    assert!(!pool.responded(ticket), "nobody waits for it");
+    if pool.driver().release(on, ticket) {
+        pool.report(on, InstanceEvent::Quiet);
+    }
+}
+
+/// The body of a response has ended.
+pub(crate) fn finish(request: &mut Submitted<Host>, on: InstanceId) {
+    let pool = request.pool().clone();
+    let quiet = pool.driver().release(on, request.ticket());
+    request.ended(on);
+    if quiet {
+        pool.report(on, InstanceEvent::Quiet);
+    }
+}
+
+/// Nothing is left of any request, and each had one outcome.
+pub(crate) fn check_empty(pool: &Pool) {
+    let snapshot = pool.snapshot();
+    assert_eq!(snapshot.unaccounted(), 0, "{snapshot:?}");
+    assert_eq!(pool.load(), 0, "{snapshot:?}");
+    assert_eq!(snapshot.permits_reserved, 0, "{snapshot:?}");
+    let instances = &snapshot.instances;
+    assert_eq!(instances.live(), instances.idle, "{snapshot:?}");
+    let book = pool.driver().book.lock().unwrap();
+    assert_eq!(book.guests.len(), instances.live(), "the driver agrees");
+    let at_rest = |guest: &Guest| guest.life == Life::Running && guest.holds.is_empty();
+    assert!(book.guests.values().all(at_rest));
+}

@@ -1,0 +1,63 @@
+//! Instances that break, close and push back under a crowd of callers.
+
+use millpond_pool_core::{InstanceEvent, Limits, Reason};
+
+use super::callers::{
+    Claims, close, join, leave, observe, permit, see_through, two_exclusive, two_shared,
+};
+use crate::host::{Pool, pool};
+use crate::mode::{explore_large, thread};
+
+/// All that an instance may report of itself, to those there are.
+fn upset(pool: &Pool) {
+    let upsets = [
+        InstanceEvent::Backpressure(true),
+        InstanceEvent::Broken(Reason::Trap),
+        InstanceEvent::Backpressure(false),
+        InstanceEvent::Drain(Reason::Swap),
+    ];
+    for upset in upsets {
+        let book = pool.driver().book();
+        let first = book.lock().unwrap().guests.keys().next().copied();
+        if let Some(id) = first {
+            pool.report(id, upset);
+        }
+        observe(pool);
+    }
+}
+
+fn upsetting(limits: fn() -> Limits) {
+    explore_large(move || {
+        let (pool, _) = pool(limits());
+        let callers = [0, 1, 2].map(|caller| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let mut claims = Claims::new();
+                for round in [0, 1] {
+                    let permit = permit(&pool).expect("nobody drains");
+                    claims.push(match (caller, round) {
+                        (0, 0) => leave(&pool, permit),
+                        _ => see_through(&pool, permit),
+                    });
+                }
+                claims
+            })
+        });
+        let upsetting = pool.clone();
+        let upsetting = thread::spawn(move || upset(&upsetting));
+        upsetting.join().unwrap();
+        let claims = join(&pool, callers);
+        assert_eq!(claims.len(), 6);
+        close(pool, None, &claims);
+    });
+}
+
+#[test]
+fn a_crowd_whose_instances_break_and_close_is_served_by_others() {
+    upsetting(two_exclusive);
+}
+
+#[test]
+fn a_crowd_whose_shared_instances_break_and_close_is_served_by_others() {
+    upsetting(two_shared);
+}

@@ -1,0 +1,80 @@
+//! Crowds at several pools that share a budget, whose limit changes, and of which one leaves.
+
+use millpond_pool_core::Limits;
+
+use super::callers::{
+    Claims, close, join, leave, observe, permit, see_through, two_exclusive, two_shared,
+};
+use crate::host::{House, Pool, check_empty, exclusive};
+use crate::mode::explore_large;
+use crate::mode::thread::{self, JoinHandle};
+
+/// A caller with two requests, that goes away from the first of them or does not.
+fn caller(pool: &Pool, leaves: bool) -> JoinHandle<Claims> {
+    let pool = pool.clone();
+    thread::spawn(move || {
+        let first = permit(&pool).expect("nobody drains");
+        let first = if leaves { leave(&pool, first) } else { see_through(&pool, first) };
+        let second = permit(&pool).expect("nobody drains");
+        vec![first, see_through(&pool, second)]
+    })
+}
+
+/// Nothing is left but idle instances, and then nothing.
+fn settle(house: &House, pools: [(Pool, Claims); 2]) {
+    pools.iter().for_each(|(pool, _)| check_empty(pool));
+    house.check_quiet(&pools.each_ref().map(|(pool, _)| pool));
+    for (pool, claims) in pools {
+        close(pool, None, &claims);
+    }
+    assert_eq!(house.used(), 0);
+}
+
+fn crowds(limits: fn() -> Limits) {
+    explore_large(move || {
+        let house = House::new(2);
+        let (one, other) = (house.pool_with(exclusive(), 1), house.pool(limits()));
+        let third = house.pool(exclusive());
+        let ones = [caller(&one, false)];
+        let others = [caller(&other, true), caller(&other, false)];
+        let leaving = thread::spawn(move || {
+            let permit = permit(&third).expect("nobody drains");
+            see_through(&third, permit);
+        });
+        let resized = house.clone();
+        let resizing = thread::spawn(move || [1, 3, 2].map(|instances| resized.resize(instances)));
+
+        let claims = [join(&one, ones), join(&other, others)];
+        leaving.join().unwrap();
+        resizing.join().unwrap();
+        let [ones, others] = claims;
+        settle(&house, [(one, ones), (other, others)]);
+    });
+}
+
+#[test]
+fn crowds_whose_budget_changes_are_served_and_never_have_more_than_it() {
+    crowds(two_exclusive);
+}
+
+#[test]
+fn crowds_on_shared_instances_whose_budget_changes_are_served_and_never_have_more_than_it() {
+    crowds(two_shared);
+}
+
+/// One pool keeps a spare, which counts against the budget and which the other may need.
+#[test]
+fn a_crowd_takes_the_place_of_another_pools_spares() {
+    explore_large(|| {
+        let house = House::new(2);
+        let mut spared = two_exclusive();
+        spared.min_idle = 1;
+        let (one, other) = (house.pool(spared), house.pool(two_exclusive()));
+        let ones = [caller(&one, false)];
+        let others = [caller(&other, false), caller(&other, false)];
+        observe(&one);
+        let ones = join(&one, ones);
+        let others = join(&other, others);
+        settle(&house, [(one, ones), (other, others)]);
+    });
+}

@@ -1,0 +1,127 @@
+//! Those who submit, and the account they give in the end.
+
+use millpond_pool_core::{InstanceGauges, Limits, OwnedPermit, Ticket};
+
+use crate::host::{Host, Item, Pool, exclusive, finish, finish_abandoned, handed_over, shared};
+use crate::mode::block_on;
+use crate::mode::thread::JoinHandle;
+
+/// What a caller knows of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It got a response.
+    Answered,
+    /// It was told that none will come.
+    Told,
+    /// It went away.
+    Left,
+}
+
+pub(super) type Account = (Ticket, Claim);
+pub(super) type Claims = Vec<Account>;
+pub(super) type Permit = OwnedPermit<Host>;
+
+/// Two instances that take one request after another, and a queue for one.
+pub(super) fn two_exclusive() -> Limits {
+    let mut limits = exclusive();
+    limits.max_instances = 2;
+    limits.max_queue = 1;
+    limits
+}
+
+/// Two instances that take two requests at a time, and a queue for one.
+pub(super) fn two_shared() -> Limits {
+    let mut limits = shared();
+    limits.max_instances = 2;
+    limits.max_queue = 1;
+    limits
+}
+
+/// Waits for a permit. `None`: the pool drains.
+pub(super) fn permit(pool: &Pool) -> Option<Permit> {
+    block_on(pool.reserve()).ok()
+}
+
+/// Looks at the pool, at a moment like any other.
+pub(super) fn observe(pool: &Pool) {
+    let snapshot = pool.snapshot();
+    assert_eq!(snapshot.unaccounted(), 0, "{snapshot:?}");
+}
+
+/// Submits a request and waits for what comes of it; plays the guest that gets it.
+pub(super) fn see_through(pool: &Pool, permit: Permit) -> Account {
+    let mut request = pool.submit(permit, Item::default());
+    let ticket = request.ticket();
+    observe(pool);
+    if let Some(on) = handed_over(pool, ticket)
+        && pool.responded(ticket)
+    {
+        observe(pool);
+        finish(&mut request, on);
+        return (ticket, Claim::Answered);
+    }
+    block_on(pool.driver().hear(ticket));
+    request.over();
+    observe(pool);
+    (ticket, Claim::Told)
+}
+
+/// Submits a request and goes away.
+pub(super) fn leave(pool: &Pool, permit: Permit) -> Account {
+    let request = pool.submit(permit, Item::default());
+    let ticket = request.ticket();
+    observe(pool);
+    drop(request);
+    observe(pool);
+    (ticket, Claim::Left)
+}
+
+/// Waits for the callers, and lets the guests finish what those who left have abandoned. Nobody
+/// but the callers may have changed the pool.
+pub(super) fn join(pool: &Pool, callers: impl IntoIterator<Item = JoinHandle<Claims>>) -> Claims {
+    let claims: Claims = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+    for (ticket, _) in claims.iter().filter(|(_, claim)| *claim == Claim::Left) {
+        finish_abandoned(pool, *ticket);
+    }
+    claims
+}
+
+/// Drains the pool, lets go of it, and settles accounts. A reaper must end with the pool.
+pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims) {
+    block_on(pool.drain());
+    let snapshot = pool.snapshot();
+    let book = pool.driver().book();
+    drop(pool);
+    if let Some(reaper) = reaper {
+        // Whatever it was still telling somebody has been told when it ends.
+        reaper.join().unwrap();
+    }
+
+    let gauges = [
+        snapshot.permits_free,
+        snapshot.permits_reserved,
+        snapshot.queued,
+        snapshot.starting,
+        snapshot.busy,
+        snapshot.streaming,
+        snapshot.abandoned,
+    ];
+    assert_eq!(gauges, [0; 7], "{snapshot:?}");
+    assert_eq!(snapshot.instances, InstanceGauges::default());
+
+    let book = book.lock().unwrap();
+    assert!(book.guests.is_empty(), "no instance is left");
+    let (mut answered, mut told, mut left) = (0, 0, 0);
+    for (ticket, claim) in claims {
+        match (claim, book.told(*ticket)) {
+            (Claim::Answered, None) => answered += 1,
+            (Claim::Told | Claim::Left, Some(_)) => told += 1,
+            (Claim::Left, None) => left += 1,
+            contradiction => panic!("{ticket:?}: {contradiction:?}"),
+        }
+    }
+    assert_eq!(snapshot.unaccounted(), 0, "{snapshot:?}");
+    assert_eq!(snapshot.submitted, claims.len() as u64);
+    let counted = (snapshot.responded, snapshot.failed + snapshot.refused, snapshot.cancelled);
+    assert_eq!(counted, (answered, told, left), "{claims:?}: {snapshot:?}");
+}

@@ -1,0 +1,54 @@
+//! Limits that ask for more spares, and for fewer, under a crowd of callers.
+
+use millpond_pool_core::Limits;
+
+use super::callers::{Claim, Claims, close, join, leave, observe, permit, see_through, two_shared};
+use crate::host::{pool, run};
+use crate::mode::{block_on, explore_large, thread};
+
+fn kept(min_idle: usize) -> Limits {
+    let mut limits = two_shared();
+    limits.concurrency = 1;
+    limits.min_idle = min_idle;
+    limits
+}
+
+#[test]
+fn a_crowd_is_served_while_spares_come_and_go() {
+    explore_large(|| {
+        let (pool, reaper) = pool(kept(1));
+        let reaper = run(reaper);
+        let callers = [0, 1, 2].map(|caller| {
+            let pool = pool.clone();
+            thread::spawn(move || -> Claims {
+                let mut claims = Claims::new();
+                for round in [0, 1] {
+                    let permit = permit(&pool).expect("nobody drains");
+                    claims.push(match (caller, round) {
+                        (0, 0) => leave(&pool, permit),
+                        _ => see_through(&pool, permit),
+                    });
+                }
+                claims
+            })
+        });
+        let limiting = pool.clone();
+        let limiting = thread::spawn(move || {
+            for min_idle in [0, 2, 1, 2] {
+                limiting.set_limits(kept(min_idle));
+                observe(&limiting);
+            }
+        });
+        let warming = pool.clone();
+        let warming = thread::spawn(move || block_on(warming.warmed()));
+
+        let claims = join(&pool, callers);
+        limiting.join().unwrap();
+        // Nobody serves any more: now at the latest all are there.
+        pool.driver().clock.advance(100);
+        warming.join().unwrap();
+        assert!(claims.iter().all(|(_, claim)| *claim != Claim::Told), "{claims:?}");
+        block_on(pool.driver().read(|book| (book.guests.len() == 2).then_some(())));
+        close(pool, Some(reaper), &claims);
+    });
+}

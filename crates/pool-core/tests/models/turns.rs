@@ -1,0 +1,136 @@
+//! Effects that come up while a thread carries out effects.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use millpond_pool_core::{InstanceEvent, Reason, Refusal, Submitted};
+
+use crate::host::{Begin, Host, Item, Pool, Told, check_empty, exclusive, reserve, submit};
+use crate::mode::{explore, thread};
+
+/// A pool whose first instance starts, and none after it.
+fn only_one_starts(queue: usize) -> Pool {
+    let mut limits = exclusive();
+    limits.max_queue = queue;
+    let started = AtomicBool::new(false);
+    let begin = move || if started.swap(true, SeqCst) { Begin::Failed } else { Begin::Started };
+    Host::new(limits).begin(begin).open().0
+}
+
+/// Ends the instance that has the request, and with it what the others wait for.
+fn break_it(pool: &Pool, mut running: Submitted<Host>) {
+    let id = pool.driver().holder(running.ticket()).expect("started at once");
+    pool.report(id, InstanceEvent::Broken(Reason::Trap));
+    running.over();
+}
+
+fn check_refused(pool: &Pool, requests: impl IntoIterator<Item = Submitted<Host>>) {
+    let mut refused = 0;
+    for mut request in requests {
+        let told = pool.driver().told(request.ticket());
+        assert_eq!(told, Some(Told::Refused(Refusal::StartFailed)));
+        request.over();
+        refused += 1;
+    }
+    assert_eq!(pool.snapshot().refused, refused);
+    check_empty(pool);
+}
+
+#[test]
+fn starts_that_fail_at_once_leave_nobody_behind() {
+    explore(|| {
+        let pool = only_one_starts(3);
+        let running = submit(&pool);
+        let waiting = [submit(&pool), submit(&pool)];
+        let permit = reserve(&pool);
+        let asking = pool.clone();
+        let asking = thread::spawn(move || asking.submit(permit, Item::default()));
+        break_it(&pool, running);
+        let last = asking.join().unwrap();
+        check_refused(&pool, waiting.into_iter().chain([last]));
+    });
+}
+
+/// Only on real threads: the stack is theirs, and under a checker a thousand requests take too long.
+#[cfg(not(any(loom, shuttle)))]
+#[test]
+fn a_thousand_starts_that_fail_at_once_are_not_a_thousand_calls_deep() {
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let model = small.spawn(|| {
+        let pool = only_one_starts(1000);
+        let running = submit(&pool);
+        let waiting: Vec<_> = (0..1000).map(|_| submit(&pool)).collect();
+        break_it(&pool, running);
+        check_refused(&pool, waiting);
+    });
+    model.unwrap().join().unwrap();
+}
+
+/// Only on real threads: the checkers take any panic for a failure.
+#[cfg(not(any(loom, shuttle)))]
+mod panics {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::host::{House, answer};
+    use crate::mode::explore;
+
+    /// The starts with these numbers panic, counted from 0.
+    fn panicking(which: &'static [usize]) -> Host {
+        let mut limits = exclusive();
+        limits.max_instances = 3;
+        let starts = AtomicUsize::new(0);
+        Host::new(limits).begin(move || {
+            let panics = which.contains(&starts.fetch_add(1, SeqCst));
+            if panics { Begin::Panic } else { Begin::Started }
+        })
+    }
+
+    /// Two wait for an instance each, and get it by one change.
+    fn two_at_once(pool: &Pool) -> [Submitted<Host>; 2] {
+        let mut none = pool.limits();
+        none.max_running = Some(0);
+        let usual = pool.limits();
+        pool.set_limits(none);
+        let waiting = [submit(pool), submit(pool)];
+        let given = catch_unwind(AssertUnwindSafe(|| pool.set_limits(usual)));
+        assert!(given.is_err(), "whoever made the change learns of it");
+        waiting
+    }
+
+    #[test]
+    fn what_follows_a_start_that_panics_is_carried_out() {
+        explore(|| {
+            let (pool, _) = panicking(&[0]).open();
+            let [mut first, second] = two_at_once(&pool);
+            assert!(answer(second), "its start comes after the one that panicked");
+            assert!(answer(submit(&pool)), "and so does any other");
+            first.over();
+        });
+    }
+
+    #[test]
+    fn a_second_panic_is_no_end_of_the_process() {
+        explore(|| {
+            let (pool, _) = panicking(&[0, 1]).open();
+            for mut request in two_at_once(&pool) {
+                request.over();
+            }
+            assert!(answer(submit(&pool)));
+        });
+    }
+
+    #[test]
+    fn the_budget_hears_of_a_start_that_panics() {
+        explore(|| {
+            let house = House::new(3);
+            let one = house.admit(panicking(&[0]), 0);
+            let other = house.pool(exclusive());
+            let [mut first, second] = two_at_once(&one);
+            assert!(answer(second));
+            first.over();
+            assert!(answer(submit(&other)));
+            assert_eq!(house.used(), 3, "of what began to start, nobody knows that it is gone");
+        });
+    }
+}

@@ -1,0 +1,347 @@
+//! Spares: instances made ahead, when they are made, and who gets them.
+
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
+use millpond_pool_core::expiration::{boxed, idle_timeout, standard};
+use millpond_pool_core::{Limits, MaxRequests, Reason};
+
+fn spares(instances: usize, min_idle: usize) -> Limits {
+    with(exclusive(instances), |limits| limits.min_idle = min_idle)
+}
+
+/// One request for each instance.
+fn fresh(instances: usize, min_idle: usize) -> Limits {
+    with(spares(instances, min_idle), |limits| limits.max_requests = MaxRequests::exactly(1))
+}
+
+/// All spares have started.
+fn warm(limits: Limits) -> Rig {
+    let many = limits.min_idle as u64;
+    let mut rig = Rig::new(limits);
+    rig.look();
+    (1..=many).for_each(|spare| rig.started(spare));
+    rig.take();
+    rig
+}
+
+#[test]
+fn spares_are_made_at_the_first_look_at_the_clock() {
+    let mut rig = Rig::new(spares(4, 2));
+    assert_eq!(rig.take(), [""; 0]);
+    rig.look();
+    assert_eq!(rig.take(), ["start 1", "start 2"]);
+    rig.started(1);
+    rig.started(2);
+    assert_eq!((rig.take().len(), rig.pool.snapshot().spares), (0, 2));
+}
+
+#[test]
+fn there_are_no_more_spares_than_instances_allowed() {
+    let mut rig = Rig::new(spares(2, 5));
+    rig.look();
+    assert_eq!(rig.take(), ["start 1", "start 2"]);
+}
+
+#[test]
+fn a_spare_that_is_used_is_replaced_but_not_beside_the_request_that_took_it() {
+    let mut rig = warm(spares(4, 1));
+    rig.submit();
+    assert_eq!((rig.take(), rig.timeout()), (vec!["assign 1 to 1".into()], Some(250 * MS)));
+    rig.at(250 * MS);
+    assert_eq!(rig.take(), ["start 2"]);
+    assert_eq!(rig.timeout(), Some(secs(10)), "its start");
+}
+
+#[test]
+fn a_spare_that_is_used_beside_other_requests_is_replaced_after_a_millisecond() {
+    let mut rig = warm(spares(4, 2));
+    rig.submit_many(2);
+    assert_eq!(rig.take(), ["assign 1 to 2", "assign 2 to 1"]);
+    assert_eq!(rig.timeout(), Some(MS));
+    rig.at(MS);
+    assert_eq!(rig.take(), ["start 3", "start 4"]);
+}
+
+#[test]
+fn who_finds_no_spare_has_them_made() {
+    let mut rig = warm(spares(4, 1));
+    rig.submit_many(2);
+    assert_eq!(rig.take(), ["assign 1 to 1", "start 2 for 2", "start 3"]);
+}
+
+#[test]
+fn an_exclusive_spare_serves_a_fresh_request_and_ends() {
+    let mut rig = warm(fresh(4, 1));
+    rig.submit();
+    assert_eq!(rig.take(), ["assign 1 to 1"]);
+    rig.finish(1);
+    assert_eq!(rig.take(), ["retire 1: requests"]);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["start 2"], "once its store is gone");
+}
+
+#[test]
+fn instances_that_came_free_count_as_spares() {
+    let mut rig = Rig::new(spares(4, 1));
+    rig.submit();
+    rig.started(1);
+    rig.started(2);
+    rig.finish(1);
+    rig.take();
+    rig.submit();
+    assert_eq!(rig.take(), ["assign 2 to 1"], "one is idle still");
+    rig.submit();
+    assert_eq!(rig.take(), ["assign 3 to 2"]);
+    rig.at(MS);
+    assert_eq!(rig.take(), ["start 3"]);
+}
+
+#[test]
+fn a_request_waits_for_a_spare_that_is_starting() {
+    for limits in [spares(4, 1), with(shared(4, 2), |limits| limits.min_idle = 1)] {
+        let mut rig = Rig::new(limits);
+        rig.look();
+        rig.submit();
+        assert_eq!(rig.take(), ["start 1"]);
+        rig.started(1);
+        rig.look();
+        assert_eq!(rig.take(), ["assign 1 to 1", "start 2"]);
+    }
+}
+
+#[test]
+fn who_waited_for_a_spare_that_failed_gets_a_start_and_is_not_refused() {
+    let mut rig = Rig::new(spares(4, 1));
+    rig.look();
+    rig.submit();
+    rig.take();
+    rig.start_failed(1);
+    assert_eq!(rig.take(), ["start 2 for 1"]);
+    assert_eq!(rig.pool.snapshot().refused, 0);
+}
+
+#[test]
+fn a_spare_does_not_idle_out_and_a_used_instance_does() {
+    let mut rig = warm(spares(4, 1)).policy(|| boxed(idle_timeout(secs(10))));
+    rig.at(secs(100));
+    assert_eq!(rig.take(), [""; 0]);
+    let mut rig = warm(spares(4, 1)).policy(|| boxed(standard()));
+    rig.submit();
+    rig.look();
+    rig.started(2);
+    rig.finish(1);
+    rig.take();
+    rig.at(secs(100));
+    assert_eq!(rig.take(), ["retire 1: idle"]);
+}
+
+#[test]
+fn spares_that_fail_to_start_are_tried_ever_less_often() {
+    let mut rig = Rig::new(with(spares(4, 1), |limits| limits.start_timeout = NEVER));
+    rig.look();
+    for (spare, wait) in
+        (1..).zip([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000].map(|ms| ms * MS))
+    {
+        assert_eq!(rig.take(), [format!("start {spare}")]);
+        rig.start_failed(spare);
+        let at = rig.elapsed() + wait;
+        assert_eq!((rig.take().len(), rig.timeout()), (0, Some(at)));
+        rig.at(at - MS);
+        assert_eq!(rig.take(), [""; 0]);
+        rig.at(at);
+    }
+}
+
+#[test]
+fn a_spare_that_was_used_ends_the_back_off() {
+    let mut rig = Rig::new(spares(9, 1));
+    rig.look();
+    rig.start_failed(1);
+    rig.at(100 * MS);
+    rig.start_failed(2);
+    rig.at(300 * MS);
+    rig.started(3);
+    rig.submit();
+    rig.look();
+    assert_eq!(rig.take(), ["start 1", "start 2", "start 3", "assign 1 to 3", "start 4"]);
+    rig.start_failed(4);
+    assert_eq!(rig.timeout(), Some(400 * MS), "100 ms again");
+}
+
+#[test]
+fn a_spare_that_took_too_long_to_start_failed() {
+    let mut rig = Rig::new(with(spares(1, 1), |limits| limits.start_timeout = secs(3)));
+    rig.look();
+    rig.at(secs(3));
+    assert_eq!(rig.take(), ["start 1", "retire 1: timeout"]);
+    rig.dropped(1);
+    rig.at(secs(3) + 99 * MS);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.at(secs(3) + 100 * MS);
+    assert_eq!(rig.take(), ["start 2"]);
+}
+
+#[test]
+fn a_spare_that_traps_before_its_first_request_failed() {
+    let mut rig = warm(spares(4, 1));
+    rig.broken(1, Reason::Trap);
+    assert_eq!(rig.take(), ["retire 1: trap"], "the next one waits");
+    rig.at(100 * MS);
+    assert_eq!(rig.take(), ["start 2"]);
+}
+
+#[test]
+fn failing_spares_hold_up_no_request() {
+    let mut rig = Rig::new(spares(4, 1));
+    rig.look();
+    rig.start_failed(1);
+    rig.take();
+    rig.submit();
+    assert_eq!(rig.take(), ["start 2 for 1"]);
+}
+
+#[test]
+fn a_spare_is_the_first_to_be_reclaimed_and_is_not_made_again_for_a_second() {
+    let mut rig = Rig::new(spares(4, 2)).budgeted();
+    rig.submit();
+    (0..3).for_each(|_| rig.grant());
+    (1..=3).for_each(|instance| rig.started(instance));
+    rig.finish(1);
+    rig.take();
+    rig.reclaim();
+    assert_eq!(rig.take(), ["retire 2: pressure"], "not 1, which has been of use");
+    rig.dropped(2);
+    rig.reclaim();
+    assert_eq!(rig.take(), ["retire 3: pressure"]);
+    rig.dropped(3);
+    assert_eq!(rig.claim().spares, 0);
+    rig.at(secs(1) - MS);
+    assert_eq!(rig.claim().spares, 0);
+    rig.at(secs(1));
+    assert_eq!(rig.claim().spares, 1);
+}
+
+#[test]
+fn without_spares_the_instance_used_least_recently_is_reclaimed() {
+    let mut rig = Rig::new(exclusive(2)).budgeted();
+    rig.submit_many(2);
+    (0..2).for_each(|_| rig.grant());
+    rig.started(1);
+    rig.started(2);
+    rig.finish(2);
+    rig.finish(1);
+    rig.take();
+    rig.reclaim();
+    assert_eq!(rig.take(), ["retire 2: pressure"]);
+}
+
+#[test]
+fn a_lower_min_idle_ends_the_spares_beyond_it() {
+    let mut rig = warm(spares(4, 3));
+    rig.set_limits(spares(4, 1));
+    assert_eq!(rig.take(), ["retire 1: idle", "retire 2: idle"]);
+}
+
+#[test]
+fn a_change_of_limits_counts_instances_that_came_free_before_it_ends_spares() {
+    let mut rig = warm(spares(5, 3));
+    rig.submit();
+    rig.look();
+    rig.started(4);
+    rig.finish(1);
+    rig.take();
+    rig.set_limits(spares(5, 2));
+    assert_eq!(rig.take(), ["retire 1: idle", "retire 2: idle"], "of four idle ones");
+}
+
+#[test]
+fn spares_that_were_starting_when_fewer_became_enough_end_when_they_are_up() {
+    let mut rig = Rig::new(spares(4, 2));
+    rig.look();
+    rig.set_limits(spares(4, 0));
+    rig.take();
+    rig.started(1);
+    assert_eq!(rig.take(), ["retire 1: idle"]);
+    rig.submit();
+    rig.started(2);
+    assert_eq!(rig.take(), ["assign 1 to 2"], "if nobody waits for them");
+}
+
+#[test]
+fn a_min_idle_that_was_lowered_and_is_raised_again_makes_spares_at_once() {
+    let mut rig = warm(spares(8, 3));
+    rig.set_limits(spares(8, 0));
+    rig.take();
+    rig.set_limits(spares(8, 2));
+    assert_eq!(rig.take(), ["start 4", "start 5"]);
+}
+
+#[test]
+fn a_spare_that_asks_for_no_requests_yet_is_not_made_a_second_time() {
+    let mut rig = warm(spares(4, 1));
+    rig.backpressure(1, true);
+    assert_eq!((rig.take().len(), rig.pool.snapshot().spares), (0, 0));
+    rig.backpressure(1, false);
+    assert_eq!(rig.pool.snapshot().spares, 1);
+}
+
+#[test]
+fn a_drain_makes_no_spares_and_ends_those_there_are() {
+    let mut rig = warm(spares(4, 2));
+    rig.drain();
+    assert_eq!(rig.take(), ["retire 1: drain", "retire 2: drain"]);
+    rig.dropped(1);
+    rig.dropped(2);
+    assert!(rig.pool.is_drained());
+    assert_eq!((rig.take().len(), rig.timeout()), (0, None));
+}
+
+#[test]
+fn a_pool_is_warm_once_all_spares_have_been_there_and_stays_so() {
+    let mut rig = Rig::new(spares(4, 2));
+    rig.look();
+    rig.started(1);
+    assert!(!rig.pool.is_warmed());
+    rig.started(2);
+    assert!(rig.pool.is_warmed());
+    rig.submit();
+    assert!(rig.pool.is_warmed());
+}
+
+#[test]
+fn a_pool_that_drains_need_not_be_waited_for_to_be_warm() {
+    let mut rig = Rig::new(spares(4, 2));
+    rig.look();
+    rig.drain();
+    assert!(rig.pool.is_warmed());
+}
+
+#[test]
+fn more_spares_than_instances_are_not_waited_for() {
+    let mut rig = Rig::new(spares(1, 5));
+    rig.look();
+    rig.started(1);
+    assert!(rig.pool.is_warmed());
+}
+
+#[test]
+fn spares_that_find_the_allocator_full_back_off() {
+    let mut rig = warm(spares(4, 1));
+    rig.submit();
+    rig.look();
+    rig.take();
+    rig.exhausted(2);
+    rig.at(99 * MS);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.at(100 * MS);
+    assert_eq!(rig.take(), ["start 3"]);
+}
+
+#[test]
+fn policies_see_which_instance_is_a_spare() {
+    let mut rig = warm(spares(4, 1));
+    assert!(rig.newest_poll(1).view.spare);
+    rig.submit();
+    assert!(!rig.newest_poll(1).view.spare);
+    rig.finish(1);
+    assert!(!rig.newest_poll(1).view.spare, "it has been of use");
+}
