@@ -1,0 +1,73 @@
+//! When something must happen at the latest, by the limits in force when the time began to run.
+
+use millpond_pool_core::{InstanceId, Ticket};
+
+use super::{Books, Phase, Place};
+use crate::agenda::Time;
+use crate::duration::after;
+
+impl Books {
+    /// The clock was looked at: settling is over, and guests that nobody waits for have had their
+    /// time.
+    pub(super) fn look_at_clock(&mut self, at: Time) {
+        for instance in self.instances.values_mut() {
+            if let Some(settling) = &mut instance.settling {
+                settling.over |= settling.until.is_some_and(|until| until <= at);
+            }
+        }
+        let due = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= at);
+        for (_, ticket) in due.copied().collect::<Vec<_>>() {
+            let Some(Place::Abandoned(id)) = self.place(ticket) else { continue };
+            let overdue = self.requests[&ticket].overdue;
+            if !overdue {
+                self.give_up(ticket);
+                self.close(id);
+            }
+        }
+    }
+
+    /// Its guest had its time; it may have as long again before its instance ends.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        let timeout = self.limits.request_timeout;
+        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        request.overdue = true;
+        let again = request.deadline.and_then(|at| after(at, timeout));
+        self.set_deadline(ticket, again);
+        let on = self.place(ticket).and_then(Place::on).and_then(|id| self.instance(id));
+        if on.is_some_and(|instance| instance.phase == Phase::Retiring) {
+            self.unwatch(ticket);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: InstanceId) {
+        if let Some(instance) = self.instance_mut(id)
+            && instance.phase == Phase::Open
+        {
+            instance.phase = Phase::Closing;
+        }
+    }
+
+    pub(super) fn set_deadline(&mut self, ticket: Ticket, deadline: Option<Time>) {
+        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        if let Some(old) = std::mem::replace(&mut request.deadline, deadline) {
+            self.deadlines.remove(&(old, ticket));
+        }
+        self.deadlines.extend(deadline.map(|at| (at, ticket)));
+    }
+
+    /// Nothing must happen at its deadline any more, though it may in this step.
+    pub(super) fn unwatch(&mut self, ticket: Ticket) {
+        let deadline = self.requests.get(&ticket).and_then(|request| request.deadline);
+        if let Some(at) = deadline {
+            self.deadlines.remove(&(at, ticket));
+        }
+    }
+
+    pub(super) fn set_start_deadline(&mut self, id: InstanceId, deadline: Option<Time>) {
+        let Some(instance) = self.instance_mut(id) else { return };
+        if let Some(old) = std::mem::replace(&mut instance.deadline, deadline) {
+            self.starts.remove(&(old, id));
+        }
+        self.starts.extend(deadline.map(|at| (at, id)));
+    }
+}

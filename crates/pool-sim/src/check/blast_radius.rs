@@ -1,0 +1,107 @@
+//! Blast radius: a failed start refuses one request at most, and a request that no guest has seen is
+//! not lost with the instance that had it.
+
+use millpond_pool_core::{Failure, InstanceId, Refusal, Ticket};
+
+use super::{Check, Checked, Step, hold};
+use crate::agenda::Time;
+use crate::books::{Books, Phase};
+use crate::record::{Event, Record};
+
+#[derive(Debug, Default)]
+pub(super) struct BlastRadius {
+    step: Happened,
+    /// Some start found the allocator full.
+    was_full: bool,
+}
+
+#[derive(Debug, Default)]
+struct Happened {
+    /// Starts that failed or were given up.
+    failed: usize,
+    /// Requests refused or told off for that.
+    refused: usize,
+    /// Starts that were given up and may still tell: their retirement follows.
+    start_failed: Option<InstanceId>,
+    clock: bool,
+    /// Came back, and must be served or wait.
+    came_back: Option<Ticket>,
+}
+
+impl Check for BlastRadius {
+    fn name(&self) -> &'static str {
+        "blast-radius"
+    }
+
+    fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
+        let starting =
+            |id| books.instance(id).is_some_and(|instance| instance.phase == Phase::Starting);
+        let step = &mut self.step;
+        match *record {
+            Record::Timeout => step.clock = true,
+            Record::Event(id, Event::StartFailed) if starting(id) => {
+                step.failed += 1;
+                step.start_failed = Some(id);
+                // Of an exclusive start, the driver has told the caller.
+                step.refused += books.instance(id).map_or(0, |i| i.requests.len());
+            }
+            // It vanished while it started.
+            Record::Event(id, Event::Dropped) if starting(id) => {
+                step.failed += 1;
+                step.start_failed = Some(id);
+            }
+            Record::Event(_, Event::Exhausted(request)) => {
+                self.was_full = true;
+                step.came_back = request.filter(|ticket| books.requests.contains_key(ticket));
+            }
+            Record::Event(id, Event::Returned(ticket)) => {
+                let here = books.place(ticket).and_then(|place| place.on()) == Some(id);
+                let told = books
+                    .requests
+                    .get(&ticket)
+                    .is_some_and(|r| matches!(r.place, crate::books::Place::Abandoned(_)));
+                step.came_back = (here && !told).then_some(ticket);
+            }
+            Record::Retire(id, _) if starting(id) && step.clock => step.failed += 1,
+            Record::Refuse(ticket, refusal) => {
+                hold!(books.may_refuse(refusal), "{ticket} is refused ({refusal}) without cause");
+                match refusal {
+                    Refusal::StartFailed => {
+                        hold!(step.start_failed.is_some(), "no start failed, {ticket} is refused");
+                        step.refused += 1;
+                    }
+                    Refusal::StartTimeout => step.refused += 1,
+                    Refusal::Exhausted => {
+                        hold!(self.was_full, "{ticket} is refused, and nothing was ever full");
+                    }
+                    Refusal::BudgetExhausted => {
+                        hold!(books.has_budget, "{ticket} is refused for a budget there is not");
+                    }
+                    _ => {}
+                }
+                let back = step.came_back == Some(ticket) && !books.stopped;
+                hold!(!back, "{ticket} came back unseen and is refused: {refusal}");
+            }
+            Record::Fail(_, ticket, failure) => {
+                step.refused += usize::from(failure == Failure::StartTimeout);
+                hold!(step.came_back != Some(ticket), "{ticket} came back unseen and failed");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, books: &Books, _: &Step<'_>) -> Checked {
+        let step = std::mem::take(&mut self.step);
+        let (failed, refused) = (step.failed, step.refused);
+        hold!(
+            refused <= failed,
+            "{failed} starts came to nothing, {refused} requests were refused"
+        );
+        if let Some(ticket) = step.came_back {
+            let known = books.requests.contains_key(&ticket) || books.stopped;
+            hold!(known, "{ticket} came back unseen and is lost");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Conservation: each submitted request has exactly one outcome, and every gauge says what is so.
+//!
+//! That an outcome comes twice, or for a request that is elsewhere, the books notice when they apply
+//! the record; here they are compared with what the pool counts.
+
+use millpond_pool_core::{InstanceGauges, Snapshot};
+
+use super::{Check, Checked, Step, same};
+use crate::books::{Books, Phase, Place};
+
+#[derive(Debug)]
+pub(super) struct Conservation;
+
+impl Check for Conservation {
+    fn name(&self) -> &'static str {
+        "conservation"
+    }
+
+    fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
+        same("queued", step.load.queued, books.queue.len())?;
+        same("running", step.load.running, books.running())?;
+        same("live", step.load.live, books.live())?;
+        same("free permits", step.permits_free, books.permits_free())?;
+        step.snapshot.map_or(Ok(()), |snapshot| recount(books, snapshot))
+    }
+}
+
+fn recount(books: &Books, snapshot: &Snapshot) -> Checked {
+    same("unaccounted", snapshot.unaccounted(), 0)?;
+    same("submitted", snapshot.submitted, books.submitted)?;
+    let ours = books.outcomes;
+    same("responded", snapshot.responded, ours.responded)?;
+    same("failed", snapshot.failed, ours.failed)?;
+    same("refused", snapshot.refused, ours.refused)?;
+    same("cancelled", snapshot.cancelled, ours.cancelled)?;
+    same("reserved permits", snapshot.permits_reserved, books.reserved)?;
+    same("draining", snapshot.draining, books.draining)?;
+
+    let mut places = [0; 5];
+    for request in books.requests.values() {
+        places[match request.place {
+            Place::Queued => 0,
+            Place::Starting(_) => 1,
+            Place::Busy(_) => 2,
+            Place::Streaming(_) => 3,
+            Place::Abandoned(_) => 4,
+        }] += 1;
+    }
+    let Snapshot { queued, starting, busy, streaming, abandoned, .. } = *snapshot;
+    same("requests by stage", [queued, starting, busy, streaming, abandoned], places)?;
+    same("instances by status", &snapshot.instances, &instances(books))
+}
+
+fn instances(books: &Books) -> InstanceGauges {
+    let mut gauges = InstanceGauges::default();
+    for instance in books.instances.values() {
+        let places = || instance.requests.iter().filter_map(|ticket| books.place(*ticket));
+        *match instance.phase {
+            Phase::Starting => &mut gauges.starting,
+            Phase::Retiring => &mut gauges.retiring,
+            _ if places().any(|p| !matches!(p, Place::Streaming(_))) => &mut gauges.busy,
+            _ if places().next().is_some() => &mut gauges.streaming,
+            _ if instance.working => &mut gauges.post_return,
+            _ => &mut gauges.idle,
+        } += 1;
+    }
+    gauges
+}

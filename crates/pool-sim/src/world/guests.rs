@@ -1,0 +1,247 @@
+//! Guests: they answer, trap, exit, hang, stall, work on, and ask for no more.
+
+use millpond_pool_core::{InstanceEvent, InstanceId, Reason, Ticket, Usage};
+
+use super::host::{Fate, Host, Life, Run};
+use super::{Event, Happens, World, violation};
+use crate::agenda::{MICRO, MILLI, SECOND, Time};
+use crate::check::NoHotLoop;
+use crate::item::Item;
+use crate::record::Record;
+use crate::scenario::Guests;
+
+/// What a guest does, or what becomes of its store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    Started,
+    StartFails,
+    Exhausted,
+    /// Takes the next from its inbox.
+    Take,
+    /// Waits, having computed.
+    Settle,
+    /// Its time with a request is over.
+    Conclude(Ticket),
+    Frame(Ticket),
+    End(Ticket),
+    /// Has nothing more to do, if that is so.
+    Quiet,
+    Backpressure(bool),
+    Dropped,
+}
+
+impl World {
+    pub(super) fn guest(&mut self, pool: usize, id: InstanceId, deed: Deed) -> Happens {
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let live = host.life == Life::Live;
+        match deed {
+            Deed::Started if host.life == Life::Loading => {
+                host.life = Life::Live;
+                let first = host.first.take();
+                self.report(pool, id, InstanceEvent::Started)?;
+                first.map_or(Ok(()), |(ticket, item)| self.begin(pool, id, ticket, item))
+            }
+            Deed::StartFails if matches!(host.life, Life::Loading | Life::Dropping) => {
+                self.remove(pool, id);
+                self.report(pool, id, InstanceEvent::StartFailed)
+            }
+            Deed::Exhausted if host.life == Life::Loading => {
+                let request = self.remove(pool, id).and_then(|host| host.first);
+                let now = self.now;
+                let paced = self.allocator(pool).tries.found_full(now);
+                paced.map_err(|what| violation(NoHotLoop::NAME, what))?;
+                self.report(pool, id, InstanceEvent::Exhausted { request })
+            }
+            Deed::Dropped if host.life == Life::Dropping => {
+                self.remove(pool, id);
+                self.report(pool, id, InstanceEvent::Dropped)
+            }
+            Deed::Take if live => self.take(pool, id),
+            Deed::Settle if live => self.report(pool, id, InstanceEvent::Settled),
+            Deed::Conclude(ticket) if live => self.conclude(pool, id, ticket),
+            Deed::Frame(ticket) if live && host.running.contains_key(&ticket) => {
+                self.report(pool, id, InstanceEvent::Progress(ticket))
+            }
+            Deed::End(ticket) if live && host.running.remove(&ticket).is_some() => {
+                self.report(pool, id, InstanceEvent::Ended(ticket))?;
+                self.wind_down(pool, id);
+                Ok(())
+            }
+            Deed::Quiet if host.is_done() && !host.stuck => self.quiet(pool, id),
+            Deed::Backpressure(on) if live => {
+                self.report(pool, id, InstanceEvent::Backpressure(on))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn manners(&self, pool: usize) -> Guests {
+        if self.good { Guests::GOOD } else { self.scenario.pools[pool].guests }
+    }
+
+    fn take(&mut self, pool: usize, id: InstanceId) -> Happens {
+        let gives_back = !self.good && self.random.chance(10);
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let Some((ticket, item)) = host.inbox.pop_front() else { return Ok(()) };
+        if !gives_back {
+            return self.begin(pool, id, ticket, item);
+        }
+        self.fault("returned for no reason");
+        self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
+        // Its worker goes on: it waits for the next.
+        self.plan(0, Event::Guest(pool, id, Deed::Settle));
+        self.wind_down(pool, id);
+        Ok(())
+    }
+
+    /// A guest gets a request.
+    pub(super) fn begin(
+        &mut self,
+        pool: usize,
+        id: InstanceId,
+        ticket: Ticket,
+        item: Item,
+    ) -> Happens {
+        let manners = self.manners(pool);
+        let fate = self.fate(manners.faults);
+        let time = self.random.spread(10 * MICRO, manners.time);
+        let settles = self.random.below(time.min(10 * MILLI));
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let shared = host.shared;
+        host.running.insert(ticket, Run { _item: item, fate, answered: false });
+        let settles = match fate {
+            Fate::Spin => None,
+            Fate::Compute => Some(settles + self.random.spread(10 * MILLI, SECOND)),
+            _ => Some(settles),
+        };
+        if let Some(wait) = settles.filter(|_| shared) {
+            self.plan(wait, Event::Guest(pool, id, Deed::Settle));
+        }
+        if !matches!(fate, Fate::Hang | Fate::Spin) {
+            let wait = settles.unwrap_or(0) + time;
+            self.plan(wait, Event::Guest(pool, id, Deed::Conclude(ticket)));
+        }
+        if !self.good && self.random.chance(manners.faults / 2) {
+            self.fault("backpressure");
+            self.plan(0, Event::Guest(pool, id, Deed::Backpressure(true)));
+            let wait = self.random.spread(MILLI, 10 * SECOND);
+            self.plan(wait, Event::Guest(pool, id, Deed::Backpressure(false)));
+        }
+        Ok(())
+    }
+
+    fn fate(&mut self, faults: u64) -> Fate {
+        if !self.random.chance(faults) {
+            return Fate::Answer;
+        }
+        let (name, fate) = self.random.pick(&[
+            ("no answer", Fate::NoAnswer),
+            ("trap", Fate::Trap),
+            ("exit", Fate::Exit),
+            ("host panic", Fate::HostPanic),
+            ("hang", Fate::Hang),
+            ("spin", Fate::Spin),
+            ("long computation", Fate::Compute),
+            ("body stalled", Fate::Stall),
+            ("post-return without end", Fate::Linger),
+        ]);
+        self.fault(name);
+        fate
+    }
+
+    fn conclude(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+        let good = self.good;
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&ticket).filter(|run| !run.answered) else {
+            return Ok(());
+        };
+        let fate = if good { Fate::Answer } else { run.fate };
+        match fate {
+            Fate::NoAnswer => {
+                host.running.remove(&ticket);
+                self.report(pool, id, InstanceEvent::Failed(ticket))?;
+                self.wind_down(pool, id);
+                Ok(())
+            }
+            Fate::Trap => self.breaks(pool, id, ticket, Reason::Trap),
+            Fate::Exit => self.breaks(pool, id, ticket, Reason::Exit),
+            Fate::HostPanic => self.breaks(pool, id, ticket, Reason::Host),
+            _ => self.answer(pool, id, ticket, fate),
+        }
+    }
+
+    fn breaks(&mut self, pool: usize, id: InstanceId, ticket: Ticket, why: Reason) -> Happens {
+        // The caller may learn of it before the pool does.
+        let told = self.random.chance(500);
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        host.life = Life::Broken;
+        if told {
+            host.running.remove(&ticket);
+            self.report(pool, id, InstanceEvent::Failed(ticket))?;
+        }
+        self.report(pool, id, InstanceEvent::Broken(why))
+    }
+
+    fn answer(&mut self, pool: usize, id: InstanceId, ticket: Ticket, fate: Fate) -> Happens {
+        let waits = self.input(pool, |pool, now| {
+            let waits = pool.handle_responded(now, ticket);
+            (waits, Record::Responded(ticket, waits))
+        })?;
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        host.stuck |= fate == Fate::Linger;
+        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        run.answered = true;
+        if !waits {
+            host.running.remove(&ticket);
+            self.fault("head for nobody");
+            self.wind_down(pool, id);
+            return Ok(());
+        }
+        if fate == Fate::Stall {
+            // Sooner or later the caller has had enough.
+            let patience = self.random.spread(100 * MILLI, 60 * SECOND);
+            self.plan(patience, Event::Leave(pool, ticket));
+            return Ok(());
+        }
+        let most = self.manners(pool).time;
+        let body = self.random.spread(10 * MICRO, most);
+        for _ in 0..self.random.below(3) {
+            let wait = self.random.below(body);
+            self.plan(wait, Event::Guest(pool, id, Deed::Frame(ticket)));
+        }
+        self.plan(body, Event::Guest(pool, id, Deed::End(ticket)));
+        Ok(())
+    }
+
+    /// A request is over: with the last one, the guest has some time to itself.
+    pub(super) fn wind_down(&mut self, pool: usize, id: InstanceId) {
+        let most = self.manners(pool).time;
+        let works = self.random.chance(200);
+        let wait: Time = if works { self.random.below(most) } else { 0 };
+        self.plan(wait, Event::Guest(pool, id, Deed::Quiet));
+    }
+
+    fn quiet(&mut self, pool: usize, id: InstanceId) -> Happens {
+        let growth = (self.random.below(4 << 20) as usize, self.random.below(3) as usize);
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        host.memory += growth.0;
+        host.resources += growth.1;
+        let mut usage = Usage::default();
+        (usage.memory, usage.resources) = (host.memory, host.resources);
+        if self.random.chance(300) {
+            self.report(pool, id, InstanceEvent::Usage(usage))?;
+        }
+        self.report(pool, id, InstanceEvent::Quiet)
+    }
+
+    /// The store is gone, and its place in the allocator free.
+    pub(super) fn remove(&mut self, pool: usize, id: InstanceId) -> Option<Host> {
+        let host = self.sides[pool].hosts.remove(&id)?;
+        if host.place {
+            self.allocator(pool).used -= 1;
+            // A budget tells other pools of it, whatever their allocators are.
+            self.allocators.iter_mut().for_each(|allocator| allocator.tries.reason());
+        }
+        Some(host)
+    }
+}
