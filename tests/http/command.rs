@@ -205,10 +205,10 @@ async fn readiness_waits_for_spares_and_times_are_counted() {
             }
             assert!(tokio::time::Instant::now() < deadline, "the spares are not made");
         }
-        process.measures(admin, "millpond_pool{state=\"spares\"} 3").await;
+        process.measures(admin, "millpond_spares 3").await;
         process.measures(admin, "millpond_start_time_seconds_count 3").await;
         assert_eq!(process.get("/hello").await.0, 200);
-        process.measures(admin, "millpond_pool{state=\"spares\"} 3").await;
+        process.measures(admin, "millpond_spares 3").await;
         process.measures(admin, "millpond_run_time_seconds_count 1").await;
         process.measures(admin, "millpond_queue_wait_seconds_bucket{le=\"+Inf\"} 1").await;
         process.measures(admin, "millpond_starts_total{result=\"ok\"} 4").await;

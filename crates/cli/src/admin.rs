@@ -117,16 +117,29 @@ fn metrics(snapshot: &Snapshot) -> String {
     let retired: Vec<_> =
         snapshot.retired.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
     family("retired_total", "counter", "Instances retired by reason.", "reason", &retired);
-    let state = [("spares", gauge(snapshot.spares)), ("pressure", u64::from(snapshot.pressure))];
-    family(
-        "pool",
-        "gauge",
-        "Spares; and 1 while an instance is wanted and none can be had.",
-        "state",
-        &state,
-    );
+    for (name, help, value) in [
+        (
+            "spares",
+            "Instances made ahead that wait for their first request.",
+            gauge(snapshot.spares),
+        ),
+        (
+            "pressure",
+            "1 while an instance is wanted and none can be had.",
+            u64::from(snapshot.pressure),
+        ),
+    ] {
+        let _ = writeln!(
+            text,
+            "# HELP millpond_{name} {help}\n# TYPE millpond_{name} gauge\nmillpond_{name} {value}"
+        );
+    }
     let histograms = [
-        ("queue_wait", "How long requests waited in the queue.", &snapshot.queue_wait),
+        (
+            "queue_wait",
+            "How long requests waited in the queue, of those that were handed over.",
+            &snapshot.queue_wait,
+        ),
         ("start_time", "How long instances took to start.", &snapshot.start_time),
         ("run_time", "How long requests ran, their bodies included.", &snapshot.run_time),
     ];

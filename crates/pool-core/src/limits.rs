@@ -101,7 +101,7 @@ impl Limits {
 /// ```
 /// use millpond_pool_core::MaxRequests;
 ///
-/// let spread = MaxRequests::exactly(128).shortened_by(0.25); // 96 to 128
+/// let spread = MaxRequests::exactly(128).shortened_by(0.25); // 97 to 128
 /// assert_eq!(spread.most(), Some(128));
 /// assert_eq!(MaxRequests::unlimited().most(), None);
 /// ```

@@ -87,6 +87,8 @@ pub struct InstanceView {
     pub newest_busy: Option<Instant>,
     /// Of its open bodies, the one that has not moved for the longest time: since when.
     pub stalled_since: Option<Instant>,
+    /// Of its open bodies, the one that has moved last: when.
+    pub last_moved: Option<Instant>,
     /// Bytes of linear memory it holds, as last reported.
     pub memory: usize,
     /// Resources in its table, as last reported.
@@ -129,6 +131,7 @@ impl InstanceView {
             requests: 0,
             newest_busy: None,
             stalled_since: None,
+            last_moved: None,
             memory: 0,
             resources: 0,
             spare: false,

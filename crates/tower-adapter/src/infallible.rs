@@ -12,7 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
-use millpond_pool_core::{Error, Serve};
+use millpond_pool_core::{Error, ErrorKind, Serve};
 use pin_project_lite::pin_project;
 use tower::Service;
 use tower::load::Load;
@@ -58,7 +58,9 @@ where
         let state = match self.pool.try_reserve() {
             Ok(permit) => State::Serving { future: self.pool.serve(permit, request) },
             Err(error) => {
-                self.pool.turned_away();
+                if error.kind() == ErrorKind::Overloaded {
+                    self.pool.turned_away();
+                }
                 State::Refused { error: Some(error) }
             }
         };

@@ -44,7 +44,7 @@ impl<H: Host> Builder<H> {
     }
 
     /// Changes the limits. What it is given are the defaults, which depend on the component: with
-    /// wasi:http 0.2, each request gets a fresh instance; with 0.3, an instance serves 96 to 128
+    /// wasi:http 0.2, each request gets a fresh instance; with 0.3, an instance serves 97 to 128
     /// requests, 16 at a time. A 0.2 guest never serves several at a time, whatever is asked for.
     #[must_use]
     pub fn limits(mut self, change: impl FnOnce(&mut Limits) + Send + 'static) -> Self {

@@ -21,7 +21,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub enum MemorySource {
     /// What the process has in physical memory (resident set size).
     Process,
-    /// What the process' control group uses, which is what a container's limit counts. Linux only.
+    /// What the process' control group uses, which is what a container's limit counts; it includes files
+    /// that the kernel keeps in memory. Linux only, and only where the group has a limit.
     Cgroup,
 }
 
@@ -74,11 +75,18 @@ impl MemoryWatch {
         let spawned = watcher.spawn(move || {
             loop {
                 match read() {
-                    Some(used) if used > high => raised.raise(),
-                    Some(used) if used > high / 10 * 9 => {}
-                    _ => raised.lower(),
+                    Some(used) if used > high && !raised.is_raised() => {
+                        tracing::info!(used, high, "above the watermark: idle instances end");
+                        raised.raise();
+                    }
+                    Some(used) if used <= high / 10 * 9 && raised.is_raised() => {
+                        tracing::info!(used, high, "well below the watermark again");
+                        raised.lower();
+                    }
+                    _ => {}
                 }
                 if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+                    raised.lower();
                     return;
                 }
             }
@@ -129,8 +137,10 @@ impl Reader {
                 Some(self.system.process(pid)?.memory())
             }
             MemorySource::Cgroup => {
-                self.system.refresh_memory();
-                let limits = self.system.cgroup_limits()?;
+                let pid = sysinfo::get_current_pid().ok()?;
+                let this = ProcessesToUpdate::Some(&[pid]);
+                self.system.refresh_processes_specifics(this, false, ProcessRefreshKind::nothing());
+                let limits = self.system.process(pid)?.cgroup_limits()?;
                 Some(limits.total_memory.saturating_sub(limits.free_memory))
             }
         }

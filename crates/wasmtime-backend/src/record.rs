@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_pool_core::InstanceId;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 use wasmtime::{AsContext, GuestProfiler, Store, WasmCoreDump};
 
@@ -115,8 +116,15 @@ impl Records {
     }
 
     /// Does something on a thread where blocking is fine.
+    /// Not more than a few at a time: a core dump is in memory until it is written.
     pub(crate) fn aside(&self, work: impl FnOnce() + Send + 'static) {
-        self.runtime.spawn_blocking(work);
+        static WRITERS: Semaphore = Semaphore::const_new(4);
+        let runtime = self.runtime.clone();
+        self.runtime.spawn(async move {
+            let writer = WRITERS.acquire().await;
+            let _ = runtime.spawn_blocking(work).await;
+            drop(writer);
+        });
     }
 
     /// Drops the store of an instance that failed to start.

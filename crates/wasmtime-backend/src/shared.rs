@@ -88,6 +88,14 @@ impl<H: Host> Worker<'_, H> {
         .await
     }
 
+    /// Reports what the guest holds, if that has changed.
+    fn report_usage(&self, accessor: &Accessor<H::Data>, usage: &mut Usage) {
+        let now = accessor.with(|mut access| H::usage(access.data_mut()));
+        if std::mem::replace(usage, now) != now {
+            self.pool.report(self.instance.id(), InstanceEvent::Usage(now));
+        }
+    }
+
     fn settled(&self) {
         if self.instance.slot().settle() {
             self.pool.report(self.instance.id(), InstanceEvent::Settled);
@@ -110,7 +118,11 @@ impl<H: Host> Worker<'_, H> {
         std::future::poll_fn(|cx: &mut Context<'_>| {
             loop {
                 match calls.poll_next_unpin(cx) {
-                    Poll::Ready(Some(Ok(()))) => continue,
+                    Poll::Ready(Some(Ok(()))) => {
+                        // Not only when all is quiet: with others in between, it may never be.
+                        self.report_usage(accessor, &mut usage);
+                        continue;
+                    }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                     Poll::Ready(None) | Poll::Pending => {}
                 }
@@ -122,6 +134,13 @@ impl<H: Host> Worker<'_, H> {
                 }
                 slot.register_inbox(cx);
                 if let Some((ticket, job)) = slot.take() {
+                    if !accepts {
+                        // It crossed with the guest's asking for no more.
+                        slot.take_waiting(ticket);
+                        let back = InstanceEvent::Returned(ticket, job);
+                        self.pool.report(self.instance.id(), back);
+                        continue;
+                    }
                     works = true;
                     if job.reply().is_over() {
                         // Its caller left, or had its 504, while this guest was computing.
@@ -135,10 +154,7 @@ impl<H: Host> Worker<'_, H> {
                 }
                 if calls.is_empty() && works && accessor.poll_no_interesting_tasks(cx).is_ready() {
                     works = false;
-                    let now = accessor.with(|mut access| H::usage(access.data_mut()));
-                    if std::mem::replace(&mut usage, now) != now {
-                        self.pool.report(self.instance.id(), InstanceEvent::Usage(usage));
-                    }
+                    self.report_usage(accessor, &mut usage);
                     self.pool.report(self.instance.id(), InstanceEvent::Quiet);
                 }
                 return Poll::Pending;

@@ -15,7 +15,7 @@ impl Amount {
     /// So many instances of this pool.
     pub(super) fn of(instances: usize, share: &Share) -> Self {
         let (instances, each) = (instances as i128, share.memory as i128);
-        Self { instances, memory: instances * each }
+        Self { instances, memory: instances.saturating_mul(each) }
     }
 
     pub(super) fn is_negative(self) -> bool {

@@ -10,9 +10,13 @@ use super::{ExpirationContext, Expired, InstanceExpiration};
 use crate::sync::{Mutex, lock};
 use crate::view::Status;
 
-/// A flag that is raised and lowered from outside, and that policies follow: a deployment that
-/// replaces the guest, a machine that is short of memory. Clones are the same signal; any number of
+/// A flag that is raised and lowered from outside, and that policies follow: a machine that
+/// is short of memory, an operator who wants idle instances gone. Clones are the same signal; any number of
 /// instances in any number of pools may follow it.
+///
+/// It is followed as it is at the moment, by new instances too: while a signal is raised that is followed
+/// without [`when_idle`](Follow::when_idle), every instance ends as soon as its policy is polled, and
+/// requests wait for it to be lowered, or for their deadline.
 ///
 /// ```
 /// use millpond_pool_core::Reason;

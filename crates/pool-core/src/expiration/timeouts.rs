@@ -26,17 +26,43 @@ pub fn idle_timeout(after: Duration) -> StatusTimeout {
 /// Retires an instance whose newest request has waited for its response head for `after`: by then
 /// all of them have waited that long. This is what `wasmtime serve` does; the pool's own
 /// `request_timeout` answers each request in its time, so this is a second line.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, busy_timeout, standard};
+/// use std::time::Duration;
+///
+/// let policy = standard().or(busy_timeout(Duration::from_secs(60)));
+/// ```
 pub fn busy_timeout(after: Duration) -> StatusTimeout {
     StatusTimeout { kind: Kind::Busy, after }
 }
 
 /// Retires an instance that works for longer than `after` once all its bodies have ended.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, idle_timeout, post_return_timeout};
+/// use std::time::Duration;
+///
+/// // Five seconds to write its logs, then ten to wait for the next request.
+/// let work = post_return_timeout(Duration::from_secs(5));
+/// let policy = work.or(idle_timeout(Duration::from_secs(10)));
+/// ```
 pub fn post_return_timeout(after: Duration) -> StatusTimeout {
     StatusTimeout { kind: Kind::PostReturn, after }
 }
 
-/// Retires an instance on which an open body has not moved for `after`: the guest made nothing,
-/// or the client took nothing.
+/// Ends an instance on which an open body has not moved for `after`: the guest made nothing, or the
+/// client took nothing. It is drained as long as other requests run on it, so that a client which reads
+/// nothing fails none of its neighbours, and retired once nothing is left but bodies that do not move.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, body_stall_timeout, idle_timeout};
+/// use std::time::Duration;
+///
+/// // A client that reads nothing for a minute does not keep its instance.
+/// let stalled = body_stall_timeout(Duration::from_secs(60));
+/// let policy = stalled.or(idle_timeout(Duration::from_secs(10)));
+/// ```
 pub fn body_stall_timeout(after: Duration) -> StatusTimeout {
     StatusTimeout { kind: Kind::BodyStall, after }
 }
@@ -66,7 +92,7 @@ impl InstanceExpiration for StatusTimeout {
             Kind::Idle => (in_status(Status::Idle).filter(|_| !view.spare), Reason::Idle),
             Kind::Busy => (view.newest_busy, Reason::Timeout),
             Kind::PostReturn => (in_status(Status::PostReturn), Reason::Timeout),
-            Kind::BodyStall => (view.stalled_since, Reason::Timeout),
+            Kind::BodyStall => return self.poll_stalled(cx),
         };
         match since {
             Some(since) => cx.expire_at(since, self.after, Expired::Retire(reason)),
@@ -75,7 +101,31 @@ impl InstanceExpiration for StatusTimeout {
     }
 }
 
+impl StatusTimeout {
+    fn poll_stalled(&self, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+        let view = cx.view();
+        let (Some(first), Some(last)) = (view.stalled_since, view.last_moved) else {
+            return Poll::Pending;
+        };
+        if view.busy == 0 {
+            let all = cx.expire_at(last, self.after, Expired::Retire(Reason::Timeout));
+            if all.is_ready() {
+                return all;
+            }
+        }
+        cx.expire_at(first, self.after, Expired::Drain(Reason::Timeout))
+    }
+}
+
 /// Drains an instance once it is `age` old.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, max_age, standard};
+/// use std::time::Duration;
+///
+/// // An hour, or up to a quarter less, so that not all end at once.
+/// let policy = standard().or(max_age(Duration::from_secs(3600)).jitter(0.25));
+/// ```
 pub fn max_age(age: Duration) -> MaxAge {
     MaxAge { age }
 }
@@ -96,6 +146,12 @@ impl InstanceExpiration for MaxAge {
 ///
 /// As a policy it acts after the request was given, so several given at once may exceed it; the
 /// limit [`Limits::max_requests`](crate::Limits::max_requests) is exact.
+///
+/// ```
+/// use millpond_pool_core::expiration::{InstanceExpiration, max_requests, standard};
+///
+/// let policy = standard().or(max_requests(1000).jitter(0.1));
+/// ```
 pub fn max_requests(count: u64) -> MaxServed {
     MaxServed { count }
 }

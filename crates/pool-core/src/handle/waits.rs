@@ -1,5 +1,6 @@
 //! What can be waited for: the end of a drain, and the first time all spares are there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,11 +11,12 @@ use crate::sync::lock;
 
 use super::{Driver, PoolHandle};
 
-/// Who waits.
+/// Who waits, each under a key of its own.
 #[derive(Default)]
 pub(super) struct Waits {
-    drained: Vec<Waker>,
-    warmed: Vec<Waker>,
+    next: u64,
+    drained: BTreeMap<u64, Waker>,
+    warmed: BTreeMap<u64, Waker>,
 }
 
 impl Waits {
@@ -25,88 +27,77 @@ impl Waits {
         wakers: &mut Vec<Waker>,
     ) {
         if pool.is_drained() {
-            wakers.append(&mut self.drained);
+            wakers.extend(std::mem::take(&mut self.drained).into_values());
         }
         if pool.is_warmed() {
-            wakers.append(&mut self.warmed);
+            wakers.extend(std::mem::take(&mut self.warmed).into_values());
         }
     }
 }
 
-/// Wakers pile up only as often as the future is polled by another task, and go with the end.
-fn keep(wakers: &mut Vec<Waker>, waker: Waker) -> Option<Waker> {
-    if wakers.iter().any(|other| other.will_wake(&waker)) {
-        return Some(waker);
-    }
-    wakers.push(waker);
-    None
-}
-
-/// Ends when a drain has: no request and no instance is left. Made by [`PoolHandle::drain`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Drained<D: Driver> {
-    pool: PoolHandle<D>,
-}
-
-impl<D: Driver> Drained<D> {
-    pub(super) fn new(pool: PoolHandle<D>) -> Self {
-        Self { pool }
-    }
-}
-
-impl<D: Driver> Future for Drained<D> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let mut state = lock(&self.pool.0.state);
-        if state.pool.is_drained() {
-            return Poll::Ready(());
+macro_rules! wait {
+    ($(#[$doc:meta])* $name:ident, $wakers:ident, $is_over:ident) => {
+        $(#[$doc])*
+        #[must_use = "futures do nothing unless polled"]
+        pub struct $name<D: Driver> {
+            pool: PoolHandle<D>,
+            key: Option<u64>,
         }
-        let spare = keep(&mut state.waits.drained, waker);
-        drop(state);
-        drop(spare);
-        Poll::Pending
-    }
-}
 
-/// Ends when all spares have been there at once, or the pool drains. Made by
-/// [`PoolHandle::warmed`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Warmed<D: Driver> {
-    pool: PoolHandle<D>,
-}
-
-impl<D: Driver> Warmed<D> {
-    pub(super) fn new(pool: PoolHandle<D>) -> Self {
-        Self { pool }
-    }
-}
-
-impl<D: Driver> Future for Warmed<D> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let mut state = lock(&self.pool.0.state);
-        if state.pool.is_warmed() {
-            return Poll::Ready(());
+        impl<D: Driver> $name<D> {
+            pub(super) fn new(pool: PoolHandle<D>) -> Self {
+                Self { pool, key: None }
+            }
         }
-        let spare = keep(&mut state.waits.warmed, waker);
-        drop(state);
-        drop(spare);
-        Poll::Pending
-    }
+
+        impl<D: Driver> Future for $name<D> {
+            type Output = ();
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+                // Cloned and dropped outside the lock: wakers are other people's code.
+                let waker = cx.waker().clone();
+                let (key, old) = {
+                    let mut state = lock(&self.pool.0.state);
+                    if state.pool.$is_over() {
+                        return Poll::Ready(());
+                    }
+                    let waits = &mut state.waits;
+                    let key = self.key.unwrap_or_else(|| {
+                        waits.next += 1;
+                        waits.next
+                    });
+                    (key, waits.$wakers.insert(key, waker))
+                };
+                drop(old);
+                self.key = Some(key);
+                Poll::Pending
+            }
+        }
+
+        impl<D: Driver> Drop for $name<D> {
+            fn drop(&mut self) {
+                if let Some(key) = self.key {
+                    let waker = lock(&self.pool.0.state).waits.$wakers.remove(&key);
+                    drop(waker);
+                }
+            }
+        }
+
+        impl<D: Driver> fmt::Debug for $name<D> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    };
 }
 
-impl<D: Driver> fmt::Debug for Drained<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Drained")
-    }
+wait! {
+    /// Ends when a drain has: no request and no instance is left. Made by [`PoolHandle::drain`].
+    Drained, drained, is_drained
 }
 
-impl<D: Driver> fmt::Debug for Warmed<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Warmed")
-    }
+wait! {
+    /// Ends when all spares have been there at once, or the pool drains. Made by
+    /// [`PoolHandle::warmed`].
+    Warmed, warmed, is_warmed
 }

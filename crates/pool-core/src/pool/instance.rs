@@ -142,6 +142,7 @@ impl<H> Instance<H> {
             requests: self.given,
             newest_busy: None,
             stalled_since: None,
+            last_moved: None,
             memory: self.usage.memory,
             resources: self.usage.resources,
             spare: self.is_spare(),
@@ -152,6 +153,7 @@ impl<H> Instance<H> {
                 Stage::Streaming { moved, .. } => {
                     view.streaming += 1;
                     view.stalled_since = Some(view.stalled_since.map_or(*moved, |t| t.min(*moved)));
+                    view.last_moved = view.last_moved.max(Some(*moved));
                 }
                 Stage::Busy { since, .. } | Stage::Abandoned { since, .. } => {
                     view.busy += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{MS, NEVER, Rig, exclusive, secs, shared};
+use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::expiration::{
     InstanceExpiration, body_stall_timeout, boxed, busy_timeout, idle_timeout, max_age,
     max_requests, post_return_timeout,
@@ -177,4 +177,31 @@ fn endless_policies_ask_for_no_clock_and_instant_ones_end_at_once() {
     rig.take();
     rig.finish(1);
     assert_eq!(rig.take(), ["retire 1: idle"]);
+}
+
+#[test]
+fn a_body_that_stalls_beside_others_ends_its_instance_only_after_them() {
+    let limits = with(shared(1, 3), |limits| limits.request_timeout = secs(100));
+    let mut rig = Rig::new(limits).policy(|| boxed(body_stall_timeout(secs(30))));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    assert!(rig.responded(1));
+    rig.at(secs(20));
+    rig.submit();
+    rig.settled(1);
+    rig.submit();
+    rig.settled(1);
+    assert!(rig.responded(3));
+    rig.take();
+    rig.at(secs(30));
+    assert_eq!(rig.take(), [""; 0], "its neighbours go on");
+    rig.submit();
+    assert_eq!(rig.take(), [""; 0], "and it takes no more");
+    rig.at(secs(34));
+    assert!(rig.responded(2));
+    rig.ended(2);
+    assert_eq!(rig.take(), [""; 0], "the third request's body moved at 20 s");
+    rig.ended(3);
+    assert_eq!(rig.take(), ["retire 1: timeout"], "now only the stalled one is left");
 }

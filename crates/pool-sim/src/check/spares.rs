@@ -18,6 +18,9 @@ pub(super) struct SpareLimits {
     /// How long the last wait was; it grows with each failure until one is of use.
     wait: Time,
     not_before: Time,
+    /// Whether a spare may have been used that was not known for one: then no more than the first wait
+    /// can be expected.
+    vague: bool,
     /// The latest time seen: what was due then stays due though the clock may step back a little.
     latest: Time,
 }
@@ -41,6 +44,7 @@ impl Check for SpareLimits {
             // A shared one may be a spare that could not be told from others before its first poll.
             Record::Assign(id, _) if books.instance(id).is_some_and(|i| i.given == 0) => {
                 self.wait = 0;
+                self.vague |= !books.instance(id).is_some_and(is_unused);
             }
             Record::Retire(id, reason) if books.instance(id).is_some_and(is_unused) => {
                 self.failed(books, id, at, reason);
@@ -105,7 +109,7 @@ impl SpareLimits {
             self.not_before = self.not_before.max(at + RECLAIMED_WAIT);
             return;
         }
-        if self.not_before <= at {
+        if self.not_before <= at && !self.vague {
             self.wait = (self.wait * 2).min(LONGEST_WAIT);
         }
         self.wait = self.wait.max(FIRST_WAIT);
