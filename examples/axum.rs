@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use millpond::{InfallibleService, Snapshot, WasiHost, WasmPool};
 use tokio::net::TcpListener;
 
@@ -55,6 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let finished = async {
         // First the connections: no new ones, and who waits for an answer gets it.
+        // Else what follows a response head waits for the client's delayed acknowledgement: 40 ms.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
         // Then the instances: guests may still be at work after their last response.
         pool.drain().await;

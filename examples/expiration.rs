@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use millpond::expiration::{ExpirationContext, Expired, InstanceExpiration, boxed};
 use millpond::{InfallibleService, Reason, Status, WasiHost, WasmPool};
 use tokio::net::TcpListener;
@@ -65,6 +66,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = TcpListener::bind(addr).await?;
     println!("Listening on http://{}/", listener.local_addr()?);
+    // Else what follows a response head waits for the client's delayed acknowledgement: 40 ms.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, app).await?;
     Ok(())
 }

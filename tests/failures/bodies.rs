@@ -6,7 +6,7 @@ use millpond::Reason;
 use millpond_tests::Protocol::{self, H2c, Http1};
 use millpond_tests::{Server, empty, whole};
 
-use crate::setup::{Held, SECOND, Sent, Setup, assert_answer};
+use crate::setup::{Held, SECOND, Sent, Setup, assert_answer, until_another_starts};
 
 /// A body that no longer moves ends its instance, and looks broken.
 async fn is_cut(setup: Setup, path: &str) {
@@ -167,6 +167,26 @@ async fn a_client_that_does_not_read_holds_up_nobody(setup: Setup) {
     drop(unread);
 }
 setups!(a_client_that_does_not_read_holds_up_nobody);
+
+async fn a_client_that_does_not_read_costs_its_neighbours_nothing(setup: Setup) {
+    let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
+    let mut client = server.connect(Http1).await;
+    let unread = client.head_of("/bytes?n=268435456").await;
+    let held = Held::hold(&server).await;
+    assert_eq!(server.pool.snapshot().starts, 1, "on the same instance");
+    until_another_starts(&server).await;
+    let now = server.pool.snapshot();
+    assert_eq!(
+        (now.busy, now.streaming, now.retired.total()),
+        (1, 1, 0),
+        "it finishes what it has"
+    );
+    assert_answer(&held.let_go().await, "0");
+    let now = server.until("the rest is cut", |now| now.retired.total() == 1).await;
+    assert_eq!(now.retired.get(Reason::Timeout), 1);
+    assert!(whole(unread).await.broken);
+}
+setups!(a_client_that_does_not_read_costs_its_neighbours_nothing: p3_shared);
 
 async fn empty_writes_add_nothing_to_a_body(setup: Setup) {
     let server = setup.serve(|_| ()).await;

@@ -10,7 +10,9 @@ use millpond::wasmtime::{Cache, CacheConfig, Config, Engine};
 use millpond::{Builder, HttpVersion, Reason, WasiHost, WasmPool};
 use millpond_tests::{Server, guest, pool};
 
-use crate::setup::{Recorder, SECOND, Sent, Setup, assert_answer, assert_failure, drain, p2_fresh};
+use crate::setup::{
+    Recorder, SECOND, Sent, Setup, assert_answer, assert_failure, drain, p2_fresh, p2_reused,
+};
 
 /// A directory of the test's own, removed when dropped.
 struct Dir(PathBuf);
@@ -148,10 +150,13 @@ fn the_end_of_the_runtime_does_not_lose_a_profile() {
     let dir = Dir::new();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = runtime.block_on(async {
-        let server = p2_fresh().serve_with(|builder| builder.profile_dir(&dir.0)).await;
+        let server = p2_reused().serve_with(|builder| builder.profile_dir(&dir.0)).await;
+        // By the guest's own clock: when it answers it has computed for so long.
+        assert_answer(&server.get("/spin?ms=500").await, "spun\n");
+        server.until("it is idle", |now| now.instances.idle == 1).await;
         let _ = Sent::get(&server, "/spin");
-        server.until("it is on its guest", |now| now.busy == 1).await;
-        tokio::time::sleep(SECOND / 5).await;
+        let now = server.until("it computes again", |now| now.busy == 1).await;
+        assert_eq!(now.starts, 1, "on the same instance");
         server
     });
     drop(runtime);

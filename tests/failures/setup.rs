@@ -217,6 +217,15 @@ pub(crate) async fn hold_all<H: Host>(setup: Setup, server: &Server<H>) -> Vec<H
     held
 }
 
+/// Sends requests until the one instance there is takes no more, and another has been started.
+pub(crate) async fn until_another_starts<H: Host>(server: &Server<H>) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.pool.snapshot().starts == 1 {
+        assert!(tokio::time::Instant::now() < deadline, "it takes requests still");
+        assert_answer(&server.get("/hello").await, "hello\n");
+    }
+}
+
 /// Asserts what a failure looks like to a client.
 #[track_caller]
 pub(crate) fn assert_failure(reply: &Reply, status: u16, error: &str, details: &str) {

@@ -7,7 +7,7 @@ use millpond::expiration::{
     Expired, InstanceExpiration as _, Signal, memory_watermark, resource_growth,
 };
 
-use crate::setup::{Held, Setup, assert_answer};
+use crate::setup::{Held, Setup, assert_answer, until_another_starts};
 
 async fn an_instance_that_holds_too_much_memory_ends_after_its_request(setup: Setup) {
     let server = setup
@@ -76,3 +76,17 @@ async fn timeouts_of_a_running_pool_can_be_changed(setup: Setup) {
     assert_eq!(now.retired.get(Reason::Idle), 1);
 }
 setups!(timeouts_of_a_running_pool_can_be_changed: p2_reused p3_shared);
+
+async fn an_instance_that_is_never_quiet_reports_what_it_holds(setup: Setup) {
+    let server = setup
+        .serve_with(|builder| builder.expiration(|policy| policy.or(memory_watermark(16 << 20))))
+        .await;
+    let held = Held::hold(&server).await;
+    assert_answer(&server.get("/alloc?mib=20").await, "allocated 20\n");
+    until_another_starts(&server).await;
+    assert_eq!(server.pool.snapshot().busy, 1, "what runs goes on");
+    assert_answer(&held.let_go().await, "0");
+    let now = server.until("it is gone", |now| now.retired.total() == 1).await;
+    assert_eq!(now.retired.get(Reason::Memory), 1);
+}
+setups!(an_instance_that_is_never_quiet_reports_what_it_holds: p3_shared);

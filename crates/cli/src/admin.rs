@@ -21,7 +21,7 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Ready once all spares are there, until `draining` is set.
+    /// Ready once as many instances have started as spares are to be kept, until `draining` is set.
     pub(crate) fn new(pool: WasmPool, draining: Arc<AtomicBool>) -> Self {
         Self { pool, draining }
     }

@@ -13,7 +13,7 @@ use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
 use crate::values::{
     Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Size,
-    Threads, Time,
+    Spares, Threads, Time,
 };
 
 /// Serves wasi:http components from pools of WebAssembly instances.
@@ -137,7 +137,7 @@ pub(crate) struct Flags {
 
     /// Instances kept ready before anybody asks, made off the request path [default: 0]
     #[arg(long, value_name = "N", help_heading = "Pool")]
-    pub(crate) min_idle: Option<QueueLength>,
+    pub(crate) min_idle: Option<Spares>,
 
     /// How old an instance may become; then it finishes what it has [default: no limit]
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]

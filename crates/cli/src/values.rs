@@ -143,6 +143,18 @@ impl FromStr for QueueLength {
     }
 }
 
+/// How many spares are kept; zero means none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spares(pub(crate) usize);
+
+impl FromStr for Spares {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "expected a whole number of instances (0: none)".into())
+    }
+}
+
 /// An address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) SocketAddr);
@@ -328,6 +340,7 @@ deserialize_from_text!(
     Count,
     Threads,
     QueueLength,
+    Spares,
     Address,
     EnvVar,
     Dir,

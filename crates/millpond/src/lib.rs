@@ -1,7 +1,7 @@
 //! Serve HTTP from pools of WebAssembly instances.
 //!
 //! ```no_run
-//! use axum::{Router, routing::get};
+//! use axum::{Router, routing::get, serve::ListenerExt};
 //! use millpond::{InfallibleService, WasiHost, WasmPool};
 //!
 //! # #[tokio::main]
@@ -15,6 +15,8 @@
 //!     .fallback_service(InfallibleService::new(pool));
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! // Else what follows a response head waits for the client's delayed acknowledgement: 40 ms.
+//! let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
 //! axum::serve(listener, app).await?;
 //! # Ok(())
 //! # }

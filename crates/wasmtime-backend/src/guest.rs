@@ -83,8 +83,8 @@ impl<H: Host> Guest<H> {
         if catch_unwind(AssertUnwindSafe(|| host.on_retire(ended))).is_err() {
             tracing::error!(instance.id = id.number(), "the on_retire hook panicked");
         }
-        // The store first, and its profile with it: a panic in the drop of the embedder's data must not keep what the
-        // allocator gave it.
+        // The store first, and its profile with it: a panic in the drop of the embedder's data must not
+        // keep what the allocator gave it.
         let data = self.store.into_data();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }

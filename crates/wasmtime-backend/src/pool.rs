@@ -152,13 +152,14 @@ impl<H: Host> WasmPool<H> {
         self.pool.0.set_share(share)
     }
 
-    /// Whether all spares have been there at once, or there are none to wait for.
+    /// Whether as many instances have started as spares are to be kept, or there is nothing to wait for.
     pub fn is_warmed(&self) -> bool {
         self.pool.0.is_warmed()
     }
 
-    /// Ends when all spares have been there at once ([`Limits::min_idle`]), or the pool drains: the
-    /// time to report readiness. Without spares, that is now.
+    /// Ends when as many instances have started as spares are to be kept ([`Limits::min_idle`]), also if
+    /// requests have taken some of them, or when the pool drains: the time to report readiness. Without
+    /// spares, that is now. Where the allocator or a budget holds fewer, it ends when that changes.
     pub fn warmed(&self) -> Warmed<WasmDriver<H>> {
         self.pool.0.warmed()
     }

@@ -32,6 +32,9 @@ use crate::engine::{self, TICK};
 /// in memory until it ends.
 const MAX_SAMPLES: u32 = 100_000;
 
+/// Instances that are written about at a time, in the whole process.
+const MAX_WRITERS: usize = 4;
+
 /// The records that a pool was asked for.
 pub(crate) struct RecordDirs {
     /// What the files are called after.
@@ -116,15 +119,8 @@ impl Records {
     }
 
     /// Does something on a thread where blocking is fine.
-    /// Not more than a few at a time: a core dump is in memory until it is written.
     pub(crate) fn aside(&self, work: impl FnOnce() + Send + 'static) {
-        static WRITERS: Semaphore = Semaphore::const_new(4);
-        let runtime = self.runtime.clone();
-        self.runtime.spawn(async move {
-            let writer = WRITERS.acquire().await;
-            let _ = runtime.spawn_blocking(work).await;
-            drop(writer);
-        });
+        aside(&self.runtime, work);
     }
 
     /// Drops the store of an instance that failed to start.
@@ -189,6 +185,17 @@ impl Records {
             })
             .ok()
     }
+}
+
+/// Not more than a few things at a time: a core dump is in memory until it is written.
+fn aside(runtime: &Handle, work: impl FnOnce() + Send + 'static) {
+    static WRITERS: Semaphore = Semaphore::const_new(MAX_WRITERS);
+    let blocking = runtime.clone();
+    runtime.spawn(async move {
+        let writer = WRITERS.acquire().await;
+        let _ = blocking.spawn_blocking(work).await;
+        drop(writer);
+    });
 }
 
 type Out = BufWriter<File>;

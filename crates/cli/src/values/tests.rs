@@ -90,6 +90,8 @@ fn numbers() {
         error::<QueueLength>("-1"),
         "expected a whole number of requests (0: nothing waits)"
     );
+    assert_eq!("0".parse(), Ok(Spares(0)));
+    assert_eq!(error::<Spares>("x"), "expected a whole number of instances (0: none)");
     assert_eq!("1024".parse(), Ok(Threads(1024)));
     for text in ["0", "1025", "x"] {
         assert_eq!(error::<Threads>(text), "expected a whole number from 1 to 1024", "{text}");

@@ -162,13 +162,14 @@ impl<D: Driver> PoolHandle<D> {
         self.0.membership.as_ref().map_or(Ok(()), |membership| membership.share(share))
     }
 
-    /// Whether all spares have been there at once, or there are none to wait for.
+    /// Whether as many instances have started as spares are to be kept, or there is nothing to wait for.
     pub fn is_warmed(&self) -> bool {
         lock(&self.0.state).pool.is_warmed()
     }
 
-    /// Ends when all spares have been there at once ([`Limits::min_idle`]), or the pool drains.
-    /// Without spares, that is now.
+    /// Ends when as many instances have started as spares are to be kept ([`Limits::min_idle`]), also if
+    /// requests have taken some of them, or when the pool drains. Without spares, that is now. Where the
+    /// allocator or a budget holds fewer, it ends when that changes.
     pub fn warmed(&self) -> Warmed<D> {
         Warmed::new(self.clone())
     }

@@ -1,4 +1,4 @@
-//! What can be waited for: the end of a drain, and the first time all spares are there.
+//! What can be waited for: the end of a drain, and the making of the first spares.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,7 +97,7 @@ wait! {
 }
 
 wait! {
-    /// Ends when all spares have been there at once, or the pool drains. Made by
+    /// Ends when as many instances have started as spares are to be kept, or the pool drains. Made by
     /// [`PoolHandle::warmed`].
     Warmed, warmed, is_warmed
 }

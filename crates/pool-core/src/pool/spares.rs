@@ -31,7 +31,7 @@ pub(super) struct Spares {
     look_at: Option<Instant>,
     /// How long the last wait was.
     wait: Duration,
-    /// All have been there at once, at some time.
+    /// As many instances have started, at some time, as are to be kept.
     pub(super) warmed: bool,
 }
 
@@ -111,14 +111,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
         !self.draining && self.missing_spares() > 0
     }
 
-    /// Whether all spares have been there at some time, or never will be.
+    /// Whether as many instances have started as spares are to be kept (requests may have taken some of
+    /// them meanwhile), or none are to be kept, or the pool drains.
     pub fn is_warmed(&self) -> bool {
         self.spares.warmed || self.draining || self.limits.min_idle == 0
     }
 
     pub(super) fn note_warmth(&mut self) {
         let most = self.limits.min_idle.min(self.limits.max_instances);
-        self.spares.warmed |= self.gauges.idle() >= most;
+        self.spares.warmed |= self.counters.start_time.count() >= most as u64;
     }
 
     /// An unused spare has ended. If there are enough without it, there is none to be made instead.

@@ -84,14 +84,12 @@ fn what_a_pool_is_guaranteed_is_there_whatever_another_takes() {
     });
 }
 
-#[test]
-fn whoever_waits_for_a_pool_that_leaves_gets_its_place() {
-    explore(|| {
+/// A pool leaves, in which this has happened, while the other one asks for its place.
+fn leaving_makes_room(before: fn(&Pool)) {
+    explore(move || {
         let house = House::new(1);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
-        let mut running = submit(&one);
-        running.over();
-        drop(running);
+        before(&one);
         let permit = reserve(&other);
         let leaving = thread::spawn(move || let_go(one));
         serve(other.submit(permit, Item::default()));
@@ -101,17 +99,13 @@ fn whoever_waits_for_a_pool_that_leaves_gets_its_place() {
 }
 
 #[test]
+fn whoever_waits_for_a_pool_that_leaves_gets_its_place() {
+    leaving_makes_room(|pool| submit(pool).over());
+}
+
+#[test]
 fn the_place_of_an_idle_instance_that_is_dropped_with_its_pool_is_free() {
-    explore(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
-        ask(&one);
-        let permit = reserve(&other);
-        let leaving = thread::spawn(move || let_go(one));
-        serve(other.submit(permit, Item::default()));
-        leaving.join().unwrap();
-        check(&house, &[&other]);
-    });
+    leaving_makes_room(ask);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use millpond_pool_core::expiration::{BoxExpiration, Expired, boxed, from_fn};
+use millpond_pool_core::expiration::{BoxExpiration, Expired, body_stall_timeout, boxed, from_fn};
 use millpond_pool_core::{Failure, Reason, Status};
 
 use crate::host::{
-    Item, Told, answer, check_empty, exclusive, pool_with, reserve, run, shared, step, submit,
+    Item, Told, answer, check_empty, exclusive, finish, pool_with, reserve, run, secs, shared,
+    step, submit,
 };
 use crate::mode::{block_on, explore, explore_bounded, thread};
 
@@ -78,6 +79,27 @@ fn a_verdict_on_an_idle_instance_ends_no_request_that_came_meanwhile() {
         assert!(answer(request), "one or another instance has it");
         check_empty(&pool);
         assert_eq!(pool.snapshot().retired.get(Reason::Swap), pool.snapshot().starts);
+    });
+}
+
+#[test]
+fn a_body_that_moves_in_time_does_not_stall() {
+    explore(|| {
+        let stalled = || boxed(body_stall_timeout(secs(10)));
+        let (pool, mut reaper) = pool_with(exclusive(), stalled);
+        let mut request = submit(&pool);
+        let on = pool.driver().holder(request.ticket()).expect("started at once");
+        assert!(pool.responded(request.ticket()));
+        pool.driver().clock.set(6);
+        request.progress(on);
+        pool.driver().clock.set(12);
+        let reaping = thread::spawn(move || step(&mut reaper));
+        pool.load();
+        reaping.join().unwrap();
+        finish(&mut request, on);
+        drop(request);
+        assert_eq!(pool.snapshot().retired.total(), 0);
+        check_empty(&pool);
     });
 }
 

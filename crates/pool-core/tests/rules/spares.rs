@@ -62,6 +62,28 @@ fn a_spare_that_is_used_beside_other_requests_is_replaced_after_a_millisecond() 
 }
 
 #[test]
+fn a_request_runs_alone_however_many_wait() {
+    let mut rig = Rig::new(spares(1, 1));
+    rig.look();
+    rig.submit_many(2);
+    rig.started(1);
+    assert_eq!(rig.take(), ["start 1", "assign 1 to 1"]);
+    assert_eq!(rig.timeout(), Some(250 * MS));
+}
+
+#[test]
+fn a_pool_is_warm_once_enough_have_started_whoever_took_them() {
+    let mut rig = Rig::new(spares(2, 2));
+    rig.look();
+    rig.started(1);
+    rig.submit();
+    assert!(!rig.pool.is_warmed());
+    rig.started(2);
+    assert_eq!((rig.take().len(), rig.pool.snapshot().instances.idle), (3, 1));
+    assert!(rig.pool.is_warmed());
+}
+
+#[test]
 fn who_finds_no_spare_has_them_made() {
     let mut rig = warm(spares(4, 1));
     rig.submit_many(2);

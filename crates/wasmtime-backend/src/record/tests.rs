@@ -1,4 +1,7 @@
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::*;
 
@@ -106,4 +109,35 @@ fn a_guest_that_waited_has_not_computed_all_the_time() {
     assert!(resumed.waited());
     resumed.now();
     assert!(!resumed.waited());
+}
+
+#[test]
+fn few_are_written_about_at_a_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let (begun, begins) = channel();
+    // For each that comes out, one of them ends.
+    let (end, ends) = channel::<()>();
+    let ends = Arc::new(Mutex::new(ends));
+    for _ in 0..3 * MAX_WRITERS {
+        let (begun, ends) = (begun.clone(), Arc::clone(&ends));
+        aside(runtime.handle(), move || {
+            begun.send(()).unwrap();
+            ends.lock().unwrap().recv().unwrap();
+        });
+    }
+    let (mut at_work, mut all) = (0, 0);
+    for _ in 0..3 * MAX_WRITERS {
+        if at_work == 0 {
+            begins.recv_timeout(Duration::from_secs(30)).expect("the next one begins");
+            (at_work, all) = (1, all + 1);
+        }
+        // Whoever else would begin has time to: too little of it cannot fail the test.
+        while begins.recv_timeout(Duration::from_millis(50)).is_ok() {
+            (at_work, all) = (at_work + 1, all + 1);
+        }
+        assert!(at_work <= MAX_WRITERS, "{at_work} at a time");
+        end.send(()).unwrap();
+        at_work -= 1;
+    }
+    assert_eq!(all, 3 * MAX_WRITERS);
 }

@@ -2,9 +2,7 @@
 
 use millpond_pool_core::{InstanceEvent, Limits, Reason};
 
-use super::callers::{
-    Claims, close, join, leave, observe, permit, see_through, two_exclusive, two_shared,
-};
+use super::callers::{close, crowd, join, observe, two_exclusive, two_shared};
 use crate::host::{Pool, pool};
 use crate::mode::{explore_large, thread};
 
@@ -29,20 +27,7 @@ fn upset(pool: &Pool) {
 fn upsetting(limits: fn() -> Limits) {
     explore_large(move || {
         let (pool, _) = pool(limits());
-        let callers = [0, 1, 2].map(|caller| {
-            let pool = pool.clone();
-            thread::spawn(move || {
-                let mut claims = Claims::new();
-                for round in [0, 1] {
-                    let permit = permit(&pool).expect("nobody drains");
-                    claims.push(match (caller, round) {
-                        (0, 0) => leave(&pool, permit),
-                        _ => see_through(&pool, permit),
-                    });
-                }
-                claims
-            })
-        });
+        let callers = crowd(&pool);
         let upsetting = pool.clone();
         let upsetting = thread::spawn(move || upset(&upsetting));
         upsetting.join().unwrap();

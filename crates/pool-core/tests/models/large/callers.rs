@@ -4,7 +4,7 @@ use millpond_pool_core::{InstanceGauges, Limits, OwnedPermit, Ticket};
 
 use crate::host::{Host, Item, Pool, exclusive, finish, finish_abandoned, handed_over, shared};
 use crate::mode::block_on;
-use crate::mode::thread::JoinHandle;
+use crate::mode::thread::{self, JoinHandle};
 
 /// What a caller knows of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,24 @@ pub(super) fn permit(pool: &Pool) -> Option<Permit> {
 pub(super) fn observe(pool: &Pool) {
     let snapshot = pool.snapshot();
     assert_eq!(snapshot.unaccounted(), 0, "{snapshot:?}");
+}
+
+/// Callers with two requests each. The first of all does not wait for its answer.
+pub(super) fn crowd(pool: &Pool) -> [JoinHandle<Claims>; 3] {
+    [0, 1, 2].map(|caller| {
+        let pool = pool.clone();
+        thread::spawn(move || {
+            let mut claims = Claims::new();
+            for round in [0, 1] {
+                let permit = permit(&pool).expect("nobody drains");
+                claims.push(match (caller, round) {
+                    (0, 0) => leave(&pool, permit),
+                    _ => see_through(&pool, permit),
+                });
+            }
+            claims
+        })
+    })
 }
 
 /// Submits a request and waits for what comes of it; plays the guest that gets it.

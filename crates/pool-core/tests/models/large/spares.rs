@@ -2,7 +2,7 @@
 
 use millpond_pool_core::Limits;
 
-use super::callers::{Claim, Claims, close, join, leave, observe, permit, see_through, two_shared};
+use super::callers::{Claim, close, crowd, join, observe, two_shared};
 use crate::host::{pool, run};
 use crate::mode::{block_on, explore_large, thread};
 
@@ -18,20 +18,7 @@ fn a_crowd_is_served_while_spares_come_and_go() {
     explore_large(|| {
         let (pool, reaper) = pool(kept(1));
         let reaper = run(reaper);
-        let callers = [0, 1, 2].map(|caller| {
-            let pool = pool.clone();
-            thread::spawn(move || -> Claims {
-                let mut claims = Claims::new();
-                for round in [0, 1] {
-                    let permit = permit(&pool).expect("nobody drains");
-                    claims.push(match (caller, round) {
-                        (0, 0) => leave(&pool, permit),
-                        _ => see_through(&pool, permit),
-                    });
-                }
-                claims
-            })
-        });
+        let callers = crowd(&pool);
         let limiting = pool.clone();
         let limiting = thread::spawn(move || {
             for min_idle in [0, 2, 1, 2] {

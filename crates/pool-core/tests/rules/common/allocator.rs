@@ -17,8 +17,6 @@ pub struct Allocator {
     /// The last probe has not yet shown anything.
     probing: bool,
     wait: Duration,
-    /// It was full when the clock was last looked at.
-    pub starved: bool,
 }
 
 impl Ledger {

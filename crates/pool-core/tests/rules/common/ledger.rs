@@ -88,6 +88,8 @@ pub struct Ledger {
     /// The pool has had an input from which spares follow.
     pub looked: bool,
     pub gone: usize,
+    /// What a request was told whose time was over when the clock was last looked at.
+    pub late: Refusal,
     /// How many requests the failed starts of this input may still cost.
     pub blame: usize,
 }
@@ -107,6 +109,7 @@ impl Ledger {
             vague: false,
             looked: false,
             gone: 0,
+            late: Refusal::QueueTimeout,
             blame: 0,
         }
     }
@@ -184,9 +187,9 @@ impl Ledger {
 
     /// What the passing of time does without an effect.
     pub fn tick(&mut self, now: Instant) {
+        self.late = self.late_refusal();
         self.now = now;
         self.look_at_spares();
-        self.allocator.starved = self.fitting() == 0;
         self.probe();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut blame = 0;
@@ -208,6 +211,18 @@ impl Ledger {
                     .and_then(|deadline| deadline.checked_add(self.limits.request_timeout));
                 instance.closed = true;
             }
+        }
+    }
+
+    /// What the requests wait for.
+    fn late_refusal(&self) -> Refusal {
+        let at_limit = self.instances.len() >= self.limits.max_instances;
+        if self.fitting() == 0 {
+            Refusal::Exhausted
+        } else if self.account.is_some() && self.missing_seats() > 0 && !at_limit {
+            Refusal::BudgetExhausted
+        } else {
+            Refusal::QueueTimeout
         }
     }
 
@@ -274,15 +289,9 @@ impl Ledger {
     pub fn saw_refuse(&mut self, request: u64, refusal: Refusal) {
         assert_eq!(self.place(request), Place::Queue, "refused: {request}");
         match refusal {
-            Refusal::QueueTimeout | Refusal::Exhausted => {
+            Refusal::QueueTimeout | Refusal::Exhausted | Refusal::BudgetExhausted => {
                 assert!(self.requests[&request].deadline <= Some(self.now));
-                let starved = refusal == Refusal::Exhausted;
-                assert!(self.vague || starved == self.allocator.starved, "{refusal}");
-            }
-            Refusal::BudgetExhausted => {
-                assert!(self.requests[&request].deadline <= Some(self.now));
-                let account = self.account.as_ref().expect("a budget");
-                assert_eq!(account.held, 0, "it had a grant");
+                assert!(self.vague || refusal == self.late, "{refusal}, not {}", self.late);
             }
             Refusal::Draining => assert!(self.draining),
             _ => self.blame = self.blame.checked_sub(1).expect("one refusal for each failed start"),
