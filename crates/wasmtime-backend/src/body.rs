@@ -20,7 +20,7 @@ use wasmtime_wasi_http::WasiBody;
 use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::reply::lock;
-use crate::slot;
+use crate::slot::{self, Helper};
 
 /// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body
 /// that has more to give comes from elsewhere, perhaps without end.
@@ -89,6 +89,33 @@ impl<H: Host> ResponseBody<H> {
         self.submitted.ended(self.instance.id());
     }
 
+    /// Looks at what goes to the client.
+    fn pass(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BodyError>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let Some(Ok(frame)) = frame else { return self.last(frame) };
+        let Some(data) = frame.data_ref() else {
+            // Nothing comes after trailers.
+            return self.last(Some(Ok(frame)));
+        };
+        if let Some(remaining) = self.remaining {
+            // HTTP/1 would cut it off at the announced length, and look whole.
+            let Some(less) = remaining.checked_sub(data.len() as u64) else {
+                return self.last(Some(Err(BodyError::TooLong)));
+            };
+            self.remaining = Some(less);
+        }
+        self.submitted.progress(self.instance.id());
+        Some(Ok(frame))
+    }
+
+    fn last<T>(&mut self, frame: T) -> T {
+        self.end();
+        self.finish_in_background();
+        frame
+    }
+
     /// Whether all that the client will get of it has been sent.
     fn is_complete(&self) -> bool {
         self.ended || self.head_only || self.remaining == Some(0)
@@ -110,48 +137,17 @@ impl<H: Host> Body for ResponseBody<H> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let mut driven = self.instance.slot().is_shared();
-        loop {
-            match self.cell.poll(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(data) = frame.data_ref() {
-                        let length = data.len() as u64;
-                        match self.remaining.map(|remaining| remaining.checked_sub(length)) {
-                            None => {}
-                            Some(Some(less)) => self.remaining = Some(less),
-                            // HTTP/1 would cut it off at the announced length, and look whole.
-                            Some(None) => {
-                                self.end();
-                                self.finish_in_background();
-                                return Poll::Ready(Some(Err(BodyError::TooLong)));
-                            }
-                        }
-                        self.submitted.progress(self.instance.id());
-                    } else {
-                        // Nothing comes after trailers.
-                        self.end();
-                        self.finish_in_background();
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.end();
-                    self.finish_in_background();
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Poll::Ready(None) => {
-                    self.end();
-                    self.finish_in_background();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending if driven => return Poll::Pending,
-                Poll::Pending => {
-                    // Done or not, the guest may have sent something.
-                    let _ = slot::poll_run(self.submitted.pool(), &self.instance, self.run, cx);
-                    driven = true;
-                }
+        let frame = {
+            let helper = Helper::new(self.submitted.pool(), &self.instance, self.run);
+            let mut frame = self.cell.poll(cx);
+            if frame.is_pending() {
+                // Done or not, the guest may have sent something.
+                helper.drive(cx);
+                frame = self.cell.poll(cx);
             }
-        }
+            frame
+        };
+        frame.map(|frame| self.pass(frame))
     }
 
     fn is_end_stream(&self) -> bool {

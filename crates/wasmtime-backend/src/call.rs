@@ -14,7 +14,7 @@ use crate::body::{BodyCell, ResponseBody};
 use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::reply::{News, Reply};
-use crate::slot;
+use crate::slot::{self, Helper};
 
 /// The response to a request. Dropping it cancels the request.
 #[must_use = "futures do nothing unless polled"]
@@ -88,24 +88,21 @@ impl<H: Host> Future for ResponseFuture<H> {
 
 impl<H: Host> Waiting<H> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News<H>> {
-        let mut driven = false;
-        loop {
-            match self.reply.0.poll(cx) {
-                Poll::Ready(News::Drive(instance, run)) => {
-                    self.drives = Some((instance, run));
-                    driven = false;
-                }
-                Poll::Ready(news) => return Poll::Ready(news),
-                Poll::Pending => match &self.drives {
-                    Some((instance, run)) if !driven => {
-                        // Done or not, there may be an answer now.
-                        let _ = slot::poll_run(self.submitted.pool(), instance, *run, cx);
-                        driven = true;
-                    }
-                    _ => return Poll::Pending,
-                },
+        if let Poll::Ready(news) = self.reply.0.poll(cx) {
+            match news {
+                News::Drive(instance, run) => self.drives = Some((instance, run)),
+                news => return Poll::Ready(news),
             }
         }
+        // Done or not, there may be an answer after this, or another one to drive.
+        while let Some((instance, run)) = &self.drives {
+            Helper::new(self.submitted.pool(), instance, *run).drive(cx);
+            match self.reply.0.poll(cx) {
+                Poll::Ready(News::Drive(instance, run)) => self.drives = Some((instance, run)),
+                polled => return polled,
+            }
+        }
+        Poll::Pending
     }
 
     fn finish(mut self, news: News<H>) -> Result<Response<ResponseBody<H>>, Error> {
@@ -115,7 +112,8 @@ impl<H: Host> Waiting<H> {
                 self.submitted.over();
                 // The guest may have more to do than to answer.
                 let running = |(instance, run): &(Instance<WasmDriver<H>>, u64)| {
-                    instance.slot().is_running(*run)
+                    let slot = instance.slot();
+                    !slot.is_shared() && slot.is_running(*run)
                 };
                 if let Some((instance, run)) = self.drives.filter(running) {
                     let pool = self.submitted.pool().clone();

@@ -130,7 +130,12 @@ impl<H: Host> Driver for WasmDriver<H> {
         let reply = Arc::clone(job.reply());
         slot.wait_for(ticket, Arc::clone(&reply));
         let back = if slot.is_shared() {
-            slot.put(ticket, job).err()
+            let back = slot.put(ticket, job).err();
+            if back.is_none() {
+                // Its future helps.
+                reply.drive(instance.clone());
+            }
+            back
         } else {
             let mut job = Some(job);
             let begun = slot.resume(|guest| {

@@ -16,6 +16,7 @@ mod driver;
 mod engine;
 mod exclusive;
 mod failure;
+mod gate;
 mod guest;
 mod host;
 mod interfaces;

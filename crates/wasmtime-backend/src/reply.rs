@@ -55,7 +55,8 @@ impl<H: Host> Reply<H> {
         let run = instance.slot().run();
         let mut state = lock(&self.state);
         if state.closed {
-            return;
+            drop(state);
+            return instance.slot().pass_on();
         }
         state.drive = Some((instance, run));
         drop(state);
@@ -88,6 +89,9 @@ impl<H: Host> Reply<H> {
             state.closed = true;
             (state.drive.take(), state.answer.take())
         };
+        if let (Some((instance, _)), _) = &unread {
+            instance.slot().pass_on();
+        }
         drop(unread);
     }
 

@@ -10,13 +10,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
 use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
 
 use crate::body::BodyCell;
 use crate::driver::WasmDriver;
+use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::reply::{Job, Reply, lock};
@@ -32,8 +33,8 @@ pub struct Slot<H: Host> {
     task: AtomicWaker,
     /// The task that ends the instance.
     ender: AtomicWaker,
-    /// Whether the instance takes several requests at a time.
-    shared: AtomicBool,
+    /// For an instance that takes several requests at a time, with what its guest wakes.
+    gate: OnceLock<(Arc<Gate>, Waker)>,
     /// For a shared instance: what it was given and has not yet begun.
     inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
     inbox_waker: AtomicWaker,
@@ -82,7 +83,7 @@ impl<H: Host> Default for Slot<H> {
             doom: OnceLock::new(),
             task: AtomicWaker::new(),
             ender: AtomicWaker::new(),
-            shared: AtomicBool::new(false),
+            gate: OnceLock::new(),
             inbox: Mutex::default(),
             inbox_waker: AtomicWaker::new(),
             waiting: Mutex::default(),
@@ -97,17 +98,25 @@ impl<H: Host> Slot<H> {
     /// Looks at the seat. Whoever ends the instance may find it taken meanwhile, and is woken.
     fn with_seat<R>(&self, look: impl FnOnce(&mut Seat<H>) -> R) -> R {
         let result = look(&mut lock(&self.seat));
+        self.leave_seat();
+        result
+    }
+
+    fn leave_seat(&self) {
         // Pairs with the one in `dispose`: either it finds the seat free, or this sees the doom.
         fence(Ordering::SeqCst);
         if self.doom.get().is_some() {
             self.ender.wake();
         }
-        result
     }
 
     /// Begins the instance's first run, unless it has been ended before it began.
     pub(crate) fn begin(&self, run: Run<H>, shared: bool) {
-        self.shared.store(shared, Ordering::Relaxed);
+        if shared {
+            let gate = Gate::new();
+            let waker = gate.waker();
+            let _ = self.gate.set((gate, waker));
+        }
         let late = self.with_seat(|seat| match seat {
             Seat::New => {
                 self.run.store(1, Ordering::Relaxed);
@@ -140,7 +149,7 @@ impl<H: Host> Slot<H> {
     }
 
     pub(crate) fn is_shared(&self) -> bool {
-        self.shared.load(Ordering::Relaxed)
+        self.gate.get().is_some()
     }
 
     pub(crate) fn doom(&self, reason: Reason) {
@@ -160,7 +169,8 @@ impl<H: Host> Slot<H> {
         self.error.get()
     }
 
-    /// Hands a shared instance a request; one that is ended gives it back.
+    /// Hands a shared instance a request; one that is ended gives it back. Whoever waits for the
+    /// answer is to [help](help), or else the worker to be [told](Self::pass_on).
     pub(crate) fn put(&self, ticket: Ticket, job: Job<H>) -> Result<(), Job<H>> {
         let mut inbox = lock(&self.inbox);
         if self.doom.get().is_some() {
@@ -168,8 +178,17 @@ impl<H: Host> Slot<H> {
         }
         inbox.push_back((ticket, job));
         drop(inbox);
-        self.inbox_waker.wake();
+        if let Some((gate, _)) = self.gate.get() {
+            gate.note();
+        }
         Ok(())
+    }
+
+    /// For a shared instance: nobody comes to help with what was put.
+    pub(crate) fn pass_on(&self) {
+        if let Some((gate, _)) = self.gate.get() {
+            gate.pass_on();
+        }
     }
 
     pub(crate) fn take(&self) -> Option<(Ticket, Job<H>)> {
@@ -226,13 +245,90 @@ pub(crate) fn poll_run<H: Host>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let slot = instance.slot();
-    let polled =
-        slot.with_seat(|seat| if slot.run() == run { seat.poll(cx) } else { Poll::Ready(None) });
+    let gate = slot.gate.get();
+    if gate.is_some_and(|(gate, _)| !gate.work(cx)) {
+        return Poll::Pending;
+    }
+    let polled = slot.with_seat(|seat| {
+        if slot.run() != run {
+            return Poll::Ready(None);
+        }
+        match gate {
+            Some(gate) => seat.poll_shared(gate),
+            None => seat.poll(cx),
+        }
+    });
+    report_end(pool, instance, polled)
+}
+
+/// Drives a shared guest, if it has something to do and nobody else is at it.
+fn help<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    gate: &(Arc<Gate>, Waker),
+) {
+    if !gate.0.is_woken() {
+        return;
+    }
+    let slot = instance.slot();
+    // What is poisoned is the ender's.
+    let Ok(mut seat) = slot.seat.try_lock() else { return };
+    let polled = seat.poll_shared(gate);
+    drop(seat);
+    slot.leave_seat();
+    let _ = report_end(pool, instance, polled);
+}
+
+fn report_end<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    polled: Poll<Option<InstanceEvent<Job<H>>>>,
+) -> Poll<()> {
     polled.map(|event| {
         if let Some(event) = event {
             pool.report(instance.id(), event);
         }
     })
+}
+
+/// One that is near an instance's guest and drives it, from now until it is dropped.
+pub(crate) struct Helper<'a, H: Host> {
+    pool: &'a PoolHandle<WasmDriver<H>>,
+    instance: &'a Instance<WasmDriver<H>>,
+    run: u64,
+    gate: Option<&'a (Arc<Gate>, Waker)>,
+}
+
+impl<'a, H: Host> Helper<'a, H> {
+    pub(crate) fn new(
+        pool: &'a PoolHandle<WasmDriver<H>>,
+        instance: &'a Instance<WasmDriver<H>>,
+        run: u64,
+    ) -> Self {
+        let gate = instance.slot().gate.get();
+        if let Some((gate, _)) = gate {
+            gate.enter();
+        }
+        Self { pool, instance, run, gate }
+    }
+
+    /// Drives it as far as it goes.
+    pub(crate) fn drive(&self, cx: &mut Context<'_>) {
+        match self.gate {
+            Some(gate) => help(self.pool, self.instance, gate),
+            None => drop(poll_run(self.pool, self.instance, self.run, cx)),
+        }
+    }
+}
+
+impl<H: Host> Drop for Helper<'_, H> {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate {
+            // What it woke itself, by taking what the guest had sent.
+            help(self.pool, self.instance, gate);
+            gate.0.leave();
+        }
+    }
 }
 
 impl<H: Host> Seat<H> {
@@ -253,6 +349,12 @@ impl<H: Host> Seat<H> {
         };
         *self = after;
         Poll::Ready(event)
+    }
+
+    /// The same for a guest that several drive.
+    fn poll_shared(&mut self, gate: &(Arc<Gate>, Waker)) -> Poll<Option<InstanceEvent<Job<H>>>> {
+        gate.0.begin();
+        self.poll(&mut Context::from_waker(&gate.1))
     }
 
     fn take(&mut self) -> Self {
@@ -356,6 +458,9 @@ impl<H: Host> End<H> {
         let Self { pool, instance, .. } = self;
         let slot = instance.slot();
         slot.task.wake();
+        if let Some((_, waker)) = slot.gate.get() {
+            waker.wake_by_ref();
+        }
         let reason = slot.doomed().unwrap_or(Reason::Host);
         let bodies = std::mem::take(&mut *lock(&slot.bodies));
         for body in bodies.iter().filter_map(Weak::upgrade) {
