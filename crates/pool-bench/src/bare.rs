@@ -1,0 +1,141 @@
+//! The state machine alone, in virtual time.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use millpond_pool_core::expiration::{ExpirationContext, InstanceExpiration, standard};
+use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, Ticket, Usage};
+
+use crate::case::{Case, Shape};
+
+/// A pool with whoever lives beside, and one caller.
+#[derive(Debug)]
+pub struct Bare {
+    pool: Pool<u64>,
+    shape: Shape,
+    now: Instant,
+    /// The hand-over that the last submission led to.
+    handed_over: Option<(InstanceId, Ticket)>,
+    in_flight: VecDeque<(InstanceId, Ticket)>,
+}
+
+impl Bare {
+    /// A pool in which all is as the case says.
+    ///
+    /// # Panics
+    ///
+    /// If the pool does not get there.
+    pub fn new(case: Case) -> Self {
+        let mut bare = Self {
+            pool: Pool::new(case.limits(1), 0),
+            shape: case.shape,
+            now: Instant::now(),
+            handed_over: None,
+            in_flight: VecDeque::new(),
+        };
+        // Starts the spares.
+        bare.input(|pool, now| pool.handle_timeout(now));
+        let crowd = case.crowd();
+        let mut all: Vec<_> = (0..crowd.submitted).map(|_| bare.submit()).collect();
+        for (id, ticket) in all.split_off(crowd.left) {
+            bare.finish(id, ticket);
+            bare.report(id, InstanceEvent::Quiet);
+        }
+        for _ in 0..crowd.in_flight {
+            let request = bare.submit();
+            bare.in_flight.push_back(request);
+        }
+        bare.request();
+        let live = bare.pool.snapshot().instances.live();
+        let own = usize::from(case.shape == Shape::Fresh);
+        assert_eq!(live + own, case.instances, "{case}");
+        bare
+    }
+
+    /// A request comes; it, or the oldest in flight, runs to its end.
+    pub fn request(&mut self) {
+        let request = self.submit();
+        self.in_flight.push_back(request);
+        let Some((id, ticket)) = self.in_flight.pop_front() else { return };
+        self.finish(id, ticket);
+        if self.in_flight.is_empty() {
+            self.report(id, InstanceEvent::Usage(Usage::default()));
+            self.report(id, InstanceEvent::Quiet);
+        }
+    }
+
+    fn submit(&mut self) -> (InstanceId, Ticket) {
+        let permit = self.pool.handle_reserve().expect("a place");
+        let ticket = self.input(|pool, now| pool.handle_submit(now, permit, 0));
+        let handed_over = self.handed_over.take().expect("somebody takes it at once");
+        assert_eq!(handed_over.1, ticket);
+        handed_over
+    }
+
+    /// Head, one frame, end of the body.
+    fn finish(&mut self, id: InstanceId, ticket: Ticket) {
+        let waits = self.input(|pool, now| pool.handle_responded(now, ticket));
+        assert!(waits);
+        self.report(id, InstanceEvent::Progress(ticket));
+        self.report(id, InstanceEvent::Ended(ticket));
+    }
+
+    fn report(&mut self, id: InstanceId, event: InstanceEvent<u64>) {
+        self.input(|pool, now| pool.handle_instance(now, id, event));
+    }
+
+    /// One input, and all that the documentation of [`Pool`] asks for after it.
+    fn input<R>(&mut self, input: impl FnOnce(&mut Pool<u64>, Instant) -> R) -> R {
+        self.now += Duration::from_micros(1);
+        let result = input(&mut self.pool, self.now);
+        self.carry_out();
+        if black_box(self.pool.poll_timeout()).is_some_and(|at| at <= self.now) {
+            self.pool.handle_timeout(self.now);
+            self.carry_out();
+        }
+        result
+    }
+
+    fn carry_out(&mut self) {
+        let now = self.now;
+        while let Some(effect) = self.pool.poll_effect() {
+            match effect {
+                Effect::Start { id, request, .. } => {
+                    if let Some((ticket, item)) = request {
+                        black_box(item);
+                        self.handed_over = Some((id, ticket));
+                    }
+                    self.pool.handle_instance(now, id, InstanceEvent::Started);
+                }
+                Effect::Assign { id, ticket, item, .. } => {
+                    black_box(item);
+                    self.handed_over = Some((id, ticket));
+                    if self.shape.mode() == Mode::Shared {
+                        self.pool.handle_instance(now, id, InstanceEvent::Settled);
+                    }
+                }
+                Effect::Retire { id, .. } => {
+                    self.pool.handle_instance(now, id, InstanceEvent::Dropped);
+                }
+                Effect::Poll { view, limits, load, revision, .. } => {
+                    let mut cx = ExpirationContext::new(now, &view, Waker::noop())
+                        .with_limits(&limits)
+                        .with_load(load);
+                    let verdict = pin!(standard()).poll_expired(&mut cx);
+                    self.pool.handle_verdict(now, view.id, revision, cx.finish(verdict));
+                }
+                Effect::Gone { .. } => {}
+                other => panic!("not of a pool in which nothing goes wrong: {other:?}"),
+            }
+        }
+    }
+}
+
+impl Shape {
+    pub(crate) fn mode(self) -> Mode {
+        if self == Self::Shared { Mode::Shared } else { Mode::Exclusive }
+    }
+}

@@ -1,0 +1,171 @@
+//! The asynchronous layer, with a driver whose guests do nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millpond_pool_core::expiration::{BoxExpiration, boxed, standard};
+use millpond_pool_core::{
+    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, Start,
+    Submitted, Ticket, Usage,
+};
+
+use crate::case::Case;
+use crate::clock::Clock;
+
+/// Where a request's caller finds which instance has it.
+#[derive(Debug, Default)]
+pub struct Seat(Mutex<Option<InstanceId>>);
+
+impl Seat {
+    fn give(&self, id: InstanceId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+
+    /// It may have been another caller's report that made room, and that caller who hands over.
+    fn wait(&self) -> InstanceId {
+        loop {
+            if let Some(id) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return id;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Reports at once what a real driver reports later.
+#[derive(Debug)]
+pub struct Host {
+    clock: Clock,
+    shared: bool,
+}
+
+impl Driver for Host {
+    type Item = Arc<Seat>;
+    type Slot = ();
+    type Runtime = Clock;
+
+    fn runtime(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn expiration(&self, _: InstanceId) -> BoxExpiration {
+        boxed(standard())
+    }
+
+    fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Arc<Seat>>) {
+        pool.report(instance.id(), InstanceEvent::Started);
+        if let Some((_, seat)) = start.request {
+            seat.give(instance.id());
+        }
+    }
+
+    fn assign(
+        &self,
+        pool: &PoolHandle<Self>,
+        instance: Instance<Self>,
+        _: Ticket,
+        seat: Arc<Seat>,
+    ) {
+        seat.give(instance.id());
+        if self.shared {
+            pool.report(instance.id(), InstanceEvent::Settled);
+        }
+    }
+
+    fn refuse(&self, ticket: Ticket, _: Arc<Seat>, refusal: Refusal) {
+        panic!("{ticket} is refused: {refusal:?}");
+    }
+
+    fn fail(&self, _: Instance<Self>, ticket: Ticket, failure: Failure) {
+        panic!("{ticket} fails: {failure:?}");
+    }
+
+    fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, _: Reason) {
+        pool.report(instance.id(), InstanceEvent::Dropped);
+    }
+}
+
+/// A pool with whoever lives beside.
+#[derive(Debug)]
+pub struct Handled {
+    pool: PoolHandle<Host>,
+    in_flight: usize,
+    /// What keeps the others busy.
+    left: Vec<Submitted<Host>>,
+}
+
+impl Handled {
+    /// A pool in which all is as the case says, and its callers.
+    pub fn new(case: Case, clock: Clock, callers: usize) -> (Self, Vec<Caller>) {
+        let limits = case.limits(callers);
+        let host = Host { clock, shared: limits.concurrency > 1 };
+        let crowd = case.crowd();
+        let pool = PoolHandle::new(host, limits, 0);
+        let mut handled = Self { pool, in_flight: crowd.in_flight, left: Vec::new() };
+        // Starts the spares.
+        handled.turn();
+        let mut first = handled.caller();
+        let mut all: Vec<_> = (0..crowd.submitted).map(|_| first.submit()).collect();
+        for (id, request) in all.split_off(crowd.left) {
+            first.finish(id, request);
+            handled.pool.report(id, InstanceEvent::Quiet);
+        }
+        handled.left = all.into_iter().map(|(_, request)| request).collect();
+        let mut callers: Vec<_> = (0..callers).map(|_| handled.caller()).collect();
+        for caller in &mut callers {
+            caller.enter(handled.in_flight);
+        }
+        (handled, callers)
+    }
+
+    /// Lets the reaper do what is due.
+    pub fn turn(&self) {
+        self.pool.driver().clock.turn();
+    }
+
+    fn caller(&self) -> Caller {
+        let pool = self.pool.clone();
+        Caller { pool, seat: Arc::default(), in_flight: VecDeque::new() }
+    }
+}
+
+/// Who submits, and plays the guests.
+#[derive(Debug)]
+pub struct Caller {
+    pool: PoolHandle<Host>,
+    seat: Arc<Seat>,
+    in_flight: VecDeque<(InstanceId, Submitted<Host>)>,
+}
+
+impl Caller {
+    /// A request comes; it, or the oldest in flight, runs to its end.
+    pub fn request(&mut self) {
+        self.enter(1);
+        let Some((id, request)) = self.in_flight.pop_front() else { return };
+        self.finish(id, request);
+        if self.in_flight.is_empty() {
+            self.pool.report(id, InstanceEvent::Usage(Usage::default()));
+            self.pool.report(id, InstanceEvent::Quiet);
+        }
+    }
+
+    fn enter(&mut self, requests: usize) {
+        for _ in 0..requests {
+            let request = self.submit();
+            self.in_flight.push_back(request);
+        }
+    }
+
+    fn submit(&mut self) -> (InstanceId, Submitted<Host>) {
+        let permit = self.pool.try_reserve().expect("a place");
+        let request = self.pool.submit(permit, Arc::clone(&self.seat));
+        (self.seat.wait(), request)
+    }
+
+    /// Head, one frame, end of the body.
+    fn finish(&self, id: InstanceId, mut request: Submitted<Host>) {
+        assert!(self.pool.responded(request.ticket()));
+        request.progress(id);
+        request.ended(id);
+    }
+}
