@@ -4,11 +4,20 @@
 //!
 //! `cargo run --release -p millpond-bench -- spares`
 
+mod compare;
 mod latency;
+mod load;
 mod neighbours;
+mod peers;
 mod spares;
 
+use std::error::Error;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+/// What most of this gives: there is nobody to tell one error from another, only somebody to read it.
+pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Parser)]
 #[command(about = "Measures Millpond", version)]
@@ -26,16 +35,38 @@ enum What {
     Spares,
     /// A quiet pool beside one that is flooded, on one budget
     Neighbours,
+    /// Millpond beside its peers: bare axum, wasmtime's ProxyHandler, `wasmtime serve`
+    Compare(compare::Options),
+    /// One load at a fixed rate; prints what came of it as JSON
+    #[command(hide = true)]
+    Load(load::Options),
+    /// Serves as a peer
+    #[command(hide = true, subcommand)]
+    Peer(peers::Options),
 }
 
-#[tokio::main]
-async fn main() {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     if cfg!(debug_assertions) {
         eprintln!("This is a debug build: the figures mean nothing. Use --release.");
     }
-    match cli.what {
-        What::Spares => spares::run(cli.rounds).await,
-        What::Neighbours => neighbours::run(cli.rounds).await,
+    let outcome = match cli.what {
+        What::Spares => in_runtime(spares::run(cli.rounds)),
+        What::Neighbours => in_runtime(neighbours::run(cli.rounds)),
+        What::Compare(options) => compare::run(&options, cli.rounds),
+        What::Load(options) => load::run(&options),
+        What::Peer(options) => peers::run(options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("millpond-bench: {error}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn in_runtime(what: impl Future<Output = ()>) -> Fallible<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(what);
+    Ok(())
 }

@@ -59,6 +59,8 @@ fn route(
         "/echo" => bodies::echo(request, out),
         "/drain" => bodies::drain(request, out),
         "/bytes" => bodies::bytes(query, out),
+        // As many bytes, at next to no cost for the guest.
+        "/fill" => text(out, 200, vec![b'x'; query.number("n").unwrap_or(0) as usize]),
         "/trailers" => {
             let trailers = Fields::new();
             trailers.append("x-checksum", b"42").expect("trailers");

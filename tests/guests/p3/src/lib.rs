@@ -54,6 +54,8 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         "/echo" => bodies::echo(request),
         "/drain" => bodies::drain(request).await,
         "/bytes" => bodies::bytes(&query),
+        // As many bytes, at next to no cost for the guest.
+        "/fill" => text(200, vec![b'x'; query.number("n").unwrap_or(0) as usize]),
         "/trailers" => stream(200, &[("trailer", "x-checksum")], async |mut body| {
             let trailers = Fields::new();
             trailers.append("x-checksum", b"42").expect("trailers");

@@ -1,0 +1,128 @@
+//! Millpond beside its peers. Each server runs in a process of its own, so that its processor time and
+//! its memory are its own, and only while it is measured. Within each round all peers have their turn
+//! on each workload of a group; what is printed are medians over the rounds, with the least and the
+//! most, and ratios taken within a round.
+
+mod instances;
+mod machine;
+mod peer;
+mod plot;
+mod probe;
+mod process;
+mod reading;
+mod records;
+mod report;
+mod server;
+mod table;
+mod targets;
+mod turn;
+mod workload;
+mod wrk;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::Fallible;
+use peer::{Peer, Programs};
+use reading::Spread;
+use records::Records;
+use turn::Turn;
+use workload::{WORKLOADS, Workload};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long each load takes
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// [default: all; wasmtime where its path is given]
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Where `wasmtime` is, for `wasmtime serve`
+    #[arg(long, value_name = "PATH")]
+    wasmtime: Option<PathBuf>,
+    /// Names of workloads or groups [default: all]
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// Write a report here, and a plot beside it
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Write all readings here
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
+    wrk::check()?;
+    let programs = Programs::find(options.wasmtime.clone())?;
+    let peers = match &options.peers[..] {
+        [] => Peer::ALL.into_iter().filter(|peer| programs.has(*peer)).collect(),
+        some => some.to_vec(),
+    };
+    let workloads = chosen(&options.workloads)?;
+    let scratch = Scratch::new()?;
+    let mut records = Records::default();
+    for group in groups(&workloads) {
+        for round in 1..=rounds {
+            for workload in &group {
+                for &peer in peers.iter().filter(|peer| workload.peers.contains(peer)) {
+                    eprint!("\r\x1b[Kround {round}: {}, {peer}", workload.name);
+                    let seconds = options.seconds;
+                    let (programs, scratch) = (&programs, scratch.path());
+                    let turn = Turn { programs, workload, peer, seconds, scratch };
+                    records.add(workload.name, peer, round, turn.take()?);
+                }
+            }
+        }
+        eprint!("\r\x1b[K");
+        for workload in group {
+            println!("{}\n\n{}", workload.title, table::results(&records, workload));
+        }
+    }
+    println!("{}", targets::targets(&records));
+    if let Some(file) = &options.json {
+        std::fs::write(file, format!("{:#}\n", records.json()))?;
+    }
+    if let Some(file) = &options.write {
+        report::write(file, &programs, &records, (rounds, options.seconds))?;
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Fallible<Vec<&'static Workload>> {
+    let is = |workload: &Workload, name: &str| workload.name == name || workload.group == name;
+    for name in names {
+        if !WORKLOADS.iter().any(|workload| is(workload, name)) {
+            let known: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
+            return Err(format!("no workload {name}; there are {}", known.join(", ")).into());
+        }
+    }
+    let wanted =
+        |workload: &&Workload| names.is_empty() || names.iter().any(|name| is(workload, name));
+    Ok(WORKLOADS.iter().filter(wanted).collect())
+}
+
+fn groups(workloads: &[&'static Workload]) -> Vec<Vec<&'static Workload>> {
+    workloads.chunk_by(|one, next| one.group == next.group).map(<[_]>::to_vec).collect()
+}
+
+/// A directory for the time of the run.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Fallible<Self> {
+        let path = std::env::temp_dir().join(format!("millpond-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
