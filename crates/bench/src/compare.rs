@@ -19,6 +19,7 @@ mod turn;
 mod workload;
 mod wrk;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,6 +30,9 @@ use reading::Spread;
 use records::Records;
 use turn::Turn;
 use workload::{WORKLOADS, Workload};
+
+/// From this load average on, somebody else is at work too.
+const BUSY: f64 = 0.5;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -52,8 +56,20 @@ pub(crate) struct Options {
     json: Option<PathBuf>,
 }
 
+/// How a run was made.
+struct Run {
+    rounds: usize,
+    seconds: f64,
+    /// The machine's load average before anything was measured.
+    load_before: f64,
+}
+
 pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     wrk::check()?;
+    let run = Run { rounds, seconds: options.seconds, load_before: machine::load()? };
+    if run.load_before > BUSY {
+        eprintln!("The machine is busy (load average {}): expect noise.", run.load_before);
+    }
     let programs = Programs::find(options.wasmtime.clone())?;
     let peers = match &options.peers[..] {
         [] => Peer::ALL.into_iter().filter(|peer| programs.has(*peer)).collect(),
@@ -62,19 +78,21 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     let workloads = chosen(&options.workloads)?;
     let scratch = Scratch::new()?;
     let mut records = Records::default();
-    for group in groups(&workloads) {
+    for group in workloads.chunk_by(|one, next| one.group == next.group) {
         for round in 1..=rounds {
-            for workload in &group {
-                for &peer in peers.iter().filter(|peer| workload.peers.contains(peer)) {
-                    eprint!("\r\x1b[Kround {round}: {}, {peer}", workload.name);
-                    let seconds = options.seconds;
-                    let (programs, scratch) = (&programs, scratch.path());
-                    let turn = Turn { programs, workload, peer, seconds, scratch };
+            for workload in group {
+                // Whoever is first in one round is not in the next.
+                let mut order = peers.clone();
+                order.rotate_left(round % peers.len());
+                for peer in order.into_iter().filter(|peer| workload.peers.contains(peer)) {
+                    progress(&format!("round {round}: {}, {peer}", workload.name));
+                    let (seconds, scratch) = (run.seconds, scratch.path());
+                    let turn = Turn { programs: &programs, workload, peer, seconds, scratch };
                     records.add(workload.name, peer, round, turn.take()?);
                 }
             }
         }
-        eprint!("\r\x1b[K");
+        progress("");
         for workload in group {
             println!("{}\n\n{}", workload.title, table::results(&records, workload));
         }
@@ -84,9 +102,16 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
         std::fs::write(file, format!("{:#}\n", records.json()))?;
     }
     if let Some(file) = &options.write {
-        report::write(file, &programs, &records, (rounds, options.seconds))?;
+        report::write(file, &programs, &records, &run)?;
     }
     Ok(())
+}
+
+/// A line that the next one replaces, where somebody watches.
+fn progress(line: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{line}");
+    }
 }
 
 fn chosen(names: &[String]) -> Fallible<Vec<&'static Workload>> {
@@ -100,10 +125,6 @@ fn chosen(names: &[String]) -> Fallible<Vec<&'static Workload>> {
     let wanted =
         |workload: &&Workload| names.is_empty() || names.iter().any(|name| is(workload, name));
     Ok(WORKLOADS.iter().filter(wanted).collect())
-}
-
-fn groups(workloads: &[&'static Workload]) -> Vec<Vec<&'static Workload>> {
-    workloads.chunk_by(|one, next| one.group == next.group).map(<[_]>::to_vec).collect()
 }
 
 /// A directory for the time of the run.

@@ -50,6 +50,12 @@ pub(crate) struct Options {
     /// Connections that are opened, used once, and held
     #[arg(long, default_value_t = 0)]
     idle: usize,
+    /// Send to so many paths in turn: `{}` in the path is the number
+    #[arg(long, default_value_t = 1)]
+    fan: u64,
+    /// Say `ready` when the connections are open, and begin after a line on stdin
+    #[arg(long)]
+    wait: bool,
     /// Send nothing that is still unsent at the end
     #[arg(long)]
     cut: bool,
@@ -59,6 +65,7 @@ pub(crate) struct Options {
 struct Due {
     at: Instant,
     rare: bool,
+    number: u64,
 }
 
 pub(crate) fn run(options: &Options) -> Fallible<()> {
@@ -71,6 +78,11 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
 async fn drive(options: &Options) -> Fallible<Value> {
     let idle = connect(options, options.idle).await?;
     let connections = connect(options, options.connections).await?;
+    if options.wait {
+        println!("ready");
+        // Blocks the only thread: nothing is to happen meanwhile.
+        std::io::stdin().read_line(&mut String::new())?;
+    }
     let (sender, due) = mpsc::unbounded_channel();
     let begin = Instant::now() + Duration::from_millis(10);
     let end = begin + Duration::from_secs_f64(options.seconds);
@@ -80,7 +92,7 @@ async fn drive(options: &Options) -> Fallible<Value> {
         let client = Client {
             connection,
             addr: options.addr,
-            path: options.path.clone(),
+            paths: (0..options.fan).map(|n| options.path.replace("{}", &n.to_string())).collect(),
             rare: options.rare.clone().unwrap_or_default(),
             end,
             cut: options.cut,
@@ -115,14 +127,14 @@ fn pace(
     sender: mpsc::UnboundedSender<Due>,
 ) -> std::thread::JoinHandle<()> {
     let count = (options.seconds * options.rate) as u64;
-    let (rate, every) = (options.rate, options.every);
+    let (rate, every, fan) = (options.rate, options.every, options.fan.max(1));
     let rare = options.rare.is_some();
     std::thread::spawn(move || {
         for index in 0..count {
             let at = begin + Duration::from_secs_f64(index as f64 / rate);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
             let rare = rare && index % every == every / 2;
-            if sender.send(Due { at, rare }).is_err() {
+            if sender.send(Due { at, rare, number: index % fan }).is_err() {
                 return;
             }
         }
@@ -139,7 +151,8 @@ async fn connect(options: &Options, count: usize) -> Fallible<Vec<Connection>> {
         stream.set_nodelay(true)?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(connection);
-        let status = get(&mut sender, addr, "/hello").await?;
+        let path = options.path.replace("{}", "0");
+        let status = get(&mut sender, addr, &path).await?;
         if status != 200 && status != 503 {
             return Err(format!("a new connection's first answer is {status}").into());
         }
@@ -165,7 +178,7 @@ async fn get(connection: &mut Connection, addr: SocketAddr, path: &str) -> hyper
 struct Client {
     connection: Connection,
     addr: SocketAddr,
-    path: String,
+    paths: Vec<String>,
     rare: String,
     end: Instant,
     cut: bool,
@@ -179,7 +192,7 @@ impl Client {
             if self.cut && Instant::now() >= self.end {
                 continue;
             }
-            let path = if next.rare { &self.rare } else { &self.path };
+            let path = if next.rare { &self.rare } else { &self.paths[next.number as usize] };
             let sent = Instant::now();
             let status = get(&mut self.connection, self.addr, path).await;
             let mut seen = seen.borrow_mut();

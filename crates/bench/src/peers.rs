@@ -3,6 +3,7 @@
 //! write without Millpond. Each runs in a process of its own, as hidden subcommands of this program.
 
 mod floor;
+mod many;
 mod proxy_handler;
 mod proxy_host;
 
@@ -22,6 +23,8 @@ pub(crate) enum Options {
     },
     /// wasmtime's ProxyHandler behind axum
     ProxyHandler(Proxy),
+    /// Many components in one process
+    Many(many::Many),
 }
 
 #[derive(Args)]
@@ -48,15 +51,26 @@ pub(crate) fn run(options: Options) -> Fallible<()> {
             Options::Axum { addr } => serve("Serving HTTP", &addr, floor::router()).await,
             Options::ProxyHandler(proxy) => {
                 let (app, admin) = proxy_handler::routers(&proxy)?;
-                if let Some(addr) = proxy.admin {
-                    tokio::spawn(async move { serve("Admin", &addr, admin).await });
-                    // Whoever waits for the next line knows this one then.
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                }
-                serve("Serving HTTP", &proxy.addr, app).await
+                serve_both((&proxy.addr, app), (proxy.admin, admin)).await
+            }
+            Options::Many(many) => {
+                let (app, admin) = many::routers(&many)?;
+                serve_both((&many.addr, app), (Some(many.admin), admin)).await
             }
         }
     })
+}
+
+async fn serve_both(
+    (addr, app): (&str, Router),
+    (admin_addr, admin): (Option<String>, Router),
+) -> Fallible<()> {
+    if let Some(addr) = admin_addr {
+        tokio::spawn(async move { serve("Admin", &addr, admin).await });
+        // Whoever waits for the next line knows this one then.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    serve("Serving HTTP", addr, app).await
 }
 
 async fn serve(what: &str, addr: &str, app: Router) -> Fallible<()> {

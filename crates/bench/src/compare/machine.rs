@@ -6,6 +6,7 @@ use std::process::Command;
 use super::peer::Programs;
 use super::workload::Guest;
 use super::wrk;
+use crate::Fallible;
 
 /// Lines for the report.
 pub(super) fn describe(programs: &Programs) -> Vec<(&'static str, String)> {
@@ -33,6 +34,12 @@ pub(super) fn describe(programs: &Programs) -> Vec<(&'static str, String)> {
         lines.push((guest.name(), format!("{:.1} MB", size as f64 / 1e6)));
     }
     lines
+}
+
+/// The load average of the last minute.
+pub(super) fn load() -> Fallible<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split(' ').next().unwrap_or_default().parse()?)
 }
 
 fn read(file: &str) -> Option<String> {

@@ -71,6 +71,7 @@ impl Programs {
     /// What starts this peer for a workload. On any free port.
     pub(super) fn command(&self, peer: Peer, workload: &Workload) -> Fallible<Command> {
         let mut command = match peer {
+            _ if workload.fan() > 1 => Command::new(&self.bench),
             Peer::Millpond => Command::new(&self.millpond),
             Peer::Wasmtime => {
                 Command::new(self.wasmtime.as_ref().ok_or("--wasmtime PATH is missing")?)
@@ -83,6 +84,16 @@ impl Programs {
 
     fn arguments(&self, peer: Peer, workload: &Workload) -> Vec<String> {
         let component = workload.guest.path().display().to_string();
+        if workload.fan() > 1 {
+            let on = format!(
+                "peer many --addr 127.0.0.1:0 --admin 127.0.0.1:0 --count {}",
+                workload.fan()
+            );
+            let proxy_handler = (peer == Peer::ProxyHandler).then(|| "--proxy-handler".to_owned());
+            let component = ["--component".to_owned(), component];
+            let on = on.split(' ').map(str::to_owned);
+            return on.chain(component).chain(proxy_handler).collect();
+        }
         let mut arguments: Vec<&str> = match peer {
             Peer::Millpond => vec!["serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
             Peer::Wasmtime => vec!["serve", "--addr", "127.0.0.1:0", "-Scli"],
@@ -118,9 +129,9 @@ impl Programs {
     /// The command as one would type it.
     pub(super) fn typed(&self, peer: Peer, workload: &Workload) -> String {
         let program = match peer {
-            Peer::Millpond => "millpond",
+            Peer::Millpond if workload.fan() == 1 => "millpond",
             Peer::Wasmtime => "wasmtime",
-            Peer::ProxyHandler | Peer::Axum => "millpond-bench",
+            _ => "millpond-bench",
         };
         let component = workload.guest.path().display().to_string();
         let arguments = self.arguments(peer, workload).join(" ");

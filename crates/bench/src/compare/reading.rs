@@ -88,6 +88,7 @@ impl fmt::Display for Spread {
 pub(super) fn short(number: f64) -> String {
     let digits = match number.abs() {
         0.0 => 0,
+        below if below < 0.1 => 3,
         below if below < 10.0 => 2,
         below if below < 100.0 => 1,
         _ => 0,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::peer::Programs;
 use super::records::Records;
 use super::workload::{WORKLOADS, Workload};
-use super::{machine, plot, table, targets};
+use super::{Run, machine, plot, table, targets};
 use crate::Fallible;
 
 /// Writes it, and the plot beside it.
@@ -13,7 +13,7 @@ pub(super) fn write(
     file: &Path,
     programs: &Programs,
     records: &Records,
-    (rounds, seconds): (usize, f64),
+    run: &Run,
 ) -> Fallible<()> {
     let svg = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase() + ".svg";
     let plot = plot::plot(records);
@@ -21,7 +21,10 @@ pub(super) fn write(
     let rows = [vec!["".to_owned(), "".to_owned()]].into_iter();
     let described = machine::describe(programs);
     let described = described.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    let load = ["load average before the run".to_owned(), run.load_before.to_string()];
+    let described = described.chain([load.to_vec()]);
     text += &table::table(&rows.chain(described).collect::<Vec<_>>());
+    let Run { rounds, seconds, .. } = run;
     text += &format!(
         "\n{rounds} rounds, {seconds} s for each load after a warm-up of a third of that. To repeat it:\n\n\
          ```console\n$ cargo build --release -p millpond-cli -p millpond-bench\n\

@@ -1,7 +1,9 @@
 //! One server, started, warmed up, put under one load, and ended.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,7 +11,7 @@ use super::instances::Instances;
 use super::peer::{Peer, Programs};
 use super::reading::{Metric, Reading};
 use super::server::Server;
-use super::workload::{Load, Workload};
+use super::workload::{Load, Open, Workload};
 use super::{process, wrk};
 use crate::Fallible;
 
@@ -26,8 +28,11 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     pub(super) fn take(&self) -> Fallible<Reading> {
-        let server = Server::start(self.programs.command(self.peer, self.workload)?)?;
-        let first = server.answers(self.workload.path)?;
+        if matches!(self.workload.load, Load::Start) {
+            // Where there is a cache, what is measured finds it filled.
+            self.start()?;
+        }
+        let (server, first) = self.start()?;
         let reading = match self.workload.load {
             Load::Start => Ok(Reading::from([
                 (Metric::FirstAnswer, first.as_secs_f64() * 1000.0),
@@ -41,12 +46,22 @@ impl Turn<'_> {
         })
     }
 
+    /// A server, and how long it took to its first answer.
+    fn start(&self) -> Fallible<(Server, Duration)> {
+        let server = Server::start(self.programs.command(self.peer, self.workload)?)?;
+        let first = server.answers(&self.workload.path.replace("{}", "0"))?;
+        Ok((server, first))
+    }
+
     fn steady(&self, server: &Server) -> Fallible<Reading> {
-        self.load(server, self.seconds * WARM_UP)?;
-        process::reset_peak(server.pid())?;
+        self.load(server, self.seconds * WARM_UP, &mut || Ok(()))?;
         let instances = Instances::watch(server.admin);
-        let before = process::cpu(server.pid())?;
-        let mut outcome = self.load(server, self.seconds)?;
+        let mut before = Duration::ZERO;
+        let mut outcome = self.load(server, self.seconds, &mut || {
+            process::reset_peak(server.pid())?;
+            before = process::cpu(server.pid())?;
+            Ok(())
+        })?;
         let cpu = process::cpu(server.pid())?.saturating_sub(before);
         let memory = process::memory(server.pid())?;
         let reading = &mut outcome.reading;
@@ -57,19 +72,26 @@ impl Turn<'_> {
         Ok(outcome.reading)
     }
 
-    fn load(&self, server: &Server, seconds: f64) -> Fallible<Outcome> {
+    /// Puts the workload's load on it. `begins` is called when all connections that are only held are open.
+    fn load(
+        &self,
+        server: &Server,
+        seconds: f64,
+        begins: &mut dyn FnMut() -> Fallible<()>,
+    ) -> Fallible<Outcome> {
         match self.workload.load {
             Load::Closed { connections, upload, download } => {
-                let bodies = upload + download;
-                self.closed(server, seconds, (connections, upload), bodies)
+                begins()?;
+                self.closed(server, seconds, (connections, upload), upload + download)
             }
-            Load::Open { rate, connections, rare, idle } => {
+            Load::Open(Open { rate, connections, rare, idle, fan }) => {
                 let mut flags = Vec::new();
                 if let Some(rare) = rare {
                     flags.extend(["--rare".to_owned(), rare.to_owned()]);
                 }
                 flags.extend(["--idle".to_owned(), idle.to_string()]);
-                let seen = self.open(server, (rate, connections, seconds), &flags)?;
+                flags.extend(["--fan".to_owned(), fan.to_string()]);
+                let seen = self.open(server, (rate, connections, seconds), &flags, begins)?;
                 let failed = number(&seen, "/failed")? + number(&seen, "/refused")?;
                 if failed > 0.0 || seen["in_time"] != true {
                     return Err(format!("a rate of {rate} is too much for it: {seen}").into());
@@ -113,7 +135,8 @@ impl Turn<'_> {
         let capacity = self.closed(server, self.seconds, (connections, 0), 0)?;
         let capacity = capacity.reading[&Metric::Rate];
         let flags = ["--cut".to_owned()];
-        let seen = self.open(server, (capacity * 2.0, 512, self.seconds), &flags)?;
+        let seen =
+            self.open(server, (capacity * 2.0, 512, self.seconds), &flags, &mut || Ok(()))?;
         if number(&seen, "/failed")? > 0.0 {
             return Err(format!("it does not refuse, it fails: {seen}").into());
         }
@@ -135,17 +158,29 @@ impl Turn<'_> {
         server: &Server,
         (rate, connections, seconds): (f64, usize, f64),
         flags: &[String],
+        begins: &mut dyn FnMut() -> Fallible<()>,
     ) -> Fallible<Value> {
-        let output = Command::new(&self.programs.bench)
-            .args(["load", "--addr", &server.addr.to_string(), "--path", self.workload.path])
+        let mut load = Command::new(&self.programs.bench)
+            .args(["load", "--wait", "--addr", &server.addr.to_string()])
+            .args(["--path", self.workload.path, "--connections", &connections.to_string()])
             .args(["--rate", &rate.to_string(), "--seconds", &seconds.to_string()])
-            .args(["--connections", &connections.to_string()])
             .args(flags)
-            .output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut output = BufReader::new(load.stdout.take().ok_or("no stdout")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        if line == "ready\n" {
+            begins()?;
+            load.stdin.take().ok_or("no stdin")?.write_all(b"\n")?;
+            line.clear();
+            output.read_line(&mut line)?;
         }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        if !load.wait()?.success() {
+            return Err("the load failed".into());
+        }
+        Ok(serde_json::from_str(&line)?)
     }
 }
 

@@ -67,14 +67,31 @@ pub(super) enum Load {
     /// Each connection sends its next request when it has its answer.
     Closed { connections: usize, upload: usize, download: usize },
     /// So many requests a second, come what may.
-    Open { rate: f64, connections: usize, rare: Option<&'static str>, idle: usize },
+    Open(Open),
     /// First how much the server can do, with as many connections as fill its queue half; then twice that.
     Overload { connections: usize },
     /// From the start of the process to its first answer.
     Start,
 }
 
+#[derive(Clone, Copy)]
+pub(super) struct Open {
+    pub(super) rate: f64,
+    pub(super) connections: usize,
+    /// What one in a hundred asks for.
+    pub(super) rare: Option<&'static str>,
+    /// Further connections, which are only held.
+    pub(super) idle: usize,
+    /// Components, each with as many of the requests.
+    pub(super) fan: usize,
+}
+
 impl Workload {
+    /// How many components are served.
+    pub(super) fn fan(&self) -> usize {
+        if let Load::Open(open) = self.load { open.fan } else { 1 }
+    }
+
     pub(super) fn uploads(&self) -> bool {
         matches!(self.load, Load::Closed { upload: 1.., .. })
     }
@@ -92,10 +109,10 @@ impl Workload {
             Load::Closed { .. } => {
                 &[Rate, Mebibytes, Cpu, P50, P99, P999, PeakMemory, Memory, Instances]
             }
-            Load::Open { idle: 0, .. } => {
+            Load::Open(Open { idle: 0, .. }) => {
                 &[Rate, Cpu, P50, P99, P999, PeakMemory, Memory, Instances]
             }
-            Load::Open { .. } => &[Rate, Cpu, P50, P99, P999, PeakMemory, Memory, Held],
+            Load::Open(_) => &[Rate, Cpu, P50, P99, P999, PeakMemory, Memory, Held],
             Load::Overload { .. } => &[Rate, Goodput, Kept, Refused, Refusal, P50, P99, PeakMemory],
             Load::Start => &[FirstAnswer, PeakMemory],
         }
@@ -104,15 +121,18 @@ impl Workload {
 
 const ALL: &[Peer] = &Peer::ALL;
 const GUESTS: &[Peer] = &[Peer::Millpond, Peer::ProxyHandler, Peer::Wasmtime];
+const EMBEDDED: &[Peer] = &[Peer::Millpond, Peer::ProxyHandler];
 const PROGRAMS: &[Peer] = &[Peer::Millpond, Peer::Wasmtime];
 
 const CLOSED: Load = Load::Closed { connections: 32, upload: 0, download: 0 };
 const PAGES: Load = Load::Closed { connections: 32, upload: 0, download: 64 << 10 };
 const UPLOADS: Load = Load::Closed { connections: 4, upload: 8 << 20, download: 0 };
-const IO: Load = Load::Open { rate: 1000.0, connections: 512, rare: None, idle: 0 };
+const STEADY: Open = Open { rate: 1000.0, connections: 512, rare: None, idle: 0, fan: 1 };
+const IO: Load = Load::Open(STEADY);
 const MIXED: Load =
-    Load::Open { rate: 500.0, connections: 128, rare: Some("/spin?ms=50"), idle: 0 };
-const IDLE: Load = Load::Open { rate: 200.0, connections: 32, rare: None, idle: 9_900 };
+    Load::Open(Open { rate: 500.0, connections: 128, rare: Some("/spin?ms=50"), ..STEADY });
+const IDLE: Load = Load::Open(Open { rate: 200.0, connections: 32, idle: 9_900, ..STEADY });
+const MANY: Load = Load::Open(Open { rate: 400.0, connections: 128, fan: 200, ..STEADY });
 
 const fn workload(
     (group, name): (&'static str, &'static str),
@@ -265,5 +285,12 @@ pub(super) static WORKLOADS: &[Workload] = &{
                 ALL,
             )
         },
+        workload(
+            ("many", "many-p3"),
+            "200 components in one process (`peer many`), 0.3, each 2 requests a second",
+            (P3, Default),
+            ("/n/{}/hello", MANY),
+            EMBEDDED,
+        ),
     ]
 };

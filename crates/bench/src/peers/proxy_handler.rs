@@ -31,19 +31,32 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The application, and what says how many instances live.
 pub(super) fn routers(proxy: &Proxy) -> wasmtime::Result<(Router, Router)> {
     let alive = Arc::new(AtomicUsize::new(0));
+    let component = Component::from_file(&Engine::new(&config()?)?, &proxy.component)?;
+    let app = handler(&component, (proxy.reuse, proxy.concurrency), Arc::clone(&alive))?;
+    let count = move || async move {
+        format!("instances{{status=\"live\"}} {}\n", alive.load(Ordering::Relaxed))
+    };
+    Ok((app, Router::new().route("/metrics", get(count))))
+}
+
+pub(super) fn config() -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .wasm_component_model_async(true)
         .cache(Some(Cache::from_file(None)?))
         .allocation_strategy(InstanceAllocationStrategy::pooling());
-    let engine = Engine::new(&config)?;
-    let handler = ProxyHandler::new(Serve::new(&engine, proxy, Arc::clone(&alive))?);
-    let app = Router::new().fallback(answer).with_state(handler);
-    let count = move || async move {
-        format!("instances{{status=\"live\"}} {}\n", alive.load(Ordering::Relaxed))
-    };
-    Ok((app, Router::new().route("/metrics", get(count))))
+    Ok(config)
+}
+
+/// A component, with how many requests each instance gets, and at a time.
+pub(super) fn handler(
+    component: &Component,
+    reuse: (Option<usize>, Option<usize>),
+    alive: Arc<AtomicUsize>,
+) -> wasmtime::Result<Router> {
+    let handler = ProxyHandler::new(Serve::new(component, reuse, alive)?);
+    Ok(Router::new().fallback(answer).with_state(handler))
 }
 
 async fn answer(State(handler): State<ProxyHandler<Serve>>, request: Request) -> Response {
@@ -71,9 +84,13 @@ struct Serve {
 }
 
 impl Serve {
-    fn new(engine: &Engine, proxy: &Proxy, alive: Arc<AtomicUsize>) -> wasmtime::Result<Self> {
-        let component = Component::from_file(engine, &proxy.component)?;
-        let pre = linker(engine)?.instantiate_pre(&component)?;
+    fn new(
+        component: &Component,
+        (wanted_reuse, wanted_concurrency): (Option<usize>, Option<usize>),
+        alive: Arc<AtomicUsize>,
+    ) -> wasmtime::Result<Self> {
+        let engine = component.engine();
+        let pre = linker(engine)?.instantiate_pre(component)?;
         let p3 = wasmtime_wasi_http::p3::bindings::ServicePre::new(pre.clone());
         let (pre, reuse, concurrency) = match p3 {
             Ok(pre) => (ProxyPre::P3(pre), 128, 16),
@@ -86,10 +103,10 @@ impl Serve {
             engine: engine.clone(),
             next: AtomicU64::new(0),
             alive,
-            reuse: proxy.reuse.unwrap_or(reuse),
+            reuse: wanted_reuse.unwrap_or(reuse),
             concurrency: match pre {
                 ProxyPre::P2(_) => 1,
-                ProxyPre::P3(_) => proxy.concurrency.unwrap_or(concurrency),
+                ProxyPre::P3(_) => wanted_concurrency.unwrap_or(concurrency),
             },
             pre,
         })
