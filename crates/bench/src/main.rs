@@ -2,7 +2,9 @@
 //! several rounds within one run, and prints ratios taken within a round: absolute figures are the
 //! machine's.
 //!
-//! `cargo run --release -p millpond-bench -- spares`
+//! `cargo run --release -p millpond-bench -- spares`; for [`compare`], build `millpond` too:
+//! `cargo build --release -p millpond-cli -p millpond-bench`, and
+//! `target/release/millpond-bench compare --wasmtime PATH`.
 
 mod compare;
 mod latency;
