@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::ValueEnum;
+use millpond::HttpVersion;
 
-use super::workload::{Guest, Reuse, Workload};
+use super::workload::{Reuse, Workload};
 use crate::Fallible;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -79,6 +80,8 @@ impl Programs {
             Peer::ProxyHandler | Peer::Axum => Command::new(&self.bench),
         };
         command.args(self.arguments(peer, workload));
+        // With them each error that wasmtime makes, also of what goes well, costs a walk of the stack.
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         Ok(command)
     }
 
@@ -108,7 +111,7 @@ impl Programs {
             Peer::Wasmtime => arguments.extend(workload.wasmtime),
             Peer::ProxyHandler | Peer::Axum => {}
         }
-        if peer == Peer::Wasmtime && workload.guest == Guest::P3 {
+        if peer == Peer::Wasmtime && workload.guest.version() == HttpVersion::P3 {
             arguments.extend(["-Sp3", "-Wcomponent-model-async"]);
         }
         let count = match workload.reuse {

@@ -25,6 +25,10 @@ pub(super) struct Workload {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guest {
+    /// 0.2 and 0.3, as small as they can be.
+    HelloP2,
+    HelloP3,
+    /// Those of the tests, which do what they are asked for.
     P2,
     P3,
     /// 0.2, with much code.
@@ -32,18 +36,30 @@ pub(super) enum Guest {
 }
 
 impl Guest {
-    pub(super) const ALL: [Self; 3] = [Self::P2, Self::P3, Self::Large];
+    pub(super) const ALL: [Self; 5] =
+        [Self::HelloP2, Self::HelloP3, Self::P2, Self::P3, Self::Large];
 
     pub(super) fn path(self) -> &'static Path {
         match self {
+            Self::HelloP2 => Path::new(env!("GUEST_HELLO_P2")),
+            Self::HelloP3 => Path::new(env!("GUEST_HELLO_P3")),
             Self::P2 => millpond_tests::guest(HttpVersion::P2),
             Self::P3 => millpond_tests::guest(HttpVersion::P3),
             Self::Large => Path::new(env!("GUEST_LARGE")),
         }
     }
 
+    pub(super) fn version(self) -> HttpVersion {
+        match self {
+            Self::HelloP2 | Self::P2 | Self::Large => HttpVersion::P2,
+            Self::HelloP3 | Self::P3 => HttpVersion::P3,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::HelloP2 => "hello-p2.wasm",
+            Self::HelloP3 => "hello-p3.wasm",
             Self::P2 => "p2.wasm",
             Self::P3 => "p3.wasm",
             Self::Large => "large.wasm",
@@ -145,48 +161,48 @@ const fn workload(
 }
 
 pub(super) static WORKLOADS: &[Workload] = &{
-    use Guest::{Large, P2, P3};
+    use Guest::{HelloP2, HelloP3, Large, P2, P3};
     use Reuse::{Default, Fresh, Reused};
     [
         workload(
             ("hello", "hello-fresh-p2"),
             "Hello, 0.2, a fresh instance for each request; 32 connections",
-            (P2, Fresh),
+            (HelloP2, Fresh),
             ("/hello", CLOSED),
             GUESTS,
         ),
         workload(
             ("hello", "hello-reused-p2"),
             "Hello, 0.2, instances reused; 32 connections",
-            (P2, Reused),
+            (HelloP2, Reused),
             ("/hello", CLOSED),
             ALL,
         ),
         workload(
             ("hello", "hello-fresh-p3"),
             "Hello, 0.3, a fresh instance for each request; 32 connections",
-            (P3, Fresh),
+            (HelloP3, Fresh),
             ("/hello", CLOSED),
             GUESTS,
         ),
         workload(
             ("hello", "hello-reused-p3"),
             "Hello, 0.3, instances reused, several requests at a time; 32 connections",
-            (P3, Reused),
+            (HelloP3, Reused),
             ("/hello", CLOSED),
             ALL,
         ),
         workload(
             ("one", "one-p2"),
             "Hello, 0.2, instances reused; one connection",
-            (P2, Reused),
+            (HelloP2, Reused),
             ("/hello", Load::Closed { connections: 1, upload: 0, download: 0 }),
             ALL,
         ),
         workload(
             ("one", "one-p3"),
             "Hello, 0.3, instances reused; one connection",
-            (P3, Reused),
+            (HelloP3, Reused),
             ("/hello", Load::Closed { connections: 1, upload: 0, download: 0 }),
             ALL,
         ),

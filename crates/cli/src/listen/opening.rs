@@ -14,6 +14,9 @@ use tokio::time::Sleep;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Bytes that are copied into one piece: that takes the kernel less time than several pieces.
+const SMALL: usize = 1024;
+
 /// Wraps the socket `T`.
 #[derive(Debug)]
 pub(crate) struct Opening<T> {
@@ -108,7 +111,17 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Opening<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+        let inner = Pin::new(&mut self.get_mut().inner);
+        let total = bufs.iter().map(|buf| buf.len()).sum();
+        let mut small = [0; SMALL];
+        let Some(all) = small.get_mut(..total) else { return inner.poll_write_vectored(cx, bufs) };
+        let mut rest = &mut *all;
+        for buf in bufs {
+            let (next, later) = rest.split_at_mut(buf.len());
+            next.copy_from_slice(buf);
+            rest = later;
+        }
+        inner.poll_write(cx, all)
     }
 }
 
