@@ -137,6 +137,14 @@ impl<D: Driver> PoolHandle<D> {
         self.act(|pool, now| pool.handle_instance(now, id, event));
     }
 
+    /// A frame of a response body moved. It comes often, and nothing follows from it, so nothing is
+    /// looked for.
+    fn progress(&self, id: InstanceId, ticket: Ticket) {
+        let now = self.0.driver.runtime().now();
+        let event = InstanceEvent::Progress(ticket);
+        lock(&self.0.state).pool.handle_instance(now, id, event);
+    }
+
     /// A guest has a response head. If this is true, give it to the caller; if not, drop it.
     #[must_use]
     pub fn responded(&self, ticket: Ticket) -> bool {
@@ -206,26 +214,33 @@ impl<D: Driver> PoolHandle<D> {
         &self,
         change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
     ) -> R {
-        let mut effects = Vec::new();
         let mut wakers = Vec::new();
-        let result = {
+        let (result, first, others) = {
             let mut state = lock(&self.0.state);
             let state = &mut *state;
             let result = change(&mut state.pool, &mut state.line);
-            while let Some(effect) = state.pool.poll_effect() {
-                effects.push(effect);
+            // Mostly there is no more than one, for which nothing is allocated.
+            let first = state.pool.poll_effect();
+            let mut others = Vec::new();
+            if first.is_some() {
+                while let Some(effect) = state.pool.poll_effect() {
+                    others.push(effect);
+                }
             }
             state.line.grant(&mut state.pool, &mut wakers);
-            wakers.extend(state.reaper.rouse_for(state.pool.poll_timeout()));
+            if let Some(reaper) = state.reaper.rouse_for(state.pool.poll_timeout()) {
+                wakers.push(reaper);
+            }
             state.waits.end(&state.pool, &mut wakers);
-            result
+            (result, first, others)
         };
         for waker in wakers {
             waker.wake();
         }
-        if !effects.is_empty() {
+        if let Some(first) = first {
             let pool = self.clone();
-            turn::take(effects.into_iter().map(move |effect| pool.carry_out(effect)));
+            let effects = std::iter::once(first).chain(others);
+            turn::take(effects.map(move |effect| pool.carry_out(effect)));
         }
         result
     }

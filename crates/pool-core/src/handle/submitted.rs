@@ -32,7 +32,7 @@ impl<D: Driver> Submitted<D> {
 
     /// A frame of its response body moved.
     pub fn progress(&self, instance: InstanceId) {
-        self.pool.report(instance, InstanceEvent::Progress(self.ticket));
+        self.pool.progress(instance, self.ticket);
     }
 
     /// Its response body, from this instance, has ended: the seat is free.

@@ -26,10 +26,11 @@ impl Waits {
         pool: &Pool<T, H>,
         wakers: &mut Vec<Waker>,
     ) {
-        if pool.is_drained() {
+        // Mostly nobody waits.
+        if !self.drained.is_empty() && pool.is_drained() {
             wakers.extend(std::mem::take(&mut self.drained).into_values());
         }
-        if pool.is_warmed() {
+        if !self.warmed.is_empty() && pool.is_warmed() {
             wakers.extend(std::mem::take(&mut self.warmed).into_values());
         }
     }

@@ -73,6 +73,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 }
             }
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
+            // Reported after each request, and mostly the same.
+            InstanceEvent::Usage(usage) if usage == instance.usage => return,
             InstanceEvent::Usage(usage) => instance.usage = usage,
             InstanceEvent::Broken(reason) => self.retire(now, id, reason),
             InstanceEvent::Dropped => self.handle_dropped(now, id),

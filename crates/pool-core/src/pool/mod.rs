@@ -279,7 +279,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         match polled.verdict {
             Poll::Ready(Expired::Retire(reason)) => self.retire(now, id, reason),
             Poll::Ready(Expired::Drain(reason)) => self.close(now, id, reason),
-            Poll::Pending => self.arm(id),
+            // The instance is as it was.
+            Poll::Pending => return self.arm(id),
         }
         self.dispatch(now);
         self.retire_idle_if_drained(now);
@@ -324,8 +325,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// It may turn out that there was nothing to do yet.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = self.timers.first().map(|(at, _)| *at);
-        let own = [timers, self.requests.first_deadline(), self.allocator.probe_at];
-        own.into_iter().chain([self.spares_due()]).flatten().min()
+        let own = sooner(timers, self.requests.first_deadline());
+        sooner(own, sooner(self.allocator.probe_at, self.spares_due()))
     }
 
     /// Permits that can be had now.
@@ -406,5 +407,13 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
         self.counters.count(Outcome::Refused);
         self.effects.push_back(Effect::Refuse { ticket, item, refusal });
+    }
+}
+
+/// The earlier of two times; `None`: never.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

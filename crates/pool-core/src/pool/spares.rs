@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::reason::Reason;
 use crate::view::InstanceId;
 
-use super::Pool;
 use super::gauge::Gauge;
+use super::{Pool, sooner};
 
 /// After a spare failed to start, or ended unused, the next one waits: first this long, then longer.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -98,8 +98,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// When to try again to make spares.
     pub(super) fn spares_due(&self) -> Option<Instant> {
+        if self.limits.min_idle == 0 {
+            return None;
+        }
         let retry = self.spares.not_before.filter(|_| self.spares_are_missing());
-        retry.into_iter().chain(self.spares.look_at).min()
+        sooner(retry, self.spares.look_at)
     }
 
     fn missing_spares(&self) -> usize {
@@ -118,8 +121,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     pub(super) fn note_warmth(&mut self) {
+        if self.spares.warmed {
+            return;
+        }
         let most = self.limits.min_idle.min(self.limits.max_instances);
-        self.spares.warmed |= self.counters.start_time.count() >= most as u64;
+        self.spares.warmed = self.counters.start_time.count() >= most as u64;
     }
 
     /// An unused spare has ended. If there are enough without it, there is none to be made instead.
