@@ -6,10 +6,10 @@ use crate::effect::{Effect, Mode, Usage};
 use crate::reason::Reason;
 use crate::view::{InstanceId, Status, Ticket};
 
-use super::Pool;
 use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
+use super::{Pool, sooner};
 
 impl<T, H: Clone + Default> Pool<T, H> {
     /// Hands over what waits, as far as the limits allow, then looks after spares. Called after every
@@ -43,11 +43,21 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// Requests for which there will soon be room.
     fn coming(&self) -> usize {
-        let concurrency = self.limits.concurrency;
-        let of = |id: &InstanceId| {
-            self.instances.get(id.0).map_or(0, |instance| instance.coming(concurrency))
-        };
-        self.pending.iter().map(of).fold(0, usize::saturating_add)
+        debug_assert_eq!(self.coming, self.coming_counted());
+        usize::try_from(self.coming).unwrap_or(usize::MAX)
+    }
+
+    fn coming_counted(&self) -> u128 {
+        let of = |instance: &Instance<H>| instance.coming(self.limits.concurrency) as u128;
+        self.instances.iter().map(|(_, instance)| of(instance)).sum()
+    }
+
+    /// Counts the room that an instance will have as it is now.
+    fn recount_coming(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let coming = instance.coming(self.limits.concurrency);
+        let before = std::mem::replace(&mut instance.counted_coming, coming);
+        self.coming = self.coming + coming as u128 - before as u128;
     }
 
     /// Requests that wait and may run, and for which there will not soon be room.
@@ -103,13 +113,16 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.given += 1;
         instance.requests.push(ticket);
         instance.working = true;
+        let mut first = deadline;
         if instance.shared {
             // Taken to compute until it shows otherwise.
             let until = now.checked_add(self.limits.settle_time);
             instance.settling = Some(Settling { until, over: false });
+            first = sooner(first, until);
         }
         let handle = instance.handle.clone();
         self.effects.push_back(Effect::Assign { id, handle, ticket, item });
+        self.arm(id, first);
         self.update(now, id);
     }
 
@@ -123,7 +136,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let request = if self.starts_shared() {
             let start_for = self.requests.queued_at(ahead);
             self.instances.get_mut(id.0).expect("just inserted").start_for = start_for;
-            self.pending.insert(id);
             None
         } else {
             self.requests.take_head(now, Stage::Starting { instance: id })
@@ -139,7 +151,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Starts an instance for whoever comes.
     pub(super) fn start_spare(&mut self, now: Instant) {
         let id = self.insert(now, true);
-        self.pending.insert(id);
         self.begin_start(id, None);
     }
 
@@ -147,8 +158,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let Some(instance) = self.instances.get(id.0) else { return };
         let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
         let handle = instance.handle.clone();
+        let deadline = instance.start_deadline;
         self.effects.push_back(Effect::Start { id, handle, mode, request });
-        self.arm(id);
+        self.arm(id, deadline);
     }
 
     fn insert(&mut self, now: Instant, spare: bool) -> InstanceId {
@@ -174,15 +186,18 @@ impl<T, H: Clone + Default> Pool<T, H> {
             usage: Usage::default(),
             gauge: Gauge::None,
             ready: None,
+            counted_coming: 0,
             status: Status::Idle,
             since: now,
             timer: None,
             policy_wake: None,
             revision: 0,
             load_level: (false, false),
+            watches_load: false,
             dirty: false,
         }));
         self.counters.starts += 1;
+        self.recount_coming(id);
         self.regauge(id);
         id
     }
@@ -233,13 +248,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             _ => {}
         }
-        if instance.coming(self.limits.concurrency) > 0 {
-            self.pending.insert(id);
-        } else {
-            self.pending.remove(&id);
-        }
+        self.recount_coming(id);
         self.regauge(id);
-        self.arm(id);
         self.mark_dirty(id);
     }
 
@@ -248,11 +258,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.instances.len() - self.gauges.leaving() > self.limits.max_instances
     }
 
-    /// Sees to it that the clock looks at the instance in time. A timer that is too early stays:
-    /// when it fires, the right time is found.
-    pub(super) fn arm(&mut self, id: InstanceId) {
+    /// Sees to it that the clock looks at the instance in time for a new deadline. A timer that is too
+    /// early stays: when it fires, the right time is found.
+    pub(super) fn arm(&mut self, id: InstanceId, deadline: Option<Instant>) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        let Some(deadline) = instance.next_deadline(&self.requests) else { return };
+        let Some(deadline) = deadline else { return };
         if instance.timer.is_some_and(|timer| timer <= deadline) {
             return;
         }
@@ -271,9 +281,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
     }
 
-    /// While draining, instances with nothing to do end as soon as nothing waits.
+    /// While draining, instances with nothing to do end as soon as nothing waits: those that have nothing
+    /// to do then, here; those that come to have nothing to do later, when they are brought up to date.
     pub(super) fn retire_idle_if_drained(&mut self, now: Instant) {
-        if self.draining && self.requests.queued() == 0 {
+        if self.draining && !self.swept && self.requests.queued() == 0 {
+            self.swept = true;
             // Not only those with room: an idle one may be holding requests back.
             let idle =
                 self.instances.iter().filter(|(_, i)| i.is_live() && i.status == Status::Idle);

@@ -8,6 +8,7 @@ use crate::view::{InstanceId, InstanceView, Status, Ticket};
 
 use super::gauge::Gauge;
 use super::request::{Requests, Stage};
+use super::sooner;
 
 /// Where an instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(super) struct Instance<H> {
     pub(super) gauge: Gauge,
     /// Its place among the instances with room: the larger, the later it was used.
     pub(super) ready: Option<u64>,
+    /// For how many requests it was last counted as having room soon.
+    pub(super) counted_coming: usize,
     pub(super) status: Status,
     pub(super) since: Instant,
     /// Its entry among the timers; the clock may find it early, never late.
@@ -63,6 +66,8 @@ pub(super) struct Instance<H> {
     pub(super) revision: u64,
     /// How loaded the pool was when the policy was last polled.
     pub(super) load_level: (bool, bool),
+    /// It is among those that are told when that changes.
+    pub(super) watches_load: bool,
     /// The policy has not yet seen the newest view.
     pub(super) dirty: bool,
 }
@@ -176,6 +181,6 @@ impl<H> Instance<H> {
             }
         };
         let stages = self.requests.iter().filter_map(|ticket| requests.stage(*ticket));
-        own.into_iter().flatten().chain(stages.filter_map(Stage::deadline)).min()
+        own.into_iter().chain(stages.map(Stage::deadline)).fold(None, sooner)
     }
 }

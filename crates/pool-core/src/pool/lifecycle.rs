@@ -130,6 +130,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 self.counters.queue_wait.record(self.requests.waited(*ticket));
             }
         }
+        if instance.working {
+            self.arm(id, deadline);
+        }
         self.note_room();
     }
 
@@ -197,6 +200,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     fn requeue(&mut self, ticket: Ticket, item: T) {
+        // While it waits, those that become idle stay; they are to be looked at when it waits no more.
+        self.swept = false;
         if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
             self.effects.push_back(Effect::Discard { item });
         } else if self.stopped {
@@ -276,9 +281,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 instance.phase = Phase::Closing(reason);
                 self.update(now, id);
             }
-            Phase::Closing(_) => self.arm(id),
             Phase::Starting => self.retire(now, id, reason),
-            Phase::Retiring(_) => {}
+            Phase::Closing(_) | Phase::Retiring(_) => {}
         }
     }
 
@@ -311,8 +315,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         if let Some(at) = instance.timer.take() {
             self.timers.remove(&(at, id));
         }
-        self.pending.remove(&id);
-        self.load_watchers.remove(&id);
+        let coming = std::mem::take(&mut instance.counted_coming);
+        self.coming -= coming as u128;
+        if std::mem::take(&mut instance.watches_load) {
+            self.load_watchers.remove(&id);
+        }
     }
 
     pub(super) fn remove_from(&mut self, now: Instant, id: InstanceId, ticket: Ticket) {
@@ -372,5 +379,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
         }
         self.update(now, id);
+        let next = self.instances.get(id.0).and_then(|i| i.next_deadline(&self.requests));
+        self.arm(id, next);
     }
 }

@@ -19,8 +19,12 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// Whether an instance's policy looks at the load, and how it was when it did.
     pub(super) fn watch_load(&mut self, id: InstanceId, watches: bool, seen: (bool, bool)) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let before = std::mem::replace(&mut instance.watches_load, watches);
         if !watches {
-            self.load_watchers.remove(&id);
+            if before {
+                self.load_watchers.remove(&id);
+            }
             return;
         }
         let level = self.load_now().level();
@@ -40,9 +44,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         let level = self.load_now().level();
         if std::mem::replace(&mut self.load_level, level) != level {
-            for id in self.load_watchers.clone() {
-                self.mark_dirty(id);
-            }
+            let watchers = std::mem::take(&mut self.load_watchers);
+            watchers.iter().for_each(|id| self.mark_dirty(*id));
+            self.load_watchers = watchers;
         }
     }
 }

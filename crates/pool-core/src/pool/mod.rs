@@ -71,8 +71,9 @@ pub struct Pool<T, H = ()> {
     /// Instances with room, the most recently used last.
     ready: BTreeSet<(u64, InstanceId)>,
     next_ready: u64,
-    /// Instances that will have room: starting for whoever comes, or settling.
-    pending: BTreeSet<InstanceId>,
+    /// Requests for which there will be room: on instances that are starting for whoever comes, or
+    /// settling. Any number of instances may have room for as many as can be counted.
+    coming: u128,
     gauges: Gauges,
     timers: BTreeSet<(Instant, InstanceId)>,
     effects: VecDeque<Effect<T, H>>,
@@ -87,6 +88,8 @@ pub struct Pool<T, H = ()> {
     /// With a budget.
     account: Option<Account>,
     draining: bool,
+    /// Since nothing waits, and the pool drains, those that were idle have been ended.
+    swept: bool,
     /// The drain was cut short: nothing is started, what comes back is refused.
     stopped: bool,
     /// Counters only; the gauges are counted when asked for.
@@ -103,7 +106,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             instances: Arena::new(),
             ready: BTreeSet::new(),
             next_ready: 0,
-            pending: BTreeSet::new(),
+            coming: 0,
             gauges: Gauges::default(),
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -115,6 +118,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             spares: Spares::default(),
             account: None,
             draining: false,
+            swept: false,
             stopped: false,
             counters: Snapshot::default(),
         }
@@ -273,14 +277,16 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         // A policy that asks for the past would be polled without end.
         let soonest = now + std::time::Duration::from_millis(1);
-        instance.policy_wake = polled.wake_at.map(|at| at.max(soonest));
+        let wake = polled.wake_at.map(|at| at.max(soonest));
+        instance.policy_wake = wake;
         let seen = instance.load_level;
+        self.arm(id, wake);
         self.watch_load(id, polled.watches_load, seen);
         match polled.verdict {
             Poll::Ready(Expired::Retire(reason)) => self.retire(now, id, reason),
             Poll::Ready(Expired::Drain(reason)) => self.close(now, id, reason),
             // The instance is as it was.
-            Poll::Pending => return self.arm(id),
+            Poll::Pending => return,
         }
         self.dispatch(now);
         self.retire_idle_if_drained(now);
