@@ -120,12 +120,15 @@ impl Bare {
                 Effect::Retire { id, .. } => {
                     self.pool.handle_instance(now, id, InstanceEvent::Dropped);
                 }
-                Effect::Poll { view, limits, load, revision, .. } => {
+                Effect::Poll { view, limits, load, asked, revision, .. } => {
                     let mut cx = ExpirationContext::new(now, &view, Waker::noop())
                         .with_limits(&limits)
                         .with_load(load);
                     let verdict = pin!(standard()).poll_expired(&mut cx);
-                    self.pool.handle_verdict(now, view.id, revision, cx.finish(verdict));
+                    let polled = cx.finish(verdict);
+                    if polled.adds_to(asked) {
+                        self.pool.handle_verdict(now, view.id, revision, polled);
+                    }
                 }
                 Effect::Gone { .. } => {}
                 other => panic!("not of a pool in which nothing goes wrong: {other:?}"),

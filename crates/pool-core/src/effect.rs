@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::budget::Claim;
+use crate::expiration::Asked;
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::reason::{Reason, Refusal};
@@ -87,7 +88,8 @@ pub enum Effect<T, H> {
         item: T,
     },
     /// Poll the instance's policy on this view, and report to
-    /// [`Pool::handle_verdict`](crate::Pool::handle_verdict).
+    /// [`Pool::handle_verdict`](crate::Pool::handle_verdict), unless there is
+    /// [nothing new](crate::expiration::Polled::adds_to).
     Poll {
         /// Its handle.
         handle: H,
@@ -97,6 +99,8 @@ pub enum Effect<T, H> {
         limits: Arc<Limits>,
         /// The pool's load.
         load: Load,
+        /// What the policy asked for before.
+        asked: Asked,
         /// To be given back with the verdict.
         revision: u64,
     },

@@ -162,6 +162,26 @@ impl Polled {
     }
 }
 
+impl Polled {
+    /// Whether a pool that keeps what the policy has asked for before must be told of this. A time to be
+    /// polled at that is too early does no harm: the policy asks anew then.
+    pub fn adds_to(&self, asked: Asked) -> bool {
+        let in_time = match (self.wake_at, asked.wake_at) {
+            (Some(wanted), Some(kept)) => kept <= wanted,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        self.verdict.is_ready() || self.watches_load || asked.watches_load || !in_time
+    }
+}
+
+/// What an instance's policy has asked for, as its pool keeps it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    pub(crate) wake_at: Option<Instant>,
+    pub(crate) watches_load: bool,
+}
+
 impl From<Poll<Expired>> for Polled {
     /// A verdict, and nothing asked for.
     fn from(verdict: Poll<Expired>) -> Self {

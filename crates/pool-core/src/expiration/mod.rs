@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 pub use combine::{All, Any, FromFn, all, any, from_fn};
-pub use context::{ExpirationContext, Polled};
+pub use context::{Asked, ExpirationContext, Polled};
 pub use jitter::Jitter;
 pub use signal::{Follow, Signal};
 pub use timeouts::{

@@ -263,10 +263,11 @@ impl<D: Driver> PoolHandle<D> {
             }
             Effect::Gone { handle } => drop(handle),
             Effect::Discard { item } => drop(item),
-            Effect::Poll { handle, view, limits, load, revision } => {
+            Effect::Poll { handle, view, limits, load, asked, revision } => {
                 let polled = handle.policy.poll(&self.0, &view, &limits, load, revision);
-                let Some(polled) = polled else { return };
-                self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
+                if let Some(polled) = polled.filter(|polled| polled.adds_to(asked)) {
+                    self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
+                }
             }
             Effect::Claim(claim) => {
                 if let Some(membership) = &self.0.membership {

@@ -100,10 +100,27 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.limits.max_running.map_or(usize::MAX, |most| most.saturating_sub(running))
     }
 
+    /// Who takes a request that comes now without its waiting, if anybody does.
+    pub(super) fn ready_for_newcomer(&self) -> Option<InstanceId> {
+        if self.draining || self.requests.queued() > 0 || self.running_left() == 0 {
+            return None;
+        }
+        self.ready.last().map(|(_, id)| *id)
+    }
+
     fn assign(&mut self, now: Instant, id: InstanceId) {
-        let deadline = now.checked_add(self.limits.request_timeout);
-        let stage = Stage::Busy { instance: id, since: now, deadline };
+        let stage = self.busy_on(now, id);
         let Some((ticket, item)) = self.requests.take_head(now, stage) else { return };
+        self.hand_over(now, id, ticket, item);
+    }
+
+    pub(super) fn busy_on(&self, now: Instant, id: InstanceId) -> Stage<T> {
+        let deadline = now.checked_add(self.limits.request_timeout);
+        Stage::Busy { instance: id, since: now, deadline }
+    }
+
+    /// Gives an instance a request that is counted as being on it.
+    pub(super) fn hand_over(&mut self, now: Instant, id: InstanceId, ticket: Ticket, item: T) {
         self.counters.queue_wait.record(self.requests.waited(ticket));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if instance.is_spare() {
@@ -113,7 +130,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.given += 1;
         instance.requests.push(ticket);
         instance.working = true;
-        let mut first = deadline;
+        let mut first = self.requests.stage(ticket).and_then(Stage::deadline);
         if instance.shared {
             // Taken to compute until it shows otherwise.
             let until = now.checked_add(self.limits.settle_time);

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use crate::arena::Arena;
 use crate::effect::{Effect, Permit};
-use crate::expiration::{Expired, Polled};
+use crate::expiration::{Asked, Expired, Polled};
 use crate::limits::Limits;
 use crate::reason::{Outcome, Reason, Refusal};
 use crate::snapshot::Snapshot;
@@ -157,8 +157,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let Permit(()) = permit;
         self.reserved -= 1;
         self.counters.submitted += 1;
-        let deadline = now.checked_add(self.limits.queue_timeout);
-        let ticket = self.requests.submit(now, item, deadline);
+        let ticket = if let Some(id) = self.ready_for_newcomer() {
+            let ticket = self.requests.submit_served(now, self.busy_on(now, id));
+            self.hand_over(now, id, ticket, item);
+            ticket
+        } else {
+            let deadline = now.checked_add(self.limits.queue_timeout);
+            self.requests.submit(now, item, deadline)
+        };
         if self.draining {
             self.refuse_queued(ticket, Refusal::Draining);
         } else {
@@ -321,7 +327,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 let view = instance.view(id, &self.requests);
                 let (handle, revision) = (instance.handle.clone(), instance.revision);
                 let limits = Arc::clone(&self.limits);
-                return Some(Effect::Poll { handle, view, limits, load, revision });
+                let (wake_at, watches_load) = (instance.policy_wake, instance.watches_load);
+                let asked = Asked { wake_at, watches_load };
+                return Some(Effect::Poll { handle, view, limits, load, asked, revision });
             }
         }
         None

@@ -94,6 +94,11 @@ impl<T> Requests<T> {
         ticket
     }
 
+    /// A request that need not wait: it comes to be in `stage` at once.
+    pub(super) fn submit_served(&mut self, now: Instant, stage: Stage<T>) -> Ticket {
+        Ticket(self.all.insert(Request { submitted: now, left_queue: now, stage }))
+    }
+
     /// Puts a request back into the queue, at the place it had. One that is unknown comes back.
     pub(super) fn requeue(&mut self, ticket: Ticket, item: T, timeout: Duration) -> Option<T> {
         let Some(request) = self.all.get_mut(ticket.0) else { return Some(item) };

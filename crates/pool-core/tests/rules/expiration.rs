@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
-use millpond_pool_core::expiration::Expired;
+use millpond_pool_core::expiration::{Expired, Polled};
 use millpond_pool_core::{Reason, Status};
 
 /// An instance that has served one request and is idle since 0 s.
@@ -76,6 +76,30 @@ fn the_newest_answer_says_when_to_poll_again() {
     rig.wake_policy(1);
     rig.verdict(1, Poll::Pending, Some(secs(20)));
     assert_eq!(rig.timeout(), Some(secs(20)));
+}
+
+#[test]
+fn what_the_pool_keeps_already_need_not_be_said() {
+    let mut rig = idle(held(exclusive(1)));
+    let asked = |rig: &Rig| rig.newest_poll(1).asked;
+    let pending = || Polled::from(Poll::Pending);
+    let (sooner, then, later) = (rig.instant(secs(6)), rig.instant(secs(7)), rig.instant(secs(8)));
+    assert!(!pending().adds_to(asked(&rig)));
+    assert!(pending().wake_at(then).adds_to(asked(&rig)));
+    rig.verdict(1, Poll::Pending, Some(secs(7)));
+    rig.wake_policy(1);
+    assert!(pending().wake_at(sooner).adds_to(asked(&rig)));
+    assert!(!pending().wake_at(then).adds_to(asked(&rig)));
+    assert!(!pending().wake_at(later).adds_to(asked(&rig)), "it is polled at 7 s, and asks anew");
+    assert!(!pending().adds_to(asked(&rig)));
+    let drained = Polled::from(Poll::Ready(Expired::Drain(Reason::Age)));
+    assert!(drained.adds_to(asked(&rig)), "a verdict is not kept");
+    rig.at(secs(7));
+    assert!(pending().wake_at(later).adds_to(asked(&rig)), "the time has come");
+    assert!(!pending().adds_to(asked(&rig)));
+    rig.watches_load(1);
+    rig.wake_policy(1);
+    assert!(pending().adds_to(asked(&rig)), "it looks at the load no more");
 }
 
 #[test]

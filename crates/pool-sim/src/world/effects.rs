@@ -57,7 +57,7 @@ impl World {
                 }
             },
             Effect::Retire { id, .. } => self.retire(pool, id),
-            Effect::Poll { view, limits, load, revision, .. } => {
+            Effect::Poll { view, limits, load, asked, revision, .. } => {
                 let base = self.instant(self.now);
                 let kind = self.scenario.pools[pool].policy;
                 let side = &mut self.sides[pool];
@@ -79,6 +79,10 @@ impl World {
                     let verdict = Poll::Ready(Expired::Retire(Reason::Host));
                     (Polled::from(verdict), verdict)
                 });
+                // Drivers may say what is known already.
+                if !polled.0.adds_to(asked) && self.random.chance(500) {
+                    return Ok(());
+                }
                 let wait = self.lateness();
                 if wait == 0 {
                     return self.verdict(pool, view.id, revision, polled);

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use account::Account;
 use ledger::Ledger;
 use millpond_pool_core::expiration::{
-    BoxExpiration, ExpirationContext, Expired, InstanceExpiration,
+    Asked, BoxExpiration, ExpirationContext, Expired, InstanceExpiration,
 };
 use millpond_pool_core::{
     Claim, Effect, Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Permit, Pool,
@@ -46,6 +46,7 @@ pub struct Polled {
     pub at: Duration,
     pub view: InstanceView,
     pub load: Load,
+    pub asked: Asked,
     pub revision: u64,
 }
 
@@ -254,7 +255,14 @@ impl Rig {
                 self.bin.push(item);
                 line
             }
-            Effect::Poll { view, limits, load, revision, .. } => {
+            Effect::Poll { view, limits, load, asked, revision, .. } => {
+                self.polls.push(Polled {
+                    at: self.elapsed(),
+                    view: view.clone(),
+                    load,
+                    asked,
+                    revision,
+                });
                 return self.poll_policy(view, &limits, load, revision);
             }
             Effect::Claim(claim) => return self.ledger.saw_claim(claim),
@@ -273,7 +281,6 @@ impl Rig {
 
     fn poll_policy(&mut self, view: InstanceView, limits: &Limits, load: Load, revision: u64) {
         self.ledger.check_view(&view);
-        self.polls.push(Polled { at: self.elapsed(), view: view.clone(), load, revision });
         if self.hold_verdicts {
             return;
         }
