@@ -214,14 +214,15 @@ impl<D: Driver> PoolHandle<D> {
         &self,
         change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
     ) -> R {
+        // Mostly there is no more than one, for which nothing is allocated.
+        let first;
+        let mut others = Vec::new();
         let mut wakers = Vec::new();
-        let (result, first, others) = {
+        let result = {
             let mut state = lock(&self.0.state);
             let state = &mut *state;
             let result = change(&mut state.pool, &mut state.line);
-            // Mostly there is no more than one, for which nothing is allocated.
-            let first = state.pool.poll_effect();
-            let mut others = Vec::new();
+            first = state.pool.poll_effect();
             if first.is_some() {
                 while let Some(effect) = state.pool.poll_effect() {
                     others.push(effect);
@@ -232,14 +233,14 @@ impl<D: Driver> PoolHandle<D> {
                 wakers.push(reaper);
             }
             state.waits.end(&state.pool, &mut wakers);
-            (result, first, others)
+            result
         };
         for waker in wakers {
             waker.wake();
         }
-        if let Some(first) = first {
+        if first.is_some() {
             let pool = self.clone();
-            let effects = std::iter::once(first).chain(others);
+            let effects = first.into_iter().chain(others);
             turn::take(effects.map(move |effect| pool.carry_out(effect)));
         }
         result

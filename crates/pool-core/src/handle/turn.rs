@@ -37,13 +37,15 @@ pub(super) fn take(work: impl Iterator<Item = ()> + 'static) {
             false
         }
     });
-    let Some(work) = work else { return };
+    if work.is_none() {
+        return;
+    }
     let mut panic = None;
-    go_through(work, &mut panic);
+    go_through(&mut work, &mut panic);
     // On a thread that is ending there is no turn to take.
     if matches!(deferred, Ok(false)) {
         while let Some(work) = next() {
-            go_through(work, &mut panic);
+            go_through(&mut Some(work), &mut panic);
         }
     }
     match panic {
@@ -53,14 +55,15 @@ pub(super) fn take(work: impl Iterator<Item = ()> + 'static) {
     }
 }
 
-/// Keeps the first panic.
-fn go_through(mut work: impl Iterator<Item = ()>, first: &mut Option<Panic>) {
+/// Leaves nothing of the work, which is not moved: effects are large. Keeps the first panic.
+fn go_through(work: &mut Option<impl Iterator<Item = ()>>, first: &mut Option<Panic>) {
     let mut keep = |panic| *first = first.take().or(Some(panic));
-    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| work.by_ref().for_each(drop))) {
+    let Some(steps) = work else { return };
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| steps.by_ref().for_each(drop))) {
         keep(panic);
     }
     // With it perhaps the last handle of a pool.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| *work = None)) {
         keep(panic);
     }
 }

@@ -425,6 +425,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 }
 
 /// The earlier of two times; `None`: never.
+#[inline]
 fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

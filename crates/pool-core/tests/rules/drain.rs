@@ -105,6 +105,22 @@ fn a_drain_ends_though_the_last_of_the_queue_is_refused() {
 }
 
 #[test]
+fn who_gives_back_its_request_in_a_drain_ends_when_another_takes_that() {
+    let mut rig = Rig::new(shared(2, 2));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.submit_many(2);
+    rig.started(2);
+    rig.settled(2);
+    rig.finish(1);
+    rig.drain();
+    rig.take();
+    rig.returned(2);
+    assert_eq!(rig.take(), ["assign 2 to 2", "retire 1: drain"]);
+}
+
+#[test]
 fn while_draining_nobody_gets_a_permit() {
     let mut rig = Rig::new(exclusive(1));
     rig.drain();
