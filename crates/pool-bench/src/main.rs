@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use millpond_pool_bench::{Bare, Case, Clock, Handled};
+use millpond_pool_bench::{Bare, Case, Clock, Handled, Unserved};
 
 /// What counts as many.
 const INSTANCES: usize = 10_000;
@@ -19,6 +19,9 @@ fn main() -> ExitCode {
         for layer in ["pool", "handle"] {
             cases.iter().for_each(|case| println!("{layer}/{case}"));
         }
+        for (kind, instances) in UNSERVED {
+            println!("unserved/{kind}/{instances}");
+        }
         return ExitCode::SUCCESS;
     };
     let requests = args.next().and_then(|requests| requests.parse().ok());
@@ -26,6 +29,9 @@ fn main() -> ExitCode {
         eprintln!("Usage: millpond-pool-bench [CASE REQUESTS]");
         return ExitCode::FAILURE;
     };
+    if layer == "unserved" {
+        return run_unserved(kind, requests);
+    }
     let Some(&case) = cases.iter().find(|case| case.to_string() == kind) else {
         eprintln!("There is no case {name}");
         return ExitCode::FAILURE;
@@ -43,6 +49,28 @@ fn main() -> ExitCode {
             });
             // Its end takes longer than what is measured.
             std::mem::forget((handled, callers));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Of pools that serve nobody: what their instances do, and how many they are.
+const UNSERVED: [(&str, usize); 4] =
+    [("starting", 1), ("starting", INSTANCES), ("draining", 1), ("draining", INSTANCES)];
+
+fn run_unserved(kind: &str, requests: usize) -> ExitCode {
+    match UNSERVED.iter().find(|(name, instances)| format!("{name}/{instances}") == kind) {
+        Some(&("starting", instances)) => {
+            let mut unserved = Unserved::starting(instances);
+            run(requests, &mut || unserved.come_and_go());
+        }
+        Some(&(_, instances)) => {
+            let mut unserved = Unserved::draining(instances);
+            run(requests, &mut || unserved.report());
+        }
+        None => {
+            eprintln!("There is no unserved {kind}");
+            return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
