@@ -216,3 +216,34 @@ async fn a_stream_reset_cancels_that_request_and_no_other_on_its_connection(setu
     }
 }
 setups!(a_stream_reset_cancels_that_request_and_no_other_on_its_connection);
+
+async fn a_request_that_is_given_up_before_anybody_looked_at_it_frees_its_seat(setup: Setup) {
+    let server = setup.serve(|_| ()).await;
+    assert_answer(&server.get("/counter").await, "1\n");
+    server.until("it is idle", |now| now.instances.idle == 1).await;
+    let permit = server.pool.try_reserve().expect("a permit");
+    let request = http::Request::get("http://localhost/never").body(empty()).expect("a request");
+    let given_up = server.pool.serve(permit, request);
+    assert_eq!(server.pool.snapshot().busy, 1, "it was handed over at once");
+    drop(given_up);
+    let now = server.until("the instance is idle", |now| now.instances.idle == 1).await;
+    assert_eq!((now.busy, now.abandoned, now.cancelled), (0, 0, 1));
+    assert_answer(&server.get("/counter").await, "2\n");
+}
+setups!(
+    a_request_that_is_given_up_before_anybody_looked_at_it_frees_its_seat: p3_shared
+);
+
+async fn a_guest_goes_on_though_the_one_who_drove_it_looks_no_more(setup: Setup) {
+    let server = setup.serve(|_| ()).await;
+    let held = Held::hold(&server).await;
+    let permit = server.pool.try_reserve().expect("a permit");
+    let request = http::Request::get("http://localhost/sleep?ms=1").body(empty());
+    let mut neglected = server.pool.serve(permit, request.expect("a request"));
+    assert!(futures::poll!(&mut neglected).is_pending(), "the guest sleeps");
+    // The same instance, and nobody polls the future of the request that woke it last.
+    assert_answer(&held.let_go().await, "0");
+    assert_eq!(neglected.await.expect("an answer").status(), 200);
+    assert_eq!(server.pool.snapshot().starts, 1);
+}
+setups!(a_guest_goes_on_though_the_one_who_drove_it_looks_no_more: p3_shared);
