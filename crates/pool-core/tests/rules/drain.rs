@@ -13,7 +13,7 @@ fn assert_empty(snapshot: &Snapshot) {
 #[test]
 fn an_empty_pool_is_drained_at_once() {
     let mut rig = Rig::new(exclusive(1));
-    assert!(!rig.pool.is_drained());
+    assert!(!rig.pool.is_draining() && !rig.pool.is_drained());
     rig.drain();
     assert!(rig.pool.is_drained());
     assert_empty(&rig.pool.snapshot());

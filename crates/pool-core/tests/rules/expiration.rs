@@ -132,6 +132,48 @@ fn a_policy_sees_every_change_of_its_instance_and_no_start() {
 }
 
 #[test]
+fn a_policy_is_polled_on_the_newest_view_only_however_much_has_happened() {
+    let mut rig = idle(held(exclusive(1)));
+    rig.reserve().expect("a place");
+    let polls = rig.polls.len();
+    rig.pool.handle_policy_wake(rig.id(1));
+    rig.pool.handle_policy_wake(rig.id(1));
+    rig.submit_reserved();
+    assert_eq!(rig.polls.len(), polls + 1);
+    assert_eq!(rig.newest_poll(1).view.status, Status::Busy);
+}
+
+#[test]
+fn a_policy_is_polled_neither_while_its_instance_starts_nor_once_that_is_to_end() {
+    let mut rig = held(exclusive(1));
+    rig.submit();
+    rig.set_limits(exclusive(2));
+    rig.wake_policy(1);
+    assert_eq!(rig.polls.len(), 0, "it starts");
+    rig.started(1);
+    assert_eq!(rig.polls.len(), 1);
+    rig.broken(1, Reason::Trap);
+    rig.wake_policy(1);
+    rig.failed(1);
+    assert_eq!(rig.polls.len(), 1, "nothing it could say would matter");
+    rig.dropped(1);
+    assert_eq!(rig.polls.len(), 1);
+}
+
+#[test]
+fn a_policy_is_shown_how_many_requests_its_instance_has_of_each_sort() {
+    let mut rig = held(shared(1, 9));
+    rig.submit_many(5);
+    rig.started(1);
+    (0..5).for_each(|_| rig.settled(1));
+    assert!(rig.responded(1) && rig.responded(2));
+    rig.cancel(3);
+    let view = &rig.newest_poll(1).view;
+    assert_eq!((view.requests, view.streaming), (5, 2));
+    assert_eq!(view.busy, 3, "the one that nobody waits for any more is still being worked on");
+}
+
+#[test]
 fn a_drain_verdict_lets_what_runs_finish_and_takes_no_more() {
     let mut rig = held(shared(2, 4));
     rig.submit();

@@ -165,3 +165,19 @@ fn who_gave_its_only_request_back_is_not_given_it_again_and_is_nobodys_idle_inst
     rig.settled(1);
     assert_eq!(rig.take(), ["assign 1 to 1"]);
 }
+
+#[test]
+fn a_budget_is_told_of_each_store_that_is_gone_and_of_no_other_end() {
+    let mut rig = Rig::new(exclusive(4)).budgeted();
+    rig.submit_many(3);
+    (0..3).for_each(|_| rig.grant());
+    rig.exhausted(3);
+    assert_eq!(rig.claim().dropped, 0, "it had no store");
+    rig.start_failed(2);
+    assert_eq!(rig.claim().dropped, 1);
+    rig.started(1);
+    rig.broken(1, Reason::Trap);
+    assert_eq!(rig.claim().dropped, 1, "its store is still there");
+    rig.dropped(1);
+    assert_eq!(rig.claim().dropped, 2);
+}

@@ -80,6 +80,20 @@ fn one_instance_cannot_end_the_requests_of_another() {
 }
 
 #[test]
+fn one_instance_cannot_give_back_the_requests_of_another() {
+    let mut rig = Rig::new(exclusive(2));
+    rig.submit_many(2);
+    rig.started(1);
+    rig.started(2);
+    rig.take();
+    rig.returned_by(1, 2);
+    assert_eq!(rig.take(), ["discard 2"]);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.queued, snapshot.busy), (0, 2), "2 is served where it was");
+    assert!(rig.responded(2));
+}
+
+#[test]
 fn what_happens_to_a_request_while_its_instance_starts_is_counted() {
     let starting = || {
         let mut rig = Rig::new(exclusive(1));

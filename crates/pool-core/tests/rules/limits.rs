@@ -201,3 +201,11 @@ fn the_standard_policy_keeps_all_four_times() {
     rig.finish(400);
     ends(rig, 100, "retire 1: age");
 }
+
+#[test]
+fn the_limits_in_force_can_be_asked_for() {
+    let mut rig = Rig::new(shared(3, 4));
+    assert_eq!(*rig.pool.limits(), shared(3, 4));
+    rig.set_limits(exclusive(2));
+    assert_eq!(*rig.pool.limits(), exclusive(2));
+}

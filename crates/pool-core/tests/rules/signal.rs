@@ -9,7 +9,7 @@ use crate::common::secs;
 use millpond_pool_core::expiration::{
     BoxExpiration, ExpirationContext, Expired, Signal, all, any, boxed, idle_timeout,
 };
-use millpond_pool_core::{InstanceView, Reason};
+use millpond_pool_core::{InstanceView, Reason, Status};
 
 const RETIRE: Expired = Expired::Retire(Reason::Memory);
 
@@ -148,4 +148,34 @@ fn a_signal_combines_with_other_policies() {
     assert_eq!(poll(), (retired, Some(now + secs(10))), "the first reason counts");
     signal.lower();
     assert_eq!(poll(), (Poll::Pending, Some(now + secs(10))));
+}
+
+/// What a follower of a raised signal says of a view.
+fn raised(when_idle: bool, change: impl FnOnce(&mut InstanceView)) -> Poll<Expired> {
+    let (signal, now) = (Signal::new(), Instant::now());
+    signal.raise();
+    let follow = signal.follow(RETIRE);
+    let mut policy = boxed(if when_idle { follow.when_idle() } else { follow });
+    let mut view = InstanceView::idle(now);
+    change(&mut view);
+    policy.as_mut().poll_expired(&mut ExpirationContext::new(now, &view, Waker::noop()))
+}
+
+#[test]
+fn a_follower_when_idle_leaves_those_that_have_something_to_do_and_spares() {
+    assert_eq!(raised(true, |_| {}), Poll::Ready(RETIRE));
+    for status in [Status::Busy, Status::Streaming, Status::PostReturn] {
+        let end = raised(true, |view| view.status = status);
+        assert_eq!(end, Poll::Pending, "{status:?}");
+    }
+    assert_eq!(raised(true, |view| view.spare = true), Poll::Pending, "another would be made");
+}
+
+#[test]
+fn another_follower_ends_whatever_it_finds() {
+    for status in [Status::Busy, Status::Streaming, Status::PostReturn, Status::Idle] {
+        let end = raised(false, |view| view.status = status);
+        assert_eq!(end, Poll::Ready(RETIRE), "{status:?}");
+    }
+    assert_eq!(raised(false, |view| view.spare = true), Poll::Ready(RETIRE));
 }

@@ -279,3 +279,38 @@ fn a_starved_pool_waits_for_its_own_store_that_is_going() {
     let going = |claim: &mut Claim| (claim.idle, claim.leaving, claim.starved) = (0, 1, 1);
     assert_eq!(desk.claim(1, going), [""; 0]);
 }
+
+#[test]
+fn each_instance_that_is_missing_in_a_full_allocator_has_an_idle_one_reclaimed() {
+    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    desk.idle(0, 3);
+    let asked = desk.claim(1, |claim| claim.starved = 2);
+    assert_eq!(asked, ["reclaim 0", "reclaim 0"], "and the third one stays");
+}
+
+#[test]
+fn a_grant_says_under_which_limits_it_was_given() {
+    let mut budget = Budget::new(BudgetLimits::instances(1));
+    let member = budget.handle_join(Share::default()).expect("room");
+    let mut claim = Claim::default();
+    (claim.revision, claim.wanted) = (1, 3);
+    budget.handle_claim(member, claim);
+    assert_eq!(budget.poll_effect(), Some(BudgetEffect::Grant { member, epoch: 0 }));
+    for most in [2, 3] {
+        budget.handle_limits(BudgetLimits::instances(most)).expect("room");
+        let epoch = most as u64 - 1;
+        assert_eq!(budget.poll_effect(), Some(BudgetEffect::Grant { member, epoch }));
+        assert_eq!(budget.snapshot().epoch, epoch);
+    }
+    assert_eq!(budget.poll_effect(), None);
+}
+
+#[test]
+fn a_budgets_snapshot_adds_up_what_its_pools_use() {
+    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    desk.idle(0, 3);
+    desk.claim(1, |claim| claim.wanted = 2);
+    let snapshot = desk.budget.snapshot();
+    let used: Vec<_> = snapshot.members.iter().map(|member| member.used).collect();
+    assert_eq!((used, snapshot.used()), (vec![3, 2], 5), "what was granted counts at once");
+}

@@ -11,6 +11,8 @@ pub struct Account {
     /// Grants that have not become instances.
     pub held: u64,
     pub released: u64,
+    /// Stores that are gone.
+    pub dropped: u64,
     pub reclaims: u64,
     pub rooms: u64,
     pub newest: Claim,
@@ -23,6 +25,13 @@ impl Ledger {
     pub fn spend_grant(&mut self) {
         if let Some(account) = &mut self.account {
             account.held = account.held.checked_sub(1).expect("a start without a grant");
+        }
+    }
+
+    /// A store is gone: what it held in the allocator is free.
+    pub fn store_gone(&mut self) {
+        if let Some(account) = &mut self.account {
+            account.dropped += 1;
         }
     }
 
@@ -44,6 +53,7 @@ impl Ledger {
         let totals = (claim.granted, claim.released, claim.reclaims, claim.rooms);
         let own = (account.granted, account.released, account.reclaims, account.rooms);
         assert_eq!(totals, own, "{claim:?}");
+        assert_eq!(claim.dropped, account.dropped, "{claim:?}");
         let leaving = self.instances.values().filter(|instance| instance.retiring).count();
         assert_eq!((claim.idle, claim.leaving), (self.idle(), leaving), "{claim:?}");
         if self.vague {

@@ -157,6 +157,7 @@ impl Rig {
             }
         }
         self.ledger.remove(instance);
+        self.ledger.store_gone();
         if lost {
             self.ledger.spare_lost(Reason::Host);
         }
@@ -257,6 +258,13 @@ impl Rig {
         self.report_on(request, |ticket| InstanceEvent::Returned(ticket, item));
     }
 
+    /// An instance that does not have it gives it back all the same.
+    pub fn returned_by(&mut self, instance: u64, request: u64) {
+        let item = self.items.remove(&request).expect("a request in the driver's hands");
+        let ticket = self.ticket(request);
+        self.report(instance, InstanceEvent::Returned(ticket, item));
+    }
+
     pub fn quiet(&mut self, instance: u64) {
         let busy = |guest: &u64| matches!(self.ledger.place(*guest), Place::Busy(_));
         let crossed = self.ledger.guests(instance).iter().any(busy);
@@ -290,6 +298,7 @@ impl Rig {
             self.ledger.spare_lost(Reason::Host);
         }
         self.ledger.remove(instance);
+        self.ledger.store_gone();
         self.ledger.blame = usize::from(failed);
         self.report(instance, InstanceEvent::Dropped);
     }
