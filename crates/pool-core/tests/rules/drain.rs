@@ -141,6 +141,19 @@ fn a_permit_from_before_the_drain_is_refused_when_it_is_spent() {
 }
 
 #[test]
+fn a_permit_from_before_the_drain_is_refused_though_an_instance_has_room() {
+    let mut rig = Rig::new(shared(1, 2));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.reserve().unwrap();
+    rig.drain();
+    rig.take();
+    rig.submit_reserved();
+    assert_eq!(rig.take(), ["refuse 2: draining"]);
+}
+
+#[test]
 fn a_drain_waits_for_bodies_and_post_return_work() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();

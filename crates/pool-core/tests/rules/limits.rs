@@ -209,3 +209,16 @@ fn the_limits_in_force_can_be_asked_for() {
     rig.set_limits(exclusive(2));
     assert_eq!(*rig.pool.limits(), exclusive(2));
 }
+
+#[test]
+fn who_comes_when_as_many_run_as_may_waits_though_an_instance_has_room() {
+    let mut rig = Rig::new(with(shared(1, 2), |limits| limits.max_running = Some(1)));
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.take();
+    rig.submit();
+    assert_eq!((rig.take(), rig.pool.snapshot().queued), (vec![], 1));
+    rig.finish(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+}
