@@ -1,6 +1,6 @@
 //! Pools that share a budget: what one needs of another, against whatever happens to both.
 
-use millpond_pool_core::{Limits, Submitted};
+use millpond_pool_core::{Limits, Share, Submitted};
 
 use crate::host::{
     Host, House, Item, Pool, answer, check_empty, exclusive, handed_over, let_go, reserve, submit,
@@ -197,5 +197,21 @@ fn the_budget_goes_by_the_newest_of_claims_that_overtake_each_other() {
         let requests = [submit(&other), submit(&other)];
         requests.into_iter().for_each(serve);
         check(&house, &[&one, &other]);
+    });
+}
+
+#[test]
+fn a_share_within_the_budget_counts_and_one_beyond_it_is_refused() {
+    explore(|| {
+        let house = House::new(1);
+        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let guaranteed = |count| {
+            let mut share = Share::default();
+            share.guaranteed = count;
+            share
+        };
+        assert!(one.set_share(guaranteed(2)).is_err());
+        one.set_share(guaranteed(1)).expect("as many as there are");
+        assert!(other.set_share(guaranteed(1)).is_err(), "the one is the other's");
     });
 }

@@ -211,3 +211,16 @@ fn requests_are_dropped_outside_the_lock() {
         check_empty(&pool);
     });
 }
+
+#[test]
+fn what_runs_is_load_and_who_is_turned_away_is_counted() {
+    explore(|| {
+        let (pool, _) = pool(exclusive());
+        let running = submit(&pool);
+        pool.turned_away();
+        assert_eq!(pool.load(), 1);
+        assert_eq!(pool.snapshot().overloaded, 1);
+        assert!(answer(running));
+        assert_eq!(pool.load(), 0);
+    });
+}
