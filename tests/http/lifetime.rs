@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use millpond::wasmtime::{self, ResourceLimiter};
-use millpond::{Host, InstanceId, MaxRequests, RequestStart, StoreData, WasiHost, WasmPool};
+use millpond::{
+    Host, HttpVersion, InstanceId, MaxRequests, RequestStart, StoreData, WasiHost, WasmPool,
+};
 use millpond_tests::{Protocol, Server, empty, pool_of, until, whole};
 
 use crate::support::{WAYS, Way};
@@ -81,6 +83,27 @@ async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle
         body.frame().await.unwrap().unwrap();
         drop((body, client, server));
         is_gone(trace, &format!("{way:?}")).await;
+    }
+}
+
+/// What was being read of the others is cut, and whoever reads it meets the end first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_instance_that_broke_under_open_bodies_leaves_nothing_behind() {
+    for round in 0..20 {
+        let (trace, server) = traced((HttpVersion::P3, 16)).await;
+        let mut bodies = Vec::new();
+        for _ in 0..4 {
+            let mut client = server.connect(Protocol::Http1).await;
+            bodies.push((client.head_of("/drip?n=60&ms=1").await, client));
+        }
+        let readers = bodies.into_iter().map(|(body, client)| async move {
+            drop((whole(body).await, client));
+        });
+        let readers = futures::future::join_all(readers);
+        let (_, trapped) = futures::future::join(readers, server.get("/trap")).await;
+        assert_eq!(trapped.status, 500);
+        drop(server);
+        is_gone(trace, &format!("round {round}")).await;
     }
 }
 

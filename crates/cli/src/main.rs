@@ -28,10 +28,6 @@ use crate::args::{Cli, Command};
 use crate::error::StartError;
 use crate::settings::Settings;
 
-/// A guest's request is a few dozen small allocations: `docs/PERFORMANCE.md` has the figures.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long blocking work that nobody waits for any more may hold up the exit.
 const LINGER: Duration = Duration::from_millis(100);
 

@@ -34,7 +34,8 @@ impl Gate {
 
     /// Whoever has the guest is about to drive it: what came up before this is seen to.
     pub(crate) fn begin(&self) {
-        self.woken.store(false, Ordering::SeqCst);
+        // Not a plain write: this poll is to see what those did who noted something.
+        self.woken.swap(false, Ordering::SeqCst);
     }
 
     pub(crate) fn is_woken(&self) -> bool {
@@ -43,7 +44,7 @@ impl Gate {
 
     /// There is something to do, for a helper who knows of it.
     pub(crate) fn note(&self) {
-        self.woken.store(true, Ordering::SeqCst);
+        self.woken.swap(true, Ordering::SeqCst);
     }
 
     /// A helper comes.

@@ -100,7 +100,8 @@ impl<H: Host> WasmPool<H> {
         self.pool.0.reserve()
     }
 
-    /// Serves a request. Dropping the future cancels it.
+    /// Serves a request. Dropping the future cancels it. It is to be polled soon: it drives the guest,
+    /// and one that takes several requests at a time gets no others until it has begun with this one.
     pub fn serve<B>(
         &self,
         permit: OwnedPermit<WasmDriver<H>>,

@@ -40,14 +40,21 @@ struct State<H: Host> {
     drive: Option<(Instance<WasmDriver<H>>, u64)>,
     answer: Option<News<H>>,
     answered: bool,
+    /// The caller waits already.
+    polled: bool,
     /// The caller went away.
     closed: bool,
 }
 
+impl<H: Host> Default for State<H> {
+    fn default() -> Self {
+        Self { drive: None, answer: None, answered: false, polled: false, closed: false }
+    }
+}
+
 impl<H: Host> Reply<H> {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { drive: None, answer: None, answered: false, closed: false };
-        Arc::new(Self { state: Mutex::new(state), waker: AtomicWaker::new() })
+        Arc::new(Self { state: Mutex::default(), waker: AtomicWaker::new() })
     }
 
     /// Nobody drives for a caller who has left.
@@ -58,8 +65,13 @@ impl<H: Host> Reply<H> {
             drop(state);
             return instance.slot().pass_on();
         }
-        state.drive = Some((instance, run));
+        let waits = state.polled;
+        state.drive = Some((instance.clone(), run));
         drop(state);
+        if waits {
+            // It may be long until it looks: a guest may be what waits, and compute.
+            instance.slot().pass_on();
+        }
         self.waker.wake();
     }
 
@@ -113,6 +125,7 @@ impl<H: Host> Reply<H> {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<News<H>> {
         self.waker.register(cx.waker());
         let mut state = lock(&self.state);
+        state.polled = true;
         if let Some((instance, run)) = state.drive.take() {
             return Poll::Ready(News::Drive(instance, run));
         }

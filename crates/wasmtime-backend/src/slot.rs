@@ -5,6 +5,8 @@
 //! request it serves, that request's body, a worker, or the one who ends it. A run that was
 //! doomed gives its guest back at once, with the store, so that the hook sees it.
 
+mod helper;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,15 +17,14 @@ use std::task::{Context, Poll, Waker};
 use futures::task::AtomicWaker;
 use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
 
+pub(crate) use helper::Helper;
+
 use crate::body::BodyCell;
 use crate::driver::WasmDriver;
 use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::reply::{Job, Reply, lock};
-
-/// How often a helper drives a guest that wants more, before it leaves it to the worker.
-const MOST_TIMES: usize = 4;
 
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {
@@ -49,6 +50,8 @@ pub struct Slot<H: Host> {
     unsettled: AtomicBool,
     /// What broke it.
     error: OnceLock<Arc<wasmtime::Error>>,
+    /// Its runtime ended while somebody had the seat, who is to end it.
+    orphaned: AtomicBool,
 }
 
 /// The future that owns a guest.
@@ -93,6 +96,7 @@ impl<H: Host> Default for Slot<H> {
             bodies: Mutex::default(),
             unsettled: AtomicBool::new(false),
             error: OnceLock::new(),
+            orphaned: AtomicBool::new(false),
         }
     }
 }
@@ -248,43 +252,16 @@ pub(crate) fn poll_run<H: Host>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let slot = instance.slot();
-    let gate = slot.gate.get();
-    if gate.is_some_and(|(gate, _)| !gate.work(cx)) {
-        return Poll::Pending;
+    if let Some(gate) = slot.gate.get() {
+        if !gate.0.work(cx) {
+            return Poll::Pending;
+        }
+        // Whoever is at it leaves to the worker what it does not do.
+        return helper::try_drive(pool, instance, gate).unwrap_or(Poll::Pending);
     }
-    let polled = slot.with_seat(|seat| {
-        if slot.run() != run {
-            return Poll::Ready(None);
-        }
-        match gate {
-            Some(gate) => seat.poll_shared(gate),
-            None => seat.poll(cx),
-        }
-    });
+    let polled =
+        slot.with_seat(|seat| if slot.run() == run { seat.poll(cx) } else { Poll::Ready(None) });
     report_end(pool, instance, polled)
-}
-
-/// Drives a shared guest, if it has something to do and nobody else is at it.
-fn help<H: Host>(
-    pool: &PoolHandle<WasmDriver<H>>,
-    instance: &Instance<WasmDriver<H>>,
-    gate: &(Arc<Gate>, Waker),
-) {
-    let slot = instance.slot();
-    // A guest often wakes itself while it is driven; one that does so without end is the worker's.
-    for _ in 0..MOST_TIMES {
-        if !gate.0.is_woken() {
-            return;
-        }
-        // What is poisoned is the ender's.
-        let Ok(mut seat) = slot.seat.try_lock() else { return };
-        let polled = seat.poll_shared(gate);
-        drop(seat);
-        slot.leave_seat();
-        if report_end(pool, instance, polled).is_ready() {
-            return;
-        }
-    }
 }
 
 fn report_end<H: Host>(
@@ -297,46 +274,6 @@ fn report_end<H: Host>(
             pool.report(instance.id(), event);
         }
     })
-}
-
-/// One that is near an instance's guest and drives it, from now until it is dropped.
-pub(crate) struct Helper<'a, H: Host> {
-    pool: &'a PoolHandle<WasmDriver<H>>,
-    instance: &'a Instance<WasmDriver<H>>,
-    run: u64,
-    gate: Option<&'a (Arc<Gate>, Waker)>,
-}
-
-impl<'a, H: Host> Helper<'a, H> {
-    pub(crate) fn new(
-        pool: &'a PoolHandle<WasmDriver<H>>,
-        instance: &'a Instance<WasmDriver<H>>,
-        run: u64,
-    ) -> Self {
-        let gate = instance.slot().gate.get();
-        if let Some((gate, _)) = gate {
-            gate.enter();
-        }
-        Self { pool, instance, run, gate }
-    }
-
-    /// Drives it as far as it goes.
-    pub(crate) fn drive(&self, cx: &mut Context<'_>) {
-        match self.gate {
-            Some(gate) => help(self.pool, self.instance, gate),
-            None => drop(poll_run(self.pool, self.instance, self.run, cx)),
-        }
-    }
-}
-
-impl<H: Host> Drop for Helper<'_, H> {
-    fn drop(&mut self) {
-        if let Some(gate) = self.gate {
-            // What it woke itself, by taking what the guest had sent.
-            help(self.pool, self.instance, gate);
-            gate.0.leave();
-        }
-    }
 }
 
 impl<H: Host> Seat<H> {
@@ -511,7 +448,9 @@ impl<H: Host> Drop for End<H> {
         }
         let slot = self.instance.slot();
         slot.doom(Reason::Host);
-        // Taken only if the thread that polls the guest is the one that ends the runtime.
+        // Taken if the thread that polls the guest is the one that ends the runtime; or by a helper.
+        slot.orphaned.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let seat = match slot.seat.try_lock() {
             Ok(mut seat) => seat.take(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),

@@ -1,0 +1,123 @@
+//! One that is near a guest and drives it: the future of a request, or its body.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, TryLockError};
+use std::task::{Context, Poll, Waker};
+
+use millpond_pool_core::{Instance, PoolHandle};
+
+use super::{End, poll_run, report_end};
+use crate::driver::WasmDriver;
+use crate::gate::Gate;
+use crate::host::Host;
+
+/// How often a helper drives a guest that wants more, before it leaves it to the worker.
+const MOST_TIMES: usize = 4;
+
+/// Drives an instance's guest, from now until it is dropped.
+pub(crate) struct Helper<'a, H: Host> {
+    pool: &'a PoolHandle<WasmDriver<H>>,
+    instance: &'a Instance<WasmDriver<H>>,
+    run: u64,
+    /// If others drive it, too.
+    entered: Option<Entered<'a>>,
+}
+
+/// Leaves the gate when dropped, whatever happens before.
+struct Entered<'a>(&'a (Arc<Gate>, Waker));
+
+impl<'a, H: Host> Helper<'a, H> {
+    pub(crate) fn new(
+        pool: &'a PoolHandle<WasmDriver<H>>,
+        instance: &'a Instance<WasmDriver<H>>,
+        run: u64,
+    ) -> Self {
+        let entered = instance.slot().gate.get().map(|gate| {
+            gate.0.enter();
+            Entered(gate)
+        });
+        Self { pool, instance, run, entered }
+    }
+
+    /// Drives it as far as it goes.
+    pub(crate) fn drive(&self, cx: &mut Context<'_>) {
+        match &self.entered {
+            Some(Entered(gate)) => self.help(gate),
+            None => drop(poll_run(self.pool, self.instance, self.run, cx)),
+        }
+    }
+
+    fn help(&self, gate: &(Arc<Gate>, Waker)) {
+        // A guest often wakes itself while it is driven; one that does so without end is the worker's.
+        for _ in 0..MOST_TIMES {
+            if !gate.0.is_woken() {
+                return;
+            }
+            match try_drive(self.pool, self.instance, gate) {
+                None => return,
+                Some(Poll::Pending) => {}
+                Some(Poll::Ready(())) => {
+                    // The worker has an end to see.
+                    gate.0.note();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl<H: Host> Drop for Helper<'_, H> {
+    fn drop(&mut self) {
+        let Some(Entered(gate)) = &self.entered else { return };
+        if std::thread::panicking() {
+            gate.0.note();
+        } else {
+            // What it woke itself, by taking what the guest had sent.
+            self.help(gate);
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.0.leave();
+    }
+}
+
+/// Drives a shared guest, unless somebody else is at it: then `None`. Ready when there is none to drive.
+pub(super) fn try_drive<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    gate: &(Arc<Gate>, Waker),
+) -> Option<Poll<()>> {
+    let slot = instance.slot();
+    let polled = {
+        // After the seat is left, also by a panic.
+        let _leaving = Leaving { pool, instance };
+        let mut seat = match slot.seat.try_lock() {
+            Ok(seat) => seat,
+            // Polled again it panics in the worker, whose end is the instance's.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        seat.poll_shared(gate)
+    };
+    Some(report_end(pool, instance, polled))
+}
+
+/// Tells those who wait for the seat when dropped.
+struct Leaving<'a, H: Host> {
+    pool: &'a PoolHandle<WasmDriver<H>>,
+    instance: &'a Instance<WasmDriver<H>>,
+}
+
+impl<H: Host> Drop for Leaving<'_, H> {
+    fn drop(&mut self) {
+        let slot = self.instance.slot();
+        slot.leave_seat();
+        if slot.orphaned.load(Ordering::Relaxed) {
+            let (pool, instance) = (self.pool.clone(), self.instance.clone());
+            drop(End { pool, instance, forgone: false });
+        }
+    }
+}
