@@ -177,7 +177,7 @@ impl<H: Host> Slot<H> {
     }
 
     /// Hands a shared instance a request; one that is ended gives it back. Whoever waits for the
-    /// answer is to [help](help), or else the worker to be [told](Self::pass_on).
+    /// answer is to be a [`Helper`], or else the worker to be [told](Self::pass_on).
     pub(crate) fn put(&self, ticket: Ticket, job: Job<H>) -> Result<(), Job<H>> {
         let mut inbox = lock(&self.inbox);
         if self.doom.get().is_some() {
