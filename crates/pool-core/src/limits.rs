@@ -42,7 +42,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a shared instance that was just given a request counts as "about to have room
     /// again". If its guest computes for longer without waiting for anything, requests that wait
-    /// get another instance. Default 5 ms.
+    /// get another instance. Default 1 ms.
     pub settle_time: Duration,
     /// Instances kept ready though nobody has asked for them: spares. They are made off the request
     /// path as far as the other limits and the budget allow, and are the first to be reclaimed. With
@@ -70,7 +70,7 @@ impl Default for Limits {
             queue_timeout: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            settle_time: Duration::from_millis(5),
+            settle_time: Duration::from_millis(1),
             min_idle: 0,
             idle_timeout: Duration::from_secs(10),
             post_return_timeout: Duration::from_secs(30),

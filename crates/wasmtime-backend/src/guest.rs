@@ -41,6 +41,9 @@ impl<H: Host> Guest<H> {
             // Not wasmtime's own yield: that one wakes into tokio's LIFO slot, and the others on
             // this thread starve (wasmtime #10667).
             let others = async move {
+                // First to other threads, of this process or another, that wait for the processor: the
+                // kernel would let them wait for several ticks.
+                std::thread::yield_now();
                 tokio::task::yield_now().await;
                 if let Some(resumed) = resumed {
                     resumed.now();
