@@ -29,6 +29,7 @@ use peer::{Peer, Programs};
 use reading::Spread;
 use records::Records;
 use turn::Turn;
+pub(crate) use workload::Guest;
 use workload::{WORKLOADS, Workload};
 
 /// From this load average on, somebody else is at work too.

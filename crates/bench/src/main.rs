@@ -6,6 +6,7 @@
 //! `cargo build --release -p millpond-cli -p millpond-bench`, and
 //! `target/release/millpond-bench compare --wasmtime PATH`.
 
+mod calls;
 mod compare;
 mod latency;
 mod load;
@@ -37,6 +38,8 @@ enum What {
     Spares,
     /// A quiet pool beside one that is flooded, on one budget
     Neighbours,
+    /// What a call costs without a network, beside wasmtime's ProxyHandler
+    Calls(calls::Options),
     /// Millpond beside its peers: bare axum, wasmtime's ProxyHandler, `wasmtime serve`
     Compare(compare::Options),
     /// One load at a fixed rate; prints what came of it as JSON
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         What::Neighbours => in_runtime(neighbours::run(cli.rounds)),
         What::Compare(options) => compare::run(&options, cli.rounds),
         What::Load(options) => load::run(&options),
+        What::Calls(options) => calls::run(&options, cli.rounds),
         What::Peer(options) => peers::run(options),
     };
     match outcome {

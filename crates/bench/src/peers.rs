@@ -4,7 +4,7 @@
 
 mod floor;
 mod many;
-mod proxy_handler;
+pub(crate) mod proxy_handler;
 mod proxy_host;
 
 use axum::Router;

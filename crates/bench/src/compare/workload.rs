@@ -24,7 +24,7 @@ pub(super) struct Workload {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Guest {
+pub(crate) enum Guest {
     /// 0.2 and 0.3, as small as they can be.
     HelloP2,
     HelloP3,
@@ -39,7 +39,7 @@ impl Guest {
     pub(super) const ALL: [Self; 5] =
         [Self::HelloP2, Self::HelloP3, Self::P2, Self::P3, Self::Large];
 
-    pub(super) fn path(self) -> &'static Path {
+    pub(crate) fn path(self) -> &'static Path {
         match self {
             Self::HelloP2 => Path::new(env!("GUEST_HELLO_P2")),
             Self::HelloP3 => Path::new(env!("GUEST_HELLO_P3")),
@@ -49,7 +49,7 @@ impl Guest {
         }
     }
 
-    pub(super) fn version(self) -> HttpVersion {
+    pub(crate) fn version(self) -> HttpVersion {
         match self {
             Self::HelloP2 | Self::P2 | Self::Large => HttpVersion::P2,
             Self::HelloP3 | Self::P3 => HttpVersion::P3,

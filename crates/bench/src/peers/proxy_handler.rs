@@ -39,7 +39,7 @@ pub(super) fn routers(proxy: &Proxy) -> wasmtime::Result<(Router, Router)> {
     Ok((app, Router::new().route("/metrics", get(count))))
 }
 
-pub(super) fn config() -> wasmtime::Result<Config> {
+pub(crate) fn config() -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -74,7 +74,7 @@ async fn answer(State(handler): State<ProxyHandler<Serve>>, request: Request) ->
 }
 
 /// Makes instances.
-struct Serve {
+pub(crate) struct Serve {
     engine: Engine,
     pre: ProxyPre<Host>,
     next: AtomicU64,
@@ -84,7 +84,7 @@ struct Serve {
 }
 
 impl Serve {
-    fn new(
+    pub(crate) fn new(
         component: &Component,
         (wanted_reuse, wanted_concurrency): (Option<usize>, Option<usize>),
         alive: Arc<AtomicUsize>,
@@ -136,7 +136,7 @@ impl HandlerState for Serve {
     }
 }
 
-struct Worker {
+pub(crate) struct Worker {
     reuse: usize,
     concurrency: usize,
     alive: Arc<AtomicUsize>,
@@ -174,7 +174,7 @@ impl WorkerState for Worker {
     }
 }
 
-struct Expiration {
+pub(crate) struct Expiration {
     sleep: Pin<Box<Sleep>>,
 }
 
