@@ -9,6 +9,7 @@
 
 mod accept_errors;
 mod connection;
+mod head_timer;
 mod opening;
 
 use std::convert::Infallible;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
 use super::PeerAddr;
+use super::head_timer::HeadTimer;
 use super::opening::Opening;
 
 /// For a request head to arrive, and for the next request on a connection to begin.
@@ -39,7 +40,6 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         // The head must fit into the buffer whole.
         .max_buf_size(HEAD_SIZE as usize);
@@ -76,6 +76,8 @@ pub(crate) async fn drive<S, B>(
         request
     });
     let io = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));
+    let mut protocol = auto::Builder::clone(&protocol);
+    protocol.http1().timer(HeadTimer::new());
     let mut connection =
         std::pin::pin!(protocol.serve_connection(io, TowerToHyperService::new(service)));
 
