@@ -1,6 +1,6 @@
 //! Who serves what waits: an instance with room, one that will have room, or a new one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::effect::{Effect, Mode, Usage};
 use crate::reason::Reason;
@@ -208,6 +208,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             since: now,
             timer: None,
             policy_wake: None,
+            steady_for: Duration::ZERO,
             revision: 0,
             load_level: (false, false),
             watches_load: false,
@@ -267,7 +268,21 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         self.recount_coming(id);
         self.regauge(id);
-        self.mark_dirty(id);
+        self.show(now, id);
+    }
+
+    /// The view has changed. A policy that is steady is shown that when it may first matter to it.
+    fn show(&mut self, now: Instant, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let overdue = instance.policy_wake.is_some_and(|at| at <= now);
+        if instance.steady_for.is_zero() || overdue {
+            return self.mark_dirty(id);
+        }
+        let wake = sooner(instance.policy_wake, now.checked_add(instance.steady_for));
+        if wake != instance.policy_wake {
+            instance.policy_wake = wake;
+            self.arm(id, wake);
+        }
     }
 
     /// Whether there are more instances than the limit, which was lowered.

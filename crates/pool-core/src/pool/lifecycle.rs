@@ -1,6 +1,6 @@
 //! What happens to instances: the driver's reports, deadlines, and the way to the end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::effect::{Effect, Failure, InstanceEvent};
 use crate::reason::{Outcome, Reason, Refusal};
@@ -75,7 +75,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
             // Reported after each request, and mostly the same.
             InstanceEvent::Usage(usage) if usage == instance.usage => return,
-            InstanceEvent::Usage(usage) => instance.usage = usage,
+            InstanceEvent::Usage(usage) => {
+                instance.usage = usage;
+                instance.steady_for = Duration::ZERO;
+            }
             InstanceEvent::Broken(reason) => self.retire(now, id, reason),
             InstanceEvent::Dropped => self.handle_dropped(now, id),
         }
@@ -341,6 +344,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
     pub(super) fn fire(&mut self, now: Instant, id: InstanceId) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let next = instance.next_deadline(&self.requests);
+        if !due(next) {
+            // It was set for something that did not come to pass.
+            return self.arm(id, next);
+        }
         if instance.phase == Phase::Starting && due(instance.start_deadline) {
             self.give_up_start(id, Refusal::StartTimeout);
             return self.retire(now, id, Reason::Timeout);
@@ -350,6 +358,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         if due(instance.policy_wake) {
             instance.policy_wake = None;
+            instance.steady_for = Duration::ZERO;
         }
         let handle = instance.handle.clone();
         for ticket in instance.requests.clone() {

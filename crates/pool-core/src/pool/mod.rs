@@ -14,7 +14,7 @@ mod spares;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
 use crate::effect::{Effect, Permit};
@@ -266,6 +266,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         for id in all {
             if let Some(instance) = self.instances.get_mut(id.0) {
                 instance.quota = self.limits.max_requests.draw(instance.draw);
+                instance.steady_for = Duration::ZERO;
             }
             self.update(now, id);
         }
@@ -282,9 +283,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             return;
         }
         // A policy that asks for the past would be polled without end.
-        let soonest = now + std::time::Duration::from_millis(1);
+        let soonest = now + Duration::from_millis(1);
         let wake = polled.wake_at.map(|at| at.max(soonest));
         instance.policy_wake = wake;
+        instance.steady_for = polled.steady_for;
         let seen = instance.load_level;
         self.arm(id, wake);
         self.watch_load(id, polled.watches_load, seen);
@@ -323,6 +325,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let Some(instance) = self.instances.get_mut(id.0) else { continue };
             instance.dirty = false;
             instance.load_level = load.level();
+            // Changes that come before the verdict are shown: they make it void.
+            instance.steady_for = Duration::ZERO;
             if instance.is_live() {
                 let view = instance.view(id, &self.requests);
                 let (handle, revision) = (instance.handle.clone(), instance.revision);
