@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::effect::{Effect, Mode, Usage};
+use crate::effect::{Mode, Usage};
 use crate::reason::Reason;
 use crate::view::{InstanceId, Status, Ticket};
 
+use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
@@ -138,7 +139,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             first = sooner(first, until);
         }
         let handle = instance.handle.clone();
-        self.effects.push_back(Effect::Assign { id, handle, ticket, item });
+        self.effects.push_back(Action::Assign { id, handle, ticket, item });
         self.arm(id, first);
         self.update(now, id);
     }
@@ -176,7 +177,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
         let handle = instance.handle.clone();
         let deadline = instance.start_deadline;
-        self.effects.push_back(Effect::Start { id, handle, mode, request });
+        self.effects.push_back(Action::Start { id, handle, mode, request });
         self.arm(id, deadline);
     }
 

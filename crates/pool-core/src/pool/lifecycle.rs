@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::effect::{Effect, Failure, InstanceEvent};
+use crate::effect::{Failure, InstanceEvent};
 use crate::reason::{Outcome, Reason, Refusal};
 use crate::view::{InstanceId, Ticket};
 
 use super::Pool;
+use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::Phase;
 use super::request::{Stage, Then};
@@ -19,7 +20,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             if let InstanceEvent::Returned(_, item)
             | InstanceEvent::Exhausted { request: Some((_, item)) } = event
             {
-                self.effects.push_back(Effect::Discard { item });
+                self.effects.push_back(Action::Discard { item });
             }
             return;
         };
@@ -34,7 +35,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 return;
             }
             InstanceEvent::Returned(ticket, item) if elsewhere(ticket) => {
-                self.effects.push_back(Effect::Discard { item });
+                self.effects.push_back(Action::Discard { item });
                 return;
             }
             InstanceEvent::Started => self.handle_started(now, id),
@@ -169,7 +170,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.requests.remove(ticket);
             if refusal == Refusal::StartTimeout {
                 let failure = Failure::StartTimeout;
-                self.effects.push_back(Effect::Fail {
+                self.effects.push_back(Action::Fail {
                     id,
                     handle: handle.clone(),
                     ticket,
@@ -198,7 +199,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.requeue(ticket, item);
         } else {
             self.requests.remove(ticket);
-            self.effects.push_back(Effect::Discard { item });
+            self.effects.push_back(Action::Discard { item });
         }
     }
 
@@ -206,7 +207,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         // While it waits, those that become idle stay; they are to be looked at when it waits no more.
         self.swept = false;
         if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
-            self.effects.push_back(Effect::Discard { item });
+            self.effects.push_back(Action::Discard { item });
         } else if self.stopped {
             self.refuse_queued(ticket, Refusal::Draining);
         }
@@ -263,17 +264,17 @@ impl<T, H: Clone + Default> Pool<T, H> {
             match self.requests.stage(ticket) {
                 Some(Stage::Busy { .. }) => {
                     self.counters.count(Outcome::Failed);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                 }
                 Some(Stage::Starting { .. }) => {
                     self.counters.count(Outcome::Refused);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                 }
                 _ => {}
             }
             self.finish(now, ticket);
         }
-        self.effects.push_back(Effect::Gone { handle: instance.handle });
+        self.effects.push_back(Action::Gone { handle: instance.handle });
     }
 
     /// No more requests; it ends when what runs has finished.
@@ -301,7 +302,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.phase = Phase::Retiring(reason);
         instance.revision += 1;
         let handle = instance.handle.clone();
-        self.effects.push_back(Effect::Retire { id, handle, reason });
+        self.effects.push_back(Action::Retire { id, handle, reason });
         self.forget(id);
         self.regauge(id);
         if lost_spare {
@@ -373,7 +374,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                     *stage = Stage::Abandoned { instance, since, then, deadline: again };
                     self.counters.count(Outcome::Failed);
                     let (handle, failure) = (handle.clone(), Failure::RequestTimeout);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                     self.close(now, id, Reason::Timeout);
                 }
                 Stage::Abandoned { instance, since, then: Then::Close, .. } => {

@@ -1,6 +1,7 @@
 //! The state machine: a queue of requests and a set of instances.
 
 mod account;
+mod action;
 mod allocator;
 mod dispatch;
 mod gauge;
@@ -25,6 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::view::{InstanceId, Status, Ticket};
 
 use account::Account;
+pub(crate) use action::{Action, ToPoll};
 use allocator::Allocator;
 use gauge::Gauges;
 use instance::{Instance, Phase};
@@ -76,7 +78,7 @@ pub struct Pool<T, H = ()> {
     coming: u128,
     gauges: Gauges,
     timers: BTreeSet<(Instant, InstanceId)>,
-    effects: VecDeque<Effect<T, H>>,
+    effects: VecDeque<Action<T, H>>,
     dirty: VecDeque<InstanceId>,
     /// Those whose policies look at the load.
     load_watchers: BTreeSet<InstanceId>,
@@ -307,8 +309,12 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// What to do next, if anything.
     pub fn poll_effect(&mut self) -> Option<Effect<T, H>> {
-        if let Some(effect) = self.effects.pop_front() {
-            return Some(effect);
+        self.poll_action().map(Effect::from)
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action<T, H>> {
+        if let Some(action) = self.effects.pop_front() {
+            return Some(action);
         }
         self.tell_load_watchers();
         if let Some(poll) = self.next_poll() {
@@ -319,7 +325,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// The next instance whose policy has not seen its newest view.
-    fn next_poll(&mut self) -> Option<Effect<T, H>> {
+    fn next_poll(&mut self) -> Option<Action<T, H>> {
         while let Some(id) = self.dirty.pop_front() {
             let load = self.load_now();
             let Some(instance) = self.instances.get_mut(id.0) else { continue };
@@ -333,7 +339,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 let limits = Arc::clone(&self.limits);
                 let (wake_at, watches_load) = (instance.policy_wake, instance.watches_load);
                 let asked = Asked { wake_at, watches_load };
-                return Some(Effect::Poll { handle, view, limits, load, asked, revision });
+                let poll = ToPoll { handle, view, limits, load, asked, revision };
+                return Some(Action::Poll(Box::new(poll)));
             }
         }
         None
@@ -424,7 +431,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
         self.counters.count(Outcome::Refused);
-        self.effects.push_back(Effect::Refuse { ticket, item, refusal });
+        self.effects.push_back(Action::Refuse { ticket, item, refusal });
     }
 }
 
