@@ -103,10 +103,19 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// Who takes a request that comes now without its waiting, if anybody does.
     pub(super) fn ready_for_newcomer(&self) -> Option<InstanceId> {
-        if self.draining || self.requests.queued() > 0 || self.running_left() == 0 {
+        if self.newcomer_waits() {
             return None;
         }
         self.ready.last().map(|(_, id)| *id)
+    }
+
+    /// Whether an instance is started for it without its waiting, if nobody takes it.
+    pub(super) fn starts_for_newcomer(&self) -> bool {
+        !self.newcomer_waits() && !self.starts_shared() && self.coming() == 0 && self.may_start()
+    }
+
+    fn newcomer_waits(&self) -> bool {
+        self.draining || self.requests.queued() > 0 || self.running_left() == 0
     }
 
     fn assign(&mut self, now: Instant, id: InstanceId) {
@@ -158,12 +167,16 @@ impl<T, H: Clone + Default> Pool<T, H> {
         } else {
             self.requests.take_head(now, Stage::Starting { instance: id })
         };
-        if let Some((ticket, _)) = &request {
-            let instance = self.instances.get_mut(id.0).expect("just inserted");
-            instance.given = 1;
-            instance.requests.push(*ticket);
-        }
         self.begin_start(id, request);
+    }
+
+    /// The same for a request that comes now, with an exclusive instance and nobody ahead.
+    pub(super) fn start_for_newcomer(&mut self, now: Instant, item: T) -> Ticket {
+        let id = self.insert(now, false);
+        self.spares.rested();
+        let ticket = self.requests.submit_served(now, Stage::Starting { instance: id });
+        self.begin_start(id, Some((ticket, item)));
+        ticket
     }
 
     /// Starts an instance for whoever comes.
@@ -173,7 +186,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     fn begin_start(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
-        let Some(instance) = self.instances.get(id.0) else { return };
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if let Some((ticket, _)) = &request {
+            instance.given = 1;
+            instance.requests.push(*ticket);
+        }
         let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
         let handle = instance.handle.clone();
         let deadline = instance.start_deadline;

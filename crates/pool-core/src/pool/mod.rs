@@ -163,6 +163,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let ticket = self.requests.submit_served(now, self.busy_on(now, id));
             self.hand_over(now, id, ticket, item);
             ticket
+        } else if self.starts_for_newcomer() {
+            self.start_for_newcomer(now, item)
         } else {
             let deadline = now.checked_add(self.limits.queue_timeout);
             self.requests.submit(now, item, deadline)
