@@ -52,11 +52,23 @@ impl<T, H> From<Action<T, H>> for Effect<T, H> {
             Action::Retire { id, handle, reason } => Self::Retire { id, handle, reason },
             Action::Gone { handle } => Self::Gone { handle },
             Action::Discard { item } => Self::Discard { item },
-            Action::Poll(poll) => {
-                let ToPoll { handle, view, limits, load, asked, revision } = *poll;
-                Self::Poll { handle, view, limits, load, asked, revision }
-            }
+            Action::Poll(poll) => (*poll).into(),
             Action::Claim(claim) => Self::Claim(claim),
         }
+    }
+}
+
+impl<T, H> From<ToPoll<H>> for Action<T, H> {
+    #[inline]
+    fn from(poll: ToPoll<H>) -> Self {
+        Self::Poll(Box::new(poll))
+    }
+}
+
+impl<T, H> From<ToPoll<H>> for Effect<T, H> {
+    #[inline]
+    fn from(poll: ToPoll<H>) -> Self {
+        let ToPoll { handle, view, limits, load, asked, revision } = poll;
+        Self::Poll { handle, view, limits, load, asked, revision }
     }
 }

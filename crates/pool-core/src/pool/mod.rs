@@ -311,23 +311,27 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// What to do next, if anything.
     pub fn poll_effect(&mut self) -> Option<Effect<T, H>> {
-        self.poll_action().map(Effect::from)
+        self.poll_as()
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action<T, H>> {
+        self.poll_as()
+    }
+
+    fn poll_as<E: From<Action<T, H>> + From<ToPoll<H>>>(&mut self) -> Option<E> {
         if let Some(action) = self.effects.pop_front() {
-            return Some(action);
+            return Some(action.into());
         }
         self.tell_load_watchers();
         if let Some(poll) = self.next_poll() {
             return Some(poll);
         }
         self.settle_account();
-        self.effects.pop_front()
+        self.effects.pop_front().map(E::from)
     }
 
     /// The next instance whose policy has not seen its newest view.
-    fn next_poll(&mut self) -> Option<Action<T, H>> {
+    fn next_poll<E: From<ToPoll<H>>>(&mut self) -> Option<E> {
         while let Some(id) = self.dirty.pop_front() {
             let load = self.load_now();
             let Some(instance) = self.instances.get_mut(id.0) else { continue };
@@ -341,8 +345,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 let limits = Arc::clone(&self.limits);
                 let (wake_at, watches_load) = (instance.policy_wake, instance.watches_load);
                 let asked = Asked { wake_at, watches_load };
-                let poll = ToPoll { handle, view, limits, load, asked, revision };
-                return Some(Action::Poll(Box::new(poll)));
+                return Some(ToPoll { handle, view, limits, load, asked, revision }.into());
             }
         }
         None
