@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use millpond_pool_core::expiration::{ExpirationContext, InstanceExpiration, standard};
+use millpond_pool_core::expiration::{ExpirationContext, standard};
 use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, Ticket, Usage};
 
 use crate::case::{Case, Shape};
@@ -121,11 +121,8 @@ impl Bare {
                     self.pool.handle_instance(now, id, InstanceEvent::Dropped);
                 }
                 Effect::Poll { view, limits, load, asked, revision, .. } => {
-                    let mut cx = ExpirationContext::new(now, &view, Waker::noop())
-                        .with_limits(&limits)
-                        .with_load(load);
-                    let verdict = pin!(standard()).poll_expired(&mut cx);
-                    let polled = cx.finish(verdict);
+                    let cx = ExpirationContext::new(now, &view, Waker::noop());
+                    let polled = cx.with_limits(&limits).with_load(load).poll(pin!(standard()));
                     if polled.adds_to(asked) {
                         self.pool.handle_verdict(now, view.id, revision, polled);
                     }

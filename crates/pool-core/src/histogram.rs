@@ -83,7 +83,10 @@ impl Histogram {
     }
 
     pub(crate) fn record(&mut self, time: Duration) {
-        let bucket = BOUNDS.partition_point(|bound| Duration::from_micros(*bound) < time);
+        // Begun ones count: a bound is the last that its bucket holds.
+        let begun = u64::from(time.subsec_nanos().div_ceil(1000));
+        let micros = time.as_secs().saturating_mul(1_000_000).saturating_add(begun);
+        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
         match self.counts.get_mut(bucket) {
             Some(count) => *count += 1,
             None => self.above += 1,

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::{BoxExpiration, ExpirationContext, Expired, InstanceExpiration};
 
@@ -77,6 +78,10 @@ impl InstanceExpiration for Any {
         }
         strongest.map_or(Poll::Pending, Poll::Ready)
     }
+
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        steady_together(&self.policies, cx)
+    }
 }
 
 /// Expires when all of several policies do. Made by [`all`].
@@ -101,6 +106,15 @@ impl InstanceExpiration for All {
             _ => Poll::Pending,
         }
     }
+
+    /// As long as the branches that are pending stay so, which are not known here.
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        steady_together(&self.policies, cx)
+    }
+}
+
+fn steady_together(policies: &[BoxExpiration], cx: &ExpirationContext<'_>) -> Duration {
+    policies.iter().map(|policy| policy.steady_for(cx)).min().unwrap_or(Duration::MAX)
 }
 
 /// A policy from a function. Made by [`from_fn`].

@@ -1,16 +1,20 @@
 //! What a policy is polled with, and what comes of it.
 
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::Expired;
+use super::{Expired, InstanceExpiration};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::view::InstanceView;
 
+/// For how long a policy has to be steady so that it is worth telling: the clock is looked at that often.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
+
 /// What a policy is polled with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ExpirationContext<'a> {
     now: Instant,
     view: &'a InstanceView,
@@ -131,9 +135,20 @@ impl<'a> ExpirationContext<'a> {
         self.wake_at
     }
 
+    /// Polls a policy, and ends the poll with all that came of it.
+    pub fn poll<P: InstanceExpiration + ?Sized>(mut self, mut policy: Pin<&mut P>) -> Polled {
+        let verdict = policy.as_mut().poll_expired(&mut self);
+        let steady = match verdict {
+            Poll::Pending => policy.steady_for(&self),
+            Poll::Ready(_) => Duration::ZERO,
+        };
+        self.finish(verdict).steady_for(steady)
+    }
+
     /// The end of a poll, for [`Pool::handle_verdict`](crate::Pool::handle_verdict).
     pub fn finish(self, verdict: Poll<Expired>) -> Polled {
-        Polled { verdict, wake_at: self.wake_at, watches_load: self.watches_load }
+        let (wake_at, watches_load) = (self.wake_at, self.watches_load);
+        Polled { verdict, wake_at, watches_load, steady_for: Duration::ZERO }
     }
 
     pub(super) fn with_shortening<R>(&mut self, keep: f64, poll: impl FnOnce(&mut Self) -> R) -> R {
@@ -151,9 +166,22 @@ pub struct Polled {
     pub(crate) verdict: Poll<Expired>,
     pub(crate) wake_at: Option<Instant>,
     pub(crate) watches_load: bool,
+    pub(crate) steady_for: Duration,
 }
 
 impl Polled {
+    /// Whether it has expired.
+    pub fn verdict(&self) -> Poll<Expired> {
+        self.verdict
+    }
+
+    /// The same, and the policy is [steady](InstanceExpiration::steady_for) for so long.
+    #[must_use]
+    pub fn steady_for(mut self, time: Duration) -> Self {
+        self.steady_for = if time < WORTH_TELLING { Duration::ZERO } else { time };
+        self
+    }
+
     /// The same, and the policy wants to be polled again at `at`.
     #[must_use]
     pub fn wake_at(mut self, at: Instant) -> Self {
@@ -171,7 +199,8 @@ impl Polled {
             (Some(_), None) => false,
             (None, _) => true,
         };
-        self.verdict.is_ready() || self.watches_load || asked.watches_load || !in_time
+        let steady = !self.steady_for.is_zero();
+        self.verdict.is_ready() || steady || self.watches_load || asked.watches_load || !in_time
     }
 }
 
@@ -185,6 +214,6 @@ pub struct Asked {
 impl From<Poll<Expired>> for Polled {
     /// A verdict, and nothing asked for.
     fn from(verdict: Poll<Expired>) -> Self {
-        Self { verdict, wake_at: None, watches_load: false }
+        Self { verdict, wake_at: None, watches_load: false, steady_for: Duration::ZERO }
     }
 }

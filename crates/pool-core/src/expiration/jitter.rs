@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::{BoxExpiration, ExpirationContext, Expired, InstanceExpiration};
 
@@ -18,12 +19,21 @@ impl Jitter {
         let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
         Self { policy, fraction }
     }
+
+    fn keep(&self, cx: &ExpirationContext<'_>) -> f64 {
+        1.0 - self.fraction * cx.view().draw
+    }
 }
 
 impl InstanceExpiration for Jitter {
     fn poll_expired(mut self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
-        let keep = 1.0 - self.fraction * cx.view().draw;
+        let keep = self.keep(cx);
         cx.with_shortening(keep, |cx| self.policy.as_mut().poll_expired(cx))
+    }
+
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        let keep = self.keep(cx);
+        cx.clone().with_shortening(keep, |cx| self.policy.steady_for(cx))
     }
 }
 

@@ -1,7 +1,8 @@
 //! When does an instance end?
 //!
 //! A policy answers that for one instance. It is polled, like a future, whenever its instance's
-//! view changes, when a time it asked for has come, and when its waker was woken. Unlike a
+//! view changes (unless it says that [it takes its time](InstanceExpiration::steady_for)), when a time it
+//! asked for has come, and when its waker was woken. Unlike a
 //! future it is *level-triggered*: it may be ready now and pending later (an instance that was
 //! idle for too long stops being so once it is busy), so it is polled again after it was ready,
 //! and a verdict on a view that has changed since is thrown away.
@@ -18,6 +19,7 @@ mod usage;
 
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 pub use combine::{All, Any, FromFn, all, any, from_fn};
 pub use context::{Asked, ExpirationContext, Polled};
@@ -62,6 +64,29 @@ pub trait InstanceExpiration: Send + 'static {
     /// [`wake_at`](ExpirationContext::wake_at), by keeping a clone of
     /// [`waker`](ExpirationContext::waker), or not at all if only a change of the view matters.
     fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired>;
+
+    /// For how long after any change of the view it stays pending, and asks for no time that is earlier
+    /// than what it has just asked for. Asked after a poll that found it pending.
+    ///
+    /// An instance whose policy is steady is polled when such a time has passed, instead of with each
+    /// change: several times with each request. What the instance holds
+    /// ([`memory`](crate::InstanceView::memory), [`resources`](crate::InstanceView::resources)), and changes
+    /// of what is not in the view, get the policy polled all the same. By default it is not steady.
+    ///
+    /// ```
+    /// use millpond_pool_core::expiration::{ExpirationContext, InstanceExpiration, idle_timeout};
+    /// use millpond_pool_core::InstanceView;
+    /// use std::{task::Waker, time::{Duration, Instant}};
+    ///
+    /// // Whatever becomes of the instance: it has to be idle for as long, from then on.
+    /// let (view, after) = (InstanceView::idle(Instant::now()), Duration::from_secs(10));
+    /// let cx = ExpirationContext::new(Instant::now(), &view, Waker::noop());
+    /// assert_eq!(idle_timeout(after).steady_for(&cx), after);
+    /// ```
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        let _ = cx;
+        Duration::ZERO
+    }
 
     /// Expires when either does. See [`any`].
     fn or(self, other: impl InstanceExpiration) -> Any
@@ -112,6 +137,10 @@ pub fn boxed(policy: impl InstanceExpiration) -> BoxExpiration {
 impl InstanceExpiration for BoxExpiration {
     fn poll_expired(mut self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
         self.as_mut().get_mut().as_mut().poll_expired(cx)
+    }
+
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        (**self).steady_for(cx)
     }
 }
 

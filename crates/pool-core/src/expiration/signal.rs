@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::{ExpirationContext, Expired, InstanceExpiration};
 use crate::sync::{Mutex, lock};
@@ -70,7 +71,13 @@ impl Signal {
     pub fn follow(&self, verdict: Expired) -> Follow {
         let mut state = lock(&self.state);
         state.next += 1;
-        Follow { signal: self.clone(), key: state.next, verdict, when_idle: false }
+        Follow {
+            signal: self.clone(),
+            key: state.next,
+            verdict,
+            when_idle: false,
+            was_raised: false,
+        }
     }
 
     fn set(&self, raised: bool) {
@@ -98,6 +105,8 @@ pub struct Follow {
     key: u64,
     verdict: Expired,
     when_idle: bool,
+    /// When it was polled last.
+    was_raised: bool,
 }
 
 impl Follow {
@@ -110,7 +119,7 @@ impl Follow {
 }
 
 impl InstanceExpiration for Follow {
-    fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
+    fn poll_expired(mut self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
         // Cloned and dropped outside the lock: wakers are other people's code.
         let waker = cx.waker().clone();
         let (raised, old) = {
@@ -118,9 +127,15 @@ impl InstanceExpiration for Follow {
             (state.raised, state.followers.insert(self.key, waker))
         };
         drop(old);
+        self.was_raised = raised;
         let view = cx.view();
         let idle = view.status == Status::Idle && !view.spare;
         if raised && (idle || !self.when_idle) { Poll::Ready(self.verdict) } else { Poll::Pending }
+    }
+
+    /// It is woken when it is raised.
+    fn steady_for(&self, _: &ExpirationContext<'_>) -> Duration {
+        if self.was_raised { Duration::ZERO } else { Duration::MAX }
     }
 }
 

@@ -99,6 +99,14 @@ impl InstanceExpiration for StatusTimeout {
             None => Poll::Pending,
         }
     }
+
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        match self.kind {
+            // If the newest ends, an older one counts, which has waited for longer.
+            Kind::Busy if cx.view().busy > 1 => Duration::ZERO,
+            _ => cx.shorten(self.after),
+        }
+    }
 }
 
 impl StatusTimeout {
@@ -139,6 +147,10 @@ pub struct MaxAge {
 impl InstanceExpiration for MaxAge {
     fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
         cx.expire_at(cx.view().started, self.age, Expired::Drain(Reason::Age))
+    }
+
+    fn steady_for(&self, _: &ExpirationContext<'_>) -> Duration {
+        Duration::MAX
     }
 }
 
@@ -207,5 +219,11 @@ impl InstanceExpiration for Standard {
         );
         let aged = Pin::new(&mut max_age(limits.max_age)).poll_expired(cx);
         if retired.is_ready() { retired } else { aged }
+    }
+
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        let limits = cx.limits();
+        let least = limits.idle_timeout.min(limits.post_return_timeout);
+        cx.shorten(least.min(limits.body_stall_timeout))
     }
 }

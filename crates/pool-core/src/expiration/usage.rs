@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::{ExpirationContext, Expired, InstanceExpiration};
 use crate::reason::Reason;
@@ -33,6 +34,10 @@ impl InstanceExpiration for MemoryWatermark {
         } else {
             Poll::Pending
         }
+    }
+
+    fn steady_for(&self, _: &ExpirationContext<'_>) -> Duration {
+        Duration::MAX
     }
 }
 
@@ -69,5 +74,11 @@ impl InstanceExpiration for ResourceGrowth {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Unless it only waits for the instance to be idle.
+    fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
+        let grown = |first| cx.view().resources.saturating_sub(first) > self.growth;
+        if self.first.is_none_or(grown) { Duration::ZERO } else { Duration::MAX }
     }
 }

@@ -26,10 +26,10 @@ pub use submitted::Submitted;
 pub use waits::{Drained, Warmed};
 
 use crate::budget::{BudgetError, Share};
-use crate::effect::{Effect, InstanceEvent};
+use crate::effect::InstanceEvent;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::pool::Pool;
+use crate::pool::{Action, Pool, ToPoll};
 use crate::snapshot::Snapshot;
 use crate::sync::{Mutex, lock};
 use crate::view::{InstanceId, Ticket};
@@ -222,9 +222,9 @@ impl<D: Driver> PoolHandle<D> {
             let mut state = lock(&self.0.state);
             let state = &mut *state;
             let result = change(&mut state.pool, &mut state.line);
-            first = state.pool.poll_effect();
+            first = state.pool.poll_action();
             if first.is_some() {
-                while let Some(effect) = state.pool.poll_effect() {
+                while let Some(effect) = state.pool.poll_action() {
                     others.push(effect);
                 }
             }
@@ -246,31 +246,32 @@ impl<D: Driver> PoolHandle<D> {
         result
     }
 
-    fn carry_out(&self, effect: Effect<D::Item, Arc<Cell<D>>>) {
+    fn carry_out(&self, effect: Action<D::Item, Arc<Cell<D>>>) {
         let driver = &self.0.driver;
         match effect {
-            Effect::Start { id, handle, mode, request } => {
+            Action::Start { id, handle, mode, request } => {
                 driver.start(self, Instance { id, cell: handle }, Start { mode, request });
             }
-            Effect::Assign { id, handle, ticket, item } => {
+            Action::Assign { id, handle, ticket, item } => {
                 driver.assign(self, Instance { id, cell: handle }, ticket, item);
             }
-            Effect::Refuse { ticket, item, refusal } => driver.refuse(ticket, item, refusal),
-            Effect::Fail { id, handle, ticket, failure } => {
+            Action::Refuse { ticket, item, refusal } => driver.refuse(ticket, item, refusal),
+            Action::Fail { id, handle, ticket, failure } => {
                 driver.fail(Instance { id, cell: handle }, ticket, failure);
             }
-            Effect::Retire { id, handle, reason } => {
+            Action::Retire { id, handle, reason } => {
                 driver.retire(self, Instance { id, cell: handle }, reason);
             }
-            Effect::Gone { handle } => drop(handle),
-            Effect::Discard { item } => drop(item),
-            Effect::Poll { handle, view, limits, load, asked, revision } => {
+            Action::Gone { handle } => drop(handle),
+            Action::Discard { item } => drop(item),
+            Action::Poll(poll) => {
+                let ToPoll { handle, view, limits, load, asked, revision } = *poll;
                 let polled = handle.policy.poll(&self.0, &view, &limits, load, revision);
                 if let Some(polled) = polled.filter(|polled| polled.adds_to(asked)) {
                     self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
                 }
             }
-            Effect::Claim(claim) => {
+            Action::Claim(claim) => {
                 if let Some(membership) = &self.0.membership {
                     membership.claim(claim);
                 }

@@ -163,6 +163,9 @@ impl Line {
         pool: &mut Pool<T, H>,
         wakers: &mut Vec<Waker>,
     ) {
+        if self.waiting.is_empty() {
+            return;
+        }
         if pool.is_draining() {
             // They find out when they look.
             wakers.extend(std::mem::take(&mut self.waiting).into_values());

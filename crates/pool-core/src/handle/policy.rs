@@ -49,9 +49,7 @@ impl PolicyCell {
                 (inner.driver.expiration(view.id), Waker::from(Arc::new(wake)))
             });
             let cx = ExpirationContext::new(now, view, waker);
-            let mut cx = cx.with_limits(limits).with_load(load);
-            let verdict = policy.as_mut().poll_expired(&mut cx);
-            cx.finish(verdict)
+            cx.with_limits(limits).with_load(load).poll(policy.as_mut())
         }));
         Some(polled.unwrap_or_else(|_| Poll::Ready(Expired::Retire(Reason::Host)).into()))
     }

@@ -18,6 +18,9 @@ pub(super) struct ReaperState {
     waker: Option<Waker>,
     /// Until when it sleeps; `None`: until it is woken.
     until: Option<Instant>,
+    /// The deadline it was last woken for. It sleeps until then also if that is void by the time it looks:
+    /// else each request that comes to an idle pool, and is gone soon, would wake it.
+    wanted: Option<Instant>,
     /// Whose policies were woken since it looked.
     pub(super) woken: BTreeSet<InstanceId>,
 }
@@ -26,10 +29,15 @@ impl ReaperState {
     /// The waker, if something is due before the reaper would look.
     pub(super) fn rouse_for(&mut self, deadline: Option<Instant>) -> Option<Waker> {
         match (deadline, self.until) {
-            (Some(deadline), Some(until)) if deadline < until => self.rouse(),
-            (Some(_), None) => self.rouse(),
+            (Some(deadline), Some(until)) if deadline < until => self.rouse_by(deadline),
+            (Some(deadline), None) => self.rouse_by(deadline),
             _ => None,
         }
+    }
+
+    fn rouse_by(&mut self, deadline: Instant) -> Option<Waker> {
+        self.wanted = Some(deadline);
+        self.rouse()
     }
 
     /// The waker. The reaper leaves another when it has looked.
@@ -61,15 +69,19 @@ impl<D: Driver> Future for Reaper<D> {
         loop {
             let woken = std::mem::take(&mut lock(&pool.0.state).reaper.woken);
             // The clock decides, the timer only wakes.
-            pool.act(|pool, now| {
+            let now = pool.act(|pool, now| {
                 woken.into_iter().for_each(|id| pool.handle_policy_wake(id));
                 pool.handle_timeout(now);
+                now
             });
             let waker = cx.waker().clone();
             let (until, again, old) = {
                 let mut state = lock(&pool.0.state);
-                let until = state.pool.poll_timeout();
-                state.reaper.until = until;
+                let deadline = state.pool.poll_timeout();
+                let reaper = &mut state.reaper;
+                reaper.wanted = reaper.wanted.filter(|at| *at > now);
+                let until = deadline.into_iter().chain(reaper.wanted).min();
+                reaper.until = until;
                 let again = !state.reaper.woken.is_empty();
                 (until, again, state.reaper.waker.replace(waker))
             };

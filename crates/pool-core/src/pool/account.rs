@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use super::action::Action;
 use crate::budget::Claim;
-use crate::effect::Effect;
 
 use super::Pool;
 
@@ -100,6 +100,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
         account.released = claim.released;
         account.held = 0;
         account.sent = claim;
-        self.effects.push_back(Effect::Claim(claim));
+        self.effects.push_back(Action::Claim(claim));
     }
 }

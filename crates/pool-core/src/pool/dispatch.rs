@@ -1,11 +1,12 @@
 //! Who serves what waits: an instance with room, one that will have room, or a new one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::effect::{Effect, Mode, Usage};
+use crate::effect::{Mode, Usage};
 use crate::reason::Reason;
 use crate::view::{InstanceId, Status, Ticket};
 
+use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
@@ -102,10 +103,19 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// Who takes a request that comes now without its waiting, if anybody does.
     pub(super) fn ready_for_newcomer(&self) -> Option<InstanceId> {
-        if self.draining || self.requests.queued() > 0 || self.running_left() == 0 {
+        if self.newcomer_waits() {
             return None;
         }
         self.ready.last().map(|(_, id)| *id)
+    }
+
+    /// Whether an instance is started for it without its waiting, if nobody takes it.
+    pub(super) fn starts_for_newcomer(&self) -> bool {
+        !self.newcomer_waits() && !self.starts_shared() && self.coming() == 0 && self.may_start()
+    }
+
+    fn newcomer_waits(&self) -> bool {
+        self.draining || self.requests.queued() > 0 || self.running_left() == 0
     }
 
     fn assign(&mut self, now: Instant, id: InstanceId) {
@@ -138,7 +148,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             first = sooner(first, until);
         }
         let handle = instance.handle.clone();
-        self.effects.push_back(Effect::Assign { id, handle, ticket, item });
+        self.effects.push_back(Action::Assign { id, handle, ticket, item });
         self.arm(id, first);
         self.update(now, id);
     }
@@ -157,12 +167,16 @@ impl<T, H: Clone + Default> Pool<T, H> {
         } else {
             self.requests.take_head(now, Stage::Starting { instance: id })
         };
-        if let Some((ticket, _)) = &request {
-            let instance = self.instances.get_mut(id.0).expect("just inserted");
-            instance.given = 1;
-            instance.requests.push(*ticket);
-        }
         self.begin_start(id, request);
+    }
+
+    /// The same for a request that comes now, with an exclusive instance and nobody ahead.
+    pub(super) fn start_for_newcomer(&mut self, now: Instant, item: T) -> Ticket {
+        let id = self.insert(now, false);
+        self.spares.rested();
+        let ticket = self.requests.submit_served(now, Stage::Starting { instance: id });
+        self.begin_start(id, Some((ticket, item)));
+        ticket
     }
 
     /// Starts an instance for whoever comes.
@@ -172,11 +186,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     fn begin_start(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
-        let Some(instance) = self.instances.get(id.0) else { return };
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        if let Some((ticket, _)) = &request {
+            instance.given = 1;
+            instance.requests.push(*ticket);
+        }
         let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
         let handle = instance.handle.clone();
         let deadline = instance.start_deadline;
-        self.effects.push_back(Effect::Start { id, handle, mode, request });
+        self.effects.push_back(Action::Start { id, handle, mode, request });
         self.arm(id, deadline);
     }
 
@@ -208,6 +226,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             since: now,
             timer: None,
             policy_wake: None,
+            steady_for: Duration::ZERO,
             revision: 0,
             load_level: (false, false),
             watches_load: false,
@@ -267,7 +286,21 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         self.recount_coming(id);
         self.regauge(id);
-        self.mark_dirty(id);
+        self.show(now, id);
+    }
+
+    /// The view has changed. A policy that is steady is shown that when it may first matter to it.
+    fn show(&mut self, now: Instant, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let overdue = instance.policy_wake.is_some_and(|at| at <= now);
+        if instance.steady_for.is_zero() || overdue {
+            return self.mark_dirty(id);
+        }
+        let wake = sooner(instance.policy_wake, now.checked_add(instance.steady_for));
+        if wake != instance.policy_wake {
+            instance.policy_wake = wake;
+            self.arm(id, wake);
+        }
     }
 
     /// Whether there are more instances than the limit, which was lowered.

@@ -1,6 +1,6 @@
 //! One instance, as the pool keeps it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::effect::Usage;
 use crate::reason::Reason;
@@ -62,6 +62,8 @@ pub(super) struct Instance<H> {
     pub(super) timer: Option<Instant>,
     /// When the policy wants to be polled.
     pub(super) policy_wake: Option<Instant>,
+    /// For how long after a change of the view the policy asks for nothing.
+    pub(super) steady_for: Duration,
     /// Counts the views; a verdict on an older one is thrown away.
     pub(super) revision: u64,
     /// How loaded the pool was when the policy was last polled.

@@ -1,12 +1,13 @@
 //! What happens to instances: the driver's reports, deadlines, and the way to the end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::effect::{Effect, Failure, InstanceEvent};
+use crate::effect::{Failure, InstanceEvent};
 use crate::reason::{Outcome, Reason, Refusal};
 use crate::view::{InstanceId, Ticket};
 
 use super::Pool;
+use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::Phase;
 use super::request::{Stage, Then};
@@ -19,7 +20,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             if let InstanceEvent::Returned(_, item)
             | InstanceEvent::Exhausted { request: Some((_, item)) } = event
             {
-                self.effects.push_back(Effect::Discard { item });
+                self.effects.push_back(Action::Discard { item });
             }
             return;
         };
@@ -34,7 +35,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 return;
             }
             InstanceEvent::Returned(ticket, item) if elsewhere(ticket) => {
-                self.effects.push_back(Effect::Discard { item });
+                self.effects.push_back(Action::Discard { item });
                 return;
             }
             InstanceEvent::Started => self.handle_started(now, id),
@@ -75,7 +76,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Drain(reason) => self.close(now, id, reason),
             // Reported after each request, and mostly the same.
             InstanceEvent::Usage(usage) if usage == instance.usage => return,
-            InstanceEvent::Usage(usage) => instance.usage = usage,
+            InstanceEvent::Usage(usage) => {
+                instance.usage = usage;
+                instance.steady_for = Duration::ZERO;
+            }
             InstanceEvent::Broken(reason) => self.retire(now, id, reason),
             InstanceEvent::Dropped => self.handle_dropped(now, id),
         }
@@ -166,7 +170,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.requests.remove(ticket);
             if refusal == Refusal::StartTimeout {
                 let failure = Failure::StartTimeout;
-                self.effects.push_back(Effect::Fail {
+                self.effects.push_back(Action::Fail {
                     id,
                     handle: handle.clone(),
                     ticket,
@@ -195,7 +199,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.requeue(ticket, item);
         } else {
             self.requests.remove(ticket);
-            self.effects.push_back(Effect::Discard { item });
+            self.effects.push_back(Action::Discard { item });
         }
     }
 
@@ -203,7 +207,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         // While it waits, those that become idle stay; they are to be looked at when it waits no more.
         self.swept = false;
         if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
-            self.effects.push_back(Effect::Discard { item });
+            self.effects.push_back(Action::Discard { item });
         } else if self.stopped {
             self.refuse_queued(ticket, Refusal::Draining);
         }
@@ -260,17 +264,17 @@ impl<T, H: Clone + Default> Pool<T, H> {
             match self.requests.stage(ticket) {
                 Some(Stage::Busy { .. }) => {
                     self.counters.count(Outcome::Failed);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                 }
                 Some(Stage::Starting { .. }) => {
                     self.counters.count(Outcome::Refused);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                 }
                 _ => {}
             }
             self.finish(now, ticket);
         }
-        self.effects.push_back(Effect::Gone { handle: instance.handle });
+        self.effects.push_back(Action::Gone { handle: instance.handle });
     }
 
     /// No more requests; it ends when what runs has finished.
@@ -298,7 +302,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.phase = Phase::Retiring(reason);
         instance.revision += 1;
         let handle = instance.handle.clone();
-        self.effects.push_back(Effect::Retire { id, handle, reason });
+        self.effects.push_back(Action::Retire { id, handle, reason });
         self.forget(id);
         self.regauge(id);
         if lost_spare {
@@ -341,6 +345,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
     pub(super) fn fire(&mut self, now: Instant, id: InstanceId) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let Some(instance) = self.instances.get_mut(id.0) else { return };
+        let next = instance.next_deadline(&self.requests);
+        if !due(next) {
+            // It was set for something that did not come to pass.
+            return self.arm(id, next);
+        }
         if instance.phase == Phase::Starting && due(instance.start_deadline) {
             self.give_up_start(id, Refusal::StartTimeout);
             return self.retire(now, id, Reason::Timeout);
@@ -350,6 +359,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         if due(instance.policy_wake) {
             instance.policy_wake = None;
+            instance.steady_for = Duration::ZERO;
         }
         let handle = instance.handle.clone();
         for ticket in instance.requests.clone() {
@@ -364,7 +374,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                     *stage = Stage::Abandoned { instance, since, then, deadline: again };
                     self.counters.count(Outcome::Failed);
                     let (handle, failure) = (handle.clone(), Failure::RequestTimeout);
-                    self.effects.push_back(Effect::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                     self.close(now, id, Reason::Timeout);
                 }
                 Stage::Abandoned { instance, since, then: Then::Close, .. } => {

@@ -1,6 +1,7 @@
 //! The state machine: a queue of requests and a set of instances.
 
 mod account;
+mod action;
 mod allocator;
 mod dispatch;
 mod gauge;
@@ -14,7 +15,7 @@ mod spares;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
 use crate::effect::{Effect, Permit};
@@ -25,6 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::view::{InstanceId, Status, Ticket};
 
 use account::Account;
+pub(crate) use action::{Action, ToPoll};
 use allocator::Allocator;
 use gauge::Gauges;
 use instance::{Instance, Phase};
@@ -76,7 +78,7 @@ pub struct Pool<T, H = ()> {
     coming: u128,
     gauges: Gauges,
     timers: BTreeSet<(Instant, InstanceId)>,
-    effects: VecDeque<Effect<T, H>>,
+    effects: VecDeque<Action<T, H>>,
     dirty: VecDeque<InstanceId>,
     /// Those whose policies look at the load.
     load_watchers: BTreeSet<InstanceId>,
@@ -161,6 +163,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let ticket = self.requests.submit_served(now, self.busy_on(now, id));
             self.hand_over(now, id, ticket, item);
             ticket
+        } else if self.starts_for_newcomer() {
+            self.start_for_newcomer(now, item)
         } else {
             let deadline = now.checked_add(self.limits.queue_timeout);
             self.requests.submit(now, item, deadline)
@@ -266,6 +270,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         for id in all {
             if let Some(instance) = self.instances.get_mut(id.0) {
                 instance.quota = self.limits.max_requests.draw(instance.draw);
+                instance.steady_for = Duration::ZERO;
             }
             self.update(now, id);
         }
@@ -282,9 +287,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             return;
         }
         // A policy that asks for the past would be polled without end.
-        let soonest = now + std::time::Duration::from_millis(1);
+        let soonest = now + Duration::from_millis(1);
         let wake = polled.wake_at.map(|at| at.max(soonest));
         instance.policy_wake = wake;
+        instance.steady_for = polled.steady_for;
         let seen = instance.load_level;
         self.arm(id, wake);
         self.watch_load(id, polled.watches_load, seen);
@@ -305,31 +311,41 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// What to do next, if anything.
     pub fn poll_effect(&mut self) -> Option<Effect<T, H>> {
-        if let Some(effect) = self.effects.pop_front() {
-            return Some(effect);
+        self.poll_as()
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action<T, H>> {
+        self.poll_as()
+    }
+
+    fn poll_as<E: From<Action<T, H>> + From<ToPoll<H>>>(&mut self) -> Option<E> {
+        if let Some(action) = self.effects.pop_front() {
+            return Some(action.into());
         }
         self.tell_load_watchers();
         if let Some(poll) = self.next_poll() {
             return Some(poll);
         }
         self.settle_account();
-        self.effects.pop_front()
+        self.effects.pop_front().map(E::from)
     }
 
     /// The next instance whose policy has not seen its newest view.
-    fn next_poll(&mut self) -> Option<Effect<T, H>> {
+    fn next_poll<E: From<ToPoll<H>>>(&mut self) -> Option<E> {
         while let Some(id) = self.dirty.pop_front() {
             let load = self.load_now();
             let Some(instance) = self.instances.get_mut(id.0) else { continue };
             instance.dirty = false;
             instance.load_level = load.level();
+            // Changes that come before the verdict are shown: they make it void.
+            instance.steady_for = Duration::ZERO;
             if instance.is_live() {
                 let view = instance.view(id, &self.requests);
                 let (handle, revision) = (instance.handle.clone(), instance.revision);
                 let limits = Arc::clone(&self.limits);
                 let (wake_at, watches_load) = (instance.policy_wake, instance.watches_load);
                 let asked = Asked { wake_at, watches_load };
-                return Some(Effect::Poll { handle, view, limits, load, asked, revision });
+                return Some(ToPoll { handle, view, limits, load, asked, revision }.into());
             }
         }
         None
@@ -420,7 +436,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
         self.counters.count(Outcome::Refused);
-        self.effects.push_back(Effect::Refuse { ticket, item, refusal });
+        self.effects.push_back(Action::Refuse { ticket, item, refusal });
     }
 }
 

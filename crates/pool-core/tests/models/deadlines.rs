@@ -1,9 +1,14 @@
 //! The reaper, against those who change what it sleeps for, or take its pool away.
 
-use millpond_pool_core::{Failure, Limits, Refusal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Wake, Waker};
+
+use millpond_pool_core::{Failure, Limits, MaxRequests, Refusal};
 
 use crate::host::{
-    Told, answer, check_empty, exclusive, finish, let_go, pool, run, secs, shared, step, submit,
+    Told, answer, check_empty, exclusive, finish, let_go, poll_with, pool, run, secs, shared, step,
+    submit,
 };
 use crate::mode::{block_on, explore, explore_bounded, thread};
 
@@ -79,6 +84,49 @@ fn an_earlier_deadline_rouses_the_reaper() {
         drop(pool);
         reaper.join().unwrap();
     });
+}
+
+/// Each time would be a wake-up of another thread.
+#[test]
+fn requests_that_come_to_an_idle_pool_do_not_each_rouse_the_reaper() {
+    explore_bounded(|| {
+        let mut limits = exclusive();
+        limits.max_requests = MaxRequests::exactly(1);
+        let (pool, mut reaper) = pool(limits);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let serve = || {
+            assert!(answer(submit(&pool)));
+            check_empty(&pool);
+        };
+        assert!(poll_with(&waker, &mut reaper).is_pending());
+        serve();
+        assert_eq!(woken.times(), 1, "it slept without end");
+        assert!(poll_with(&waker, &mut reaper).is_pending());
+        serve();
+        serve();
+        assert_eq!(woken.times(), 1, "what they wait for is later than what it sleeps for");
+        pool.driver().clock.set(10);
+        assert_eq!(woken.times(), 2, "it looks at that time, though nothing is left of the first");
+        assert!(poll_with(&waker, &mut reaper).is_pending());
+        serve();
+        assert_eq!(woken.times(), 3);
+    });
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Woken {
+    fn times(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 #[test]

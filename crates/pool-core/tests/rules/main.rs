@@ -26,5 +26,6 @@ mod queue;
 mod shown;
 mod signal;
 mod spares;
+mod steady;
 mod timeouts;
 mod usage;

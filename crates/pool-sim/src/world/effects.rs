@@ -70,9 +70,8 @@ impl World {
                 let waker = side.woken.waker(view.id);
                 let polled = catch_unwind(AssertUnwindSafe(|| {
                     let cx = ExpirationContext::new(base, &view, &waker);
-                    let mut cx = cx.with_limits(&limits).with_load(load);
-                    let verdict = policy.as_mut().poll_expired(&mut cx);
-                    (cx.finish(verdict), verdict)
+                    let polled = cx.with_limits(&limits).with_load(load).poll(policy.as_mut());
+                    (polled, polled.verdict())
                 }));
                 let polled = polled.unwrap_or_else(|_| {
                     self.fault("policy panicked");

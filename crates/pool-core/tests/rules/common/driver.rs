@@ -340,6 +340,11 @@ impl Rig {
         if let Some(at) = wake_at {
             polled = polled.wake_at(self.instant(at));
         }
+        self.raw_answer(instance, revision, polled);
+    }
+
+    /// The same, with all that a policy can say.
+    pub fn raw_answer(&mut self, instance: u64, revision: u64, polled: Polled) {
         let id = self.id(instance);
         self.pool.handle_verdict(self.ledger.now, id, revision, polled);
         self.settle();

@@ -22,9 +22,7 @@ use std::time::{Duration, Instant};
 
 use account::Account;
 use ledger::Ledger;
-use millpond_pool_core::expiration::{
-    Asked, BoxExpiration, ExpirationContext, Expired, InstanceExpiration,
-};
+use millpond_pool_core::expiration::{Asked, BoxExpiration, ExpirationContext, Expired};
 use millpond_pool_core::{
     Claim, Effect, Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Permit, Pool,
     Refusal, Ticket,
@@ -287,10 +285,8 @@ impl Rig {
         let Some(make) = self.policy else { return };
         let policy = self.policies.entry(view.id.number()).or_insert_with(make);
         let cx = ExpirationContext::new(self.ledger.now, &view, Waker::noop());
-        let mut cx = cx.with_limits(limits).with_load(load);
-        let verdict = Pin::new(policy).poll_expired(&mut cx);
-        let polled = cx.finish(verdict);
-        self.tell_verdict(view.id.number(), verdict);
+        let polled = cx.with_limits(limits).with_load(load).poll(Pin::new(policy));
+        self.tell_verdict(view.id.number(), polled.verdict());
         self.pool.handle_verdict(self.ledger.now, view.id, revision, polled);
     }
 
