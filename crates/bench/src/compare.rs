@@ -79,6 +79,7 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     let workloads = chosen(&options.workloads)?;
     let scratch = Scratch::new()?;
     let mut records = Records::default();
+    let mut failed = Vec::new();
     for group in workloads.chunk_by(|one, next| one.group == next.group) {
         for round in 1..=rounds {
             for workload in group {
@@ -89,7 +90,11 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
                     progress(&format!("round {round}: {}, {peer}", workload.name));
                     let (seconds, scratch) = (run.seconds, scratch.path());
                     let turn = Turn { programs: &programs, workload, peer, seconds, scratch };
-                    records.add(workload.name, peer, round, turn.take()?);
+                    match turn.take() {
+                        Ok(reading) => records.add(workload.name, peer, round, reading),
+                        // The rest is measured, and written, all the same.
+                        Err(error) => failed.push(error.to_string()),
+                    }
                 }
             }
         }
@@ -105,7 +110,7 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     if let Some(file) = &options.write {
         report::write(file, &programs, &records, &run)?;
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 /// A line that the next one replaces, where somebody watches.

@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use millpond_pool_core::{Instance, Submitted};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::reply::lock;
+use crate::reply::{keep, lock};
 use crate::slot::{self, Helper};
 
 /// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body
@@ -210,7 +209,6 @@ impl<H: Host> fmt::Debug for ResponseBody<H> {
 /// A body that both its reader and the one who drops the store can get at.
 pub(crate) struct BodyCell {
     body: Mutex<CellState>,
-    waker: AtomicWaker,
 }
 
 struct CellState {
@@ -220,17 +218,24 @@ struct CellState {
     saved: VecDeque<Result<Frame<Bytes>, BodyError>>,
     /// It was harvested before it ended.
     cut: bool,
+    /// Of whoever found nothing: its store may end without waking anybody.
+    waker: Option<Waker>,
 }
 
 impl BodyCell {
     pub(crate) fn new(inner: WasiBody) -> Arc<Self> {
-        let state = CellState { inner: Some(inner), saved: VecDeque::new(), cut: false };
-        Arc::new(Self { body: Mutex::new(state), waker: AtomicWaker::new() })
+        let saved = VecDeque::new();
+        let state = CellState { inner: Some(inner), saved, cut: false, waker: None };
+        Arc::new(Self { body: Mutex::new(state) })
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.waker.register(cx.waker());
-        lock(&self.body).poll(cx)
+        let mut state = lock(&self.body);
+        let polled = state.poll(cx);
+        let old = if polled.is_pending() { keep(&mut state.waker, cx) } else { None };
+        drop(state);
+        drop(old);
+        polled
     }
 
     /// Takes out what the body holds, as long as its store is alive: after this it ends, well or
@@ -251,8 +256,9 @@ impl BodyCell {
             }
         }
         state.saved = saved;
+        let waker = state.waker.take();
         drop(state);
-        self.waker.wake();
+        waker.into_iter().for_each(Waker::wake);
     }
 
     fn is_over(&self) -> bool {

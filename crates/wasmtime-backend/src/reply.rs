@@ -5,9 +5,8 @@
 //! answers that its instance ended: no caller waits for ever.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use futures::task::AtomicWaker;
 use http::{Request, Response};
 use millpond_pool_core::{Error, ErrorKind, Instance};
 use wasmtime_wasi_http::WasiBody;
@@ -19,6 +18,14 @@ use crate::host::Host;
 /// Locks, also after a panic elsewhere.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the waker of whoever waits. What was kept before is to be dropped outside the lock.
+pub(crate) fn keep(kept: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match kept {
+        Some(waker) if waker.will_wake(cx.waker()) => None,
+        _ => kept.replace(cx.waker().clone()),
+    }
 }
 
 /// What happens to a request, as its caller learns it.
@@ -33,7 +40,6 @@ pub(crate) enum News<H: Host> {
 
 pub(crate) struct Reply<H: Host> {
     state: Mutex<State<H>>,
-    waker: AtomicWaker,
 }
 
 struct State<H: Host> {
@@ -42,19 +48,28 @@ struct State<H: Host> {
     answered: bool,
     /// The caller waits already.
     polled: bool,
+    /// Its waker, since it found nothing.
+    waker: Option<Waker>,
     /// The caller went away.
     closed: bool,
 }
 
 impl<H: Host> Default for State<H> {
     fn default() -> Self {
-        Self { drive: None, answer: None, answered: false, polled: false, closed: false }
+        Self {
+            drive: None,
+            answer: None,
+            answered: false,
+            polled: false,
+            waker: None,
+            closed: false,
+        }
     }
 }
 
 impl<H: Host> Reply<H> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), waker: AtomicWaker::new() })
+        Arc::new(Self { state: Mutex::default() })
     }
 
     /// Nobody drives for a caller who has left.
@@ -67,12 +82,13 @@ impl<H: Host> Reply<H> {
         }
         let waits = state.polled;
         state.drive = Some((instance.clone(), run));
+        let waker = state.waker.take();
         drop(state);
         if waits {
             // It may be long until it looks: a guest may be what waits, and compute.
             instance.slot().pass_on();
         }
-        self.waker.wake();
+        waker.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn respond(
@@ -109,27 +125,31 @@ impl<H: Host> Reply<H> {
 
     /// An answer that comes too late is dropped, outside the lock.
     fn answer(&self, news: News<H>) {
-        let late = {
+        let (late, waker) = {
             let mut state = lock(&self.state);
             if std::mem::replace(&mut state.answered, true) || state.closed {
-                Some(news)
+                (Some(news), None)
             } else {
-                state.answer.replace(news)
+                (state.answer.replace(news), state.waker.take())
             }
         };
-        if late.is_none() {
-            self.waker.wake();
-        }
+        drop(late);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<News<H>> {
-        self.waker.register(cx.waker());
         let mut state = lock(&self.state);
         state.polled = true;
         if let Some((instance, run)) = state.drive.take() {
             return Poll::Ready(News::Drive(instance, run));
         }
-        state.answer.take().map_or(Poll::Pending, Poll::Ready)
+        if let Some(news) = state.answer.take() {
+            return Poll::Ready(news);
+        }
+        let old = keep(&mut state.waker, cx);
+        drop(state);
+        drop(old);
+        Poll::Pending
     }
 }
 

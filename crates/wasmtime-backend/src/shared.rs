@@ -132,7 +132,6 @@ impl<H: Host> Worker<'_, H> {
                     let event = InstanceEvent::Backpressure(!ready);
                     self.pool.report(self.instance.id(), event);
                 }
-                slot.register_inbox(cx);
                 if let Some((ticket, job)) = slot.take() {
                     if !accepts {
                         // It crossed with the guest's asking for no more.

@@ -41,7 +41,6 @@ pub struct Slot<H: Host> {
     gate: OnceLock<(Arc<Gate>, Waker)>,
     /// For a shared instance: what it was given and has not yet begun.
     inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
-    inbox_waker: AtomicWaker,
     /// Who waits for an answer from it.
     waiting: Mutex<Vec<(Ticket, Arc<Reply<H>>)>>,
     /// The response bodies that are open. Weak: whoever reads one may drop it at any time.
@@ -91,7 +90,6 @@ impl<H: Host> Default for Slot<H> {
             ender: AtomicWaker::new(),
             gate: OnceLock::new(),
             inbox: Mutex::default(),
-            inbox_waker: AtomicWaker::new(),
             waiting: Mutex::default(),
             bodies: Mutex::default(),
             unsettled: AtomicBool::new(false),
@@ -161,7 +159,9 @@ impl<H: Host> Slot<H> {
 
     pub(crate) fn doom(&self, reason: Reason) {
         let _ = self.doom.set(reason);
-        self.inbox_waker.wake();
+        if let Some((_, waker)) = self.gate.get() {
+            waker.wake_by_ref();
+        }
     }
 
     pub(crate) fn doomed(&self) -> Option<Reason> {
@@ -209,10 +209,6 @@ impl<H: Host> Slot<H> {
     /// Whether the guest, which waits now, had been given something.
     pub(crate) fn settle(&self) -> bool {
         self.unsettled.swap(false, Ordering::Relaxed)
-    }
-
-    pub(crate) fn register_inbox(&self, cx: &mut Context<'_>) {
-        self.inbox_waker.register(cx.waker());
     }
 
     /// Somebody waits for an answer.

@@ -5,6 +5,7 @@ use super::peer::Peer;
 use super::reading::{Metric, Spread, short};
 use super::records::{Records, Series};
 use super::table::table;
+use super::workload::WORKLOADS;
 
 struct Target {
     what: &'static str,
@@ -107,6 +108,22 @@ impl Target {
         }
     }
 
+    /// What bare axum reaches on the same load: no server with a guest in it gets beyond that.
+    fn without_guest(&self, records: &Records) -> Option<Spread> {
+        let Value::Ratio(metric, ours, peer, theirs) = self.value else { return None };
+        if peer == Peer::Axum {
+            return None;
+        }
+        let group = WORKLOADS.iter().find(|workload| workload.name == ours)?.group;
+        let all = WORKLOADS.iter().filter(|workload| workload.group == group);
+        let names = std::iter::once(ours).chain(all.map(|workload| workload.name));
+        let axum = names.filter(|name| records.has_of(name, Peer::Axum)).find_map(|workload| {
+            let series = Series { workload, peer: Peer::Axum, metric };
+            records.spread(series).map(|_| series)
+        })?;
+        records.ratio(axum, Series { workload: theirs, peer, metric })
+    }
+
     fn verdict(&self, median: f64) -> &'static str {
         let reaches = |bound| match self.wanted {
             Wanted::AtLeast => median >= bound,
@@ -120,9 +137,10 @@ impl Target {
     }
 }
 
-/// A row for each target; what was not measured says so.
+/// A row for each target; what was not measured says so. Beside it what a server without any guest reaches,
+/// where one is measured on that load.
 pub(super) fn targets(records: &Records) -> String {
-    let heads = ["", "measured", "floor", "aim", ""].map(str::to_owned).to_vec();
+    let heads = ["", "measured", "floor", "aim", "", "bare axum"].map(str::to_owned).to_vec();
     let rows = TARGETS.iter().map(|target| {
         let sign = match target.wanted {
             Wanted::AtLeast => "at least",
@@ -136,6 +154,7 @@ pub(super) fn targets(records: &Records) -> String {
             format!("{sign} {}", short(target.floor)),
             short(target.aim),
             verdict.to_owned(),
+            target.without_guest(records).map_or("-".to_owned(), |spread| spread.to_string()),
         ]
     });
     table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
