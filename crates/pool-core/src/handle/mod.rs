@@ -16,6 +16,7 @@ mod waits;
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 pub use budget::SharedBudget;
@@ -38,6 +39,7 @@ use budget::Membership;
 use driver::Cell;
 use permits::Line;
 use reaper::{Reaper, ReaperState};
+use turn::Actor;
 use waits::Waits;
 
 /// A pool that is shared between tasks. Clones are the same pool.
@@ -108,10 +110,11 @@ impl<D: Driver> PoolHandle<D> {
     ///
     /// Overloaded or draining.
     pub fn try_reserve(&self) -> Result<OwnedPermit<D>, Error> {
-        let permit = self.with_line(|pool, line| {
-            let waited_for = !line.is_empty() && !pool.is_draining();
-            if waited_for { Err(crate::Refusal::Overloaded) } else { pool.handle_reserve() }
-        })?;
+        let mut state = lock(&self.0.state);
+        // A place taken leads to nothing, for which there would be an effect.
+        let State { pool, line, .. } = &mut *state;
+        let permit = line.reserve(pool)?;
+        drop(state);
         Ok(OwnedPermit::new(self.clone(), permit))
     }
 
@@ -235,18 +238,20 @@ impl<D: Driver> PoolHandle<D> {
             state.waits.end(&state.pool, &mut wakers);
             result
         };
-        for waker in wakers {
-            waker.wake();
+        if !wakers.is_empty() {
+            wakers.into_iter().for_each(Waker::wake);
         }
-        if first.is_some() {
-            let pool = self.clone();
-            let effects = first.into_iter().chain(others);
-            turn::take(effects.map(move |effect| pool.carry_out(effect)));
+        if let Some(first) = first {
+            turn::take(self, first, others);
         }
         result
     }
+}
 
-    fn carry_out(&self, effect: Action<D::Item, Arc<Cell<D>>>) {
+impl<D: Driver> Actor for PoolHandle<D> {
+    type Step = Action<D::Item, Arc<Cell<D>>>;
+
+    fn carry_out(&self, effect: Self::Step) {
         let driver = &self.0.driver;
         match effect {
             Action::Start { id, handle, mode, request } => {
@@ -273,7 +278,7 @@ impl<D: Driver> PoolHandle<D> {
             }
             Action::Claim(claim) => {
                 if let Some(membership) = &self.0.membership {
-                    membership.claim(claim);
+                    membership.claim(*claim);
                 }
             }
         }

@@ -150,6 +150,18 @@ impl Line {
         Ok(Standing::Waits(place))
     }
 
+    /// A permit for who does not wait.
+    pub(super) fn reserve<T, H: Clone + Default>(
+        &self,
+        pool: &mut Pool<T, H>,
+    ) -> Result<Permit, Refusal> {
+        // Nobody overtakes those who wait.
+        if !self.waiting.is_empty() && !pool.is_draining() {
+            return Err(Refusal::Overloaded);
+        }
+        pool.handle_reserve()
+    }
+
     fn leave<T, H: Clone + Default>(&mut self, pool: &mut Pool<T, H>, place: u64) -> Option<Waker> {
         if let Some(permit) = self.granted.remove(&place) {
             pool.handle_release(permit);
@@ -177,10 +189,5 @@ impl Line {
             self.granted.insert(place, permit);
             wakers.push(waker);
         }
-    }
-
-    /// Whether somebody waits whom a permit given to another would overtake.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }

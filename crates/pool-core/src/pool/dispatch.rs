@@ -10,6 +10,7 @@ use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
+use super::seats::Seats;
 use super::{Pool, sooner};
 
 impl<T, H: Clone + Default> Pool<T, H> {
@@ -211,7 +212,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             draw,
             quota: self.limits.max_requests.draw(draw),
             given: 0,
-            requests: Vec::new(),
+            requests: Seats::default(),
             start_for: None,
             start_deadline: now.checked_add(self.limits.start_timeout),
             started: now,

@@ -10,6 +10,7 @@ mod lifecycle;
 mod load;
 mod random;
 mod request;
+mod seats;
 mod spares;
 
 use std::collections::{BTreeSet, VecDeque};
