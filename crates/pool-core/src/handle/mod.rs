@@ -217,34 +217,85 @@ impl<D: Driver> PoolHandle<D> {
         &self,
         change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
     ) -> R {
-        // Mostly there is no more than one, for which nothing is allocated.
-        let first;
-        let mut others = Vec::new();
-        let mut wakers = Vec::new();
-        let result = {
-            let mut state = lock(&self.0.state);
-            let state = &mut *state;
-            let result = change(&mut state.pool, &mut state.line);
-            first = state.pool.poll_action();
-            if first.is_some() {
-                while let Some(effect) = state.pool.poll_action() {
-                    others.push(effect);
+        let mut todo = Todo::nothing();
+        let result = self.change(&mut todo, change);
+        if todo.first.is_some() || todo.poll.is_some() {
+            let Todo { first, others, poll } = &mut todo;
+            turn::take(self, first, others, || {
+                if let Some(poll) = poll {
+                    self.poll_policy(poll);
                 }
-            }
-            state.line.grant(&mut state.pool, &mut wakers);
-            if let Some(reaper) = state.reaper.rouse_for(state.pool.poll_timeout()) {
-                wakers.push(reaper);
-            }
-            state.waits.end(&state.pool, &mut wakers);
-            result
-        };
+            });
+        }
+        result
+    }
+
+    /// Changes the state, wakes who is to be woken, and gives out the rest of what is to be done.
+    fn change<R>(
+        &self,
+        todo: &mut Todo<D>,
+        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
+    ) -> R {
+        let mut wakers = Vec::new();
+        let mut state = lock(&self.0.state);
+        let State { pool, line, reaper, waits } = &mut *state;
+        let result = change(pool, line);
+        todo.take_from(pool);
+        line.grant(pool, &mut wakers);
+        if let Some(reaper) = reaper.rouse_for(pool.poll_timeout()) {
+            wakers.push(reaper);
+        }
+        waits.end(pool, &mut wakers);
+        drop(state);
         if !wakers.is_empty() {
             wakers.into_iter().for_each(Waker::wake);
         }
-        if let Some(first) = first {
-            turn::take(self, first, others);
-        }
         result
+    }
+
+    fn poll_policy(&self, poll: &ToPoll<Arc<Cell<D>>>) {
+        let ToPoll { handle, view, limits, load, asked, revision } = poll;
+        let polled = handle.policy.poll(&self.0, view, limits, *load, *revision);
+        let Some(polled) = polled.filter(|polled| polled.adds_to(*asked)) else { return };
+        let now = self.0.driver.runtime().now();
+        let mut todo = Todo::nothing();
+        self.change(&mut todo, |pool, _| pool.handle_verdict(now, view.id, *revision, polled));
+        if todo.first.is_some() || todo.poll.is_some() {
+            // To poll at once what this leads to could go on ever deeper.
+            let Todo { first, others, poll } = &mut todo;
+            others.extend(poll.take().map(Action::from));
+            turn::take(self, first, others, || {});
+        }
+    }
+}
+
+/// What is to be done after a change. Mostly there is no more than one of each, for which nothing is
+/// allocated.
+struct Todo<D: Driver> {
+    first: Option<Action<D::Item, Arc<Cell<D>>>>,
+    others: Vec<Action<D::Item, Arc<Cell<D>>>>,
+    poll: Option<ToPoll<Arc<Cell<D>>>>,
+}
+
+impl<D: Driver> Todo<D> {
+    fn nothing() -> Self {
+        Self { first: None, others: Vec::new(), poll: None }
+    }
+
+    fn take_from(&mut self, pool: &mut Pool<D::Item, Arc<Cell<D>>>) {
+        // Not moved where there is none: they are large.
+        if let Some(poll) = pool.poll_policy::<ToPoll<_>>() {
+            self.poll = Some(poll);
+            while let Some(poll) = pool.poll_policy() {
+                self.others.push(poll);
+            }
+        }
+        if let Some(action) = pool.poll_action() {
+            self.first = Some(action);
+            while let Some(action) = pool.poll_action() {
+                self.others.push(action);
+            }
+        }
     }
 }
 
@@ -269,13 +320,7 @@ impl<D: Driver> Actor for PoolHandle<D> {
             }
             Action::Gone { handle } => drop(handle),
             Action::Discard { item } => drop(item),
-            Action::Poll(poll) => {
-                let ToPoll { handle, view, limits, load, asked, revision } = *poll;
-                let polled = handle.policy.poll(&self.0, &view, &limits, load, revision);
-                if let Some(polled) = polled.filter(|polled| polled.adds_to(asked)) {
-                    self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
-                }
-            }
+            Action::Poll(poll) => self.poll_policy(&poll),
             Action::Claim(claim) => {
                 if let Some(membership) = &self.0.membership {
                     membership.claim(*claim);

@@ -170,14 +170,22 @@ impl Line {
     }
 
     /// Gives free permits to those who wait; their wakers are to be woken outside the lock.
+    #[inline]
     pub(super) fn grant<T, H: Clone + Default>(
         &mut self,
         pool: &mut Pool<T, H>,
         wakers: &mut Vec<Waker>,
     ) {
-        if self.waiting.is_empty() {
-            return;
+        if !self.waiting.is_empty() {
+            self.grant_to_waiting(pool, wakers);
         }
+    }
+
+    fn grant_to_waiting<T, H: Clone + Default>(
+        &mut self,
+        pool: &mut Pool<T, H>,
+        wakers: &mut Vec<Waker>,
+    ) {
         if pool.is_draining() {
             // They find out when they look.
             wakers.extend(std::mem::take(&mut self.waiting).into_values());

@@ -44,10 +44,13 @@ local! {
 }
 
 /// Does the steps, of which there is mostly one: now, or when this thread's turn, which is at something
-/// else, gets to them.
-pub(super) fn take<A: Actor>(actor: &A, first: A::Step, others: Vec<A::Step>) {
-    let mut first = Some(first);
-    let mut others = others.into_iter();
+/// else, gets to them. After them, or at once, `last`, of which nothing comes but more steps.
+pub(super) fn take<A: Actor>(
+    actor: &A,
+    first: &mut Option<A::Step>,
+    others: &mut Vec<A::Step>,
+    last: impl FnOnce(),
+) {
     // A thread that is ending has no turn to take.
     let before = TURN.try_with(|turn| {
         let before = turn.get();
@@ -57,15 +60,18 @@ pub(super) fn take<A: Actor>(actor: &A, first: A::Step, others: Vec<A::Step>) {
         before
     });
     if matches!(before, Ok(Turn::Taken | Turn::Followed))
-        && put_behind(actor, &mut first, &mut others)
+        && (first.is_none() && others.is_empty() || put_behind(actor, first, others))
     {
-        return;
+        return last();
     }
     let mut panic = None;
-    go_through(actor, &mut first, &mut panic);
-    for step in others {
-        go_through(actor, &mut Some(step), &mut panic);
+    go_through(actor, first, &mut panic);
+    if !others.is_empty() {
+        for step in others.drain(..) {
+            go_through(actor, &mut Some(step), &mut panic);
+        }
     }
+    keep(last, &mut panic);
     if before == Ok(Turn::None) {
         while let Some(next) = next::<A>() {
             match next {
@@ -99,23 +105,15 @@ fn keep(step: impl FnOnce(), first: &mut Option<Panic>) {
 }
 
 /// False: this thread is ending, and there is no later for it.
-fn put_behind<A: Actor>(
-    actor: &A,
-    first: &mut Option<A::Step>,
-    others: &mut impl Iterator<Item = A::Step>,
-) -> bool {
+fn put_behind<A: Actor>(actor: &A, first: &mut Option<A::Step>, others: &mut Vec<A::Step>) -> bool {
     let put = LATER.try_with(|later| {
         let mut later = later.borrow_mut();
-        let there = later.iter_mut().any(|queue| queue.of::<A>().is_some());
-        if !there {
-            later.push(Box::new(Later::<A>(VecDeque::new())));
-        }
         if let Some(queue) = later.iter_mut().find_map(|queue| queue.of::<A>()) {
-            if let Some(step) = first.take() {
-                queue.push_back((actor.clone(), step));
-            }
-            queue.extend(others.map(|step| (actor.clone(), step)));
+            return extend(queue, actor, first, others);
         }
+        let mut queue = Steps::<A>::new();
+        extend(&mut queue, actor, first, others);
+        later.push(Box::new(Later::<A>(queue)));
     });
     let put = put.is_ok();
     if put {
@@ -124,19 +122,40 @@ fn put_behind<A: Actor>(
     put
 }
 
+fn extend<A: Actor>(
+    queue: &mut Steps<A>,
+    actor: &A,
+    first: &mut Option<A::Step>,
+    others: &mut Vec<A::Step>,
+) {
+    if let Some(step) = first.take() {
+        queue.push_back((actor.clone(), step));
+    }
+    if !others.is_empty() {
+        queue.extend(others.drain(..).map(|step| (actor.clone(), step)));
+    }
+}
+
 /// What has come up meanwhile; if that is nothing, the turn is over.
 fn next<A: Actor>() -> Option<Next<A>> {
-    let followed = TURN.try_with(|turn| turn.get() == Turn::Followed);
-    let next = if followed == Ok(true) {
-        LATER.try_with(|later| next_of(&mut later.borrow_mut()))
-    } else {
-        Ok(None)
-    };
-    let next = next.ok().flatten();
-    if next.is_none() {
-        let _ = TURN.try_with(|turn| turn.set(Turn::None));
-    }
-    next
+    let next = TURN.try_with(|turn| {
+        let next = (turn.get() == Turn::Followed).then(|| {
+            LATER.try_with(|later| {
+                let mut later = later.borrow_mut();
+                let next = next_of(&mut later);
+                if later.iter().all(|queue| queue.is_empty()) {
+                    turn.set(Turn::Taken);
+                }
+                next
+            })
+        });
+        let next = next.and_then(|next| next.ok().flatten());
+        if next.is_none() {
+            turn.set(Turn::None);
+        }
+        next
+    });
+    next.ok().flatten()
 }
 
 enum Next<A: Actor> {
@@ -146,11 +165,23 @@ enum Next<A: Actor> {
 
 fn next_of<A: Actor>(later: &mut [Box<dyn Queue>]) -> Option<Next<A>> {
     let own = later.iter_mut().find_map(|queue| queue.of::<A>());
-    match own.and_then(VecDeque::pop_front) {
+    match own.and_then(pop) {
         Some((actor, step)) => Some(Next::Own(actor, step)),
         None => later.iter_mut().find_map(|queue| queue.pop()).map(Next::Other),
     }
 }
+
+fn pop<A: Actor>(steps: &mut Steps<A>) -> Option<(A, A::Step)> {
+    let next = steps.pop_front();
+    // What came in a crowd leaves nothing behind.
+    if steps.is_empty() && steps.capacity() > KEPT {
+        *steps = VecDeque::new();
+    }
+    next
+}
+
+/// So many steps a thread keeps room for.
+const KEPT: usize = 64;
 
 type Steps<A> = VecDeque<(A, <A as Actor>::Step)>;
 
@@ -158,14 +189,20 @@ type Steps<A> = VecDeque<(A, <A as Actor>::Step)>;
 trait Queue: Any {
     /// For a turn that began with actors of another type.
     fn pop(&mut self) -> Option<Box<dyn FnOnce()>>;
+
+    fn is_empty(&self) -> bool;
 }
 
 struct Later<A: Actor>(Steps<A>);
 
 impl<A: Actor> Queue for Later<A> {
     fn pop(&mut self) -> Option<Box<dyn FnOnce()>> {
-        let (actor, step) = self.0.pop_front()?;
+        let (actor, step) = pop(&mut self.0)?;
         Some(Box::new(move || actor.carry_out(step)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -303,8 +303,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.revision += 1;
         let handle = instance.handle.clone();
         self.effects.push_back(Action::Retire { id, handle, reason });
+        self.gauges.recount(instance);
         self.forget(id);
-        self.regauge(id);
         if lost_spare {
             self.note_lost_spare(now, reason);
         }
