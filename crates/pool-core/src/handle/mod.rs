@@ -135,9 +135,38 @@ impl<D: Driver> PoolHandle<D> {
         Submitted::new(self.clone(), ticket)
     }
 
+    /// Submits a request that does not wait for a permit: what [`try_reserve`](Self::try_reserve) and
+    /// [`submit`](Self::submit) do, in one.
+    ///
+    /// # Errors
+    ///
+    /// Overloaded or draining, with the request. As after [`try_reserve`](Self::try_reserve), nothing is
+    /// counted: see [`turned_away`](Self::turned_away).
+    pub fn try_submit(&self, item: D::Item) -> Result<Submitted<D>, (Error, D::Item)> {
+        let now = self.0.driver.runtime().now();
+        let submitted = self.with_line(|pool, line| match line.reserve(pool) {
+            Ok(permit) => Ok(pool.handle_submit(now, permit, item)),
+            Err(refusal) => Err((refusal, item)),
+        });
+        match submitted {
+            Ok(ticket) => Ok(Submitted::new(self.clone(), ticket)),
+            Err((refusal, item)) => Err((refusal.into(), item)),
+        }
+    }
+
     /// Reports what happened to an instance.
     pub fn report(&self, id: InstanceId, event: InstanceEvent<D::Item>) {
         self.act(|pool, now| pool.handle_instance(now, id, event));
+    }
+
+    /// Reports several things that happened to an instance at the same time, in this order. What follows
+    /// from them is done after the last, and the instance's policy sees what has become of it then.
+    pub fn report_all<const N: usize>(&self, id: InstanceId, events: [InstanceEvent<D::Item>; N]) {
+        self.act(|pool, now| {
+            for event in events {
+                pool.handle_instance(now, id, event);
+            }
+        });
     }
 
     /// A frame of a response body moved. It comes often, and nothing follows from it, so nothing is

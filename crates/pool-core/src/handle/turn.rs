@@ -72,7 +72,7 @@ pub(super) fn take<A: Actor>(
         }
     }
     keep(last, &mut panic);
-    if before == Ok(Turn::None) {
+    if matches!(before, Ok(Turn::None)) {
         while let Some(next) = next::<A>() {
             match next {
                 Next::Own(actor, step) => {
