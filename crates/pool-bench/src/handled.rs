@@ -144,8 +144,8 @@ impl Caller {
         let Some((id, request)) = self.in_flight.pop_front() else { return };
         self.finish(id, request);
         if self.in_flight.is_empty() {
-            self.pool.report(id, InstanceEvent::Usage(Usage::default()));
-            self.pool.report(id, InstanceEvent::Quiet);
+            let events = [InstanceEvent::Usage(Usage::default()), InstanceEvent::Quiet];
+            self.pool.report_all(id, events);
         }
     }
 
@@ -157,8 +157,8 @@ impl Caller {
     }
 
     fn submit(&mut self) -> (InstanceId, Submitted<Host>) {
-        let permit = self.pool.try_reserve().expect("a place");
-        let request = self.pool.submit(permit, Arc::clone(&self.seat));
+        let request = self.pool.try_submit(Arc::clone(&self.seat));
+        let request = request.map_err(|(error, _)| error).expect("a place");
         (self.seat.wait(), request)
     }
 

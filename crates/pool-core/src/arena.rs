@@ -29,6 +29,7 @@ impl<T> Arena<T> {
         Self { entries: Vec::new(), free: Vec::new(), next_serial: 1 }
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let serial = self.next_serial;
         self.next_serial += 1;
@@ -45,6 +46,7 @@ impl<T> Arena<T> {
         Key { serial, index }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.entries.get(key.index)? {
             Some((serial, value)) if *serial == key.serial => Some(value),
@@ -52,6 +54,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.entries.get_mut(key.index)? {
             Some((serial, value)) if *serial == key.serial => Some(value),
@@ -59,6 +62,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         let (_, value) = self.entries[key.index].take()?;
@@ -66,6 +70,7 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }

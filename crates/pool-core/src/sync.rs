@@ -3,16 +3,27 @@
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
-#[cfg(loom)]
-pub(crate) use loom::thread_local;
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
-#[cfg(shuttle)]
-pub(crate) use shuttle::thread_local;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
+
+/// Thread-locals that begin with a constant: std has no need to look whether they have begun.
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use std::thread_local;
+macro_rules! local {
+    ($($(#[$doc:meta])* static $name:ident: $type:ty = $value:expr;)+) => {
+        std::thread_local! { $($(#[$doc])* static $name: $type = const { $value };)+ }
+    };
+}
+#[cfg(loom)]
+macro_rules! local {
+    ($($locals:tt)+) => { loom::thread_local! { $($locals)+ } };
+}
+#[cfg(shuttle)]
+macro_rules! local {
+    ($($locals:tt)+) => { shuttle::thread_local! { $($locals)+ } };
+}
+pub(crate) use local;
 
 /// Locks, also after a panic elsewhere: what the locks here protect is whole between any two
 /// statements that can panic.

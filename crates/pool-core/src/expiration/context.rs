@@ -1,5 +1,6 @@
 //! What a policy is polled with, and what comes of it.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Poll, Waker};
@@ -20,16 +21,47 @@ pub struct ExpirationContext<'a> {
     view: &'a InstanceView,
     limits: Option<&'a Limits>,
     load: Load,
-    waker: &'a Waker,
+    waker: Waken<'a>,
     wake_at: Option<Instant>,
     watches_load: bool,
     /// What is left of times and counts after the shortening.
     keep: f64,
 }
 
+/// Most policies never ask for their waker.
+#[derive(Clone, Copy)]
+enum Waken<'a> {
+    With(&'a Waker),
+    /// Made and kept when it is first asked for.
+    Later(&'a OnceLock<Waker>, &'a (dyn Fn() -> Waker + Sync)),
+}
+
+impl fmt::Debug for Waken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::With(waker) => waker.fmt(f),
+            Self::Later(waker, _) => waker.fmt(f),
+        }
+    }
+}
+
 impl<'a> ExpirationContext<'a> {
     /// A context, as the test of a policy makes it: of a pool with default limits and no load.
     pub fn new(now: Instant, view: &'a InstanceView, waker: &'a Waker) -> Self {
+        Self::waking(now, view, Waken::With(waker))
+    }
+
+    /// The same, with a waker that is made if the policy asks for it.
+    pub(crate) fn waking_later(
+        now: Instant,
+        view: &'a InstanceView,
+        kept: &'a OnceLock<Waker>,
+        make: &'a (dyn Fn() -> Waker + Sync),
+    ) -> Self {
+        Self::waking(now, view, Waken::Later(kept, make))
+    }
+
+    fn waking(now: Instant, view: &'a InstanceView, waker: Waken<'a>) -> Self {
         let (load, wake_at, watches_load) = (Load::default(), None, false);
         Self { now, view, limits: None, load, waker, wake_at, watches_load, keep: 1.0 }
     }
@@ -89,7 +121,10 @@ impl<'a> ExpirationContext<'a> {
 
     /// Waking it gets the policy polled again.
     pub fn waker(&self) -> &'a Waker {
-        self.waker
+        match self.waker {
+            Waken::With(waker) => waker,
+            Waken::Later(kept, make) => kept.get_or_init(make),
+        }
     }
 
     /// Asks to be polled again at `at`, unless something asks for an earlier time.

@@ -16,6 +16,7 @@ mod waits;
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 pub use budget::SharedBudget;
@@ -38,6 +39,7 @@ use budget::Membership;
 use driver::Cell;
 use permits::Line;
 use reaper::{Reaper, ReaperState};
+use turn::Actor;
 use waits::Waits;
 
 /// A pool that is shared between tasks. Clones are the same pool.
@@ -108,10 +110,11 @@ impl<D: Driver> PoolHandle<D> {
     ///
     /// Overloaded or draining.
     pub fn try_reserve(&self) -> Result<OwnedPermit<D>, Error> {
-        let permit = self.with_line(|pool, line| {
-            let waited_for = !line.is_empty() && !pool.is_draining();
-            if waited_for { Err(crate::Refusal::Overloaded) } else { pool.handle_reserve() }
-        })?;
+        let mut state = lock(&self.0.state);
+        // A place taken leads to nothing, for which there would be an effect.
+        let State { pool, line, .. } = &mut *state;
+        let permit = line.reserve(pool)?;
+        drop(state);
         Ok(OwnedPermit::new(self.clone(), permit))
     }
 
@@ -132,9 +135,38 @@ impl<D: Driver> PoolHandle<D> {
         Submitted::new(self.clone(), ticket)
     }
 
+    /// Submits a request that does not wait for a permit: what [`try_reserve`](Self::try_reserve) and
+    /// [`submit`](Self::submit) do, in one.
+    ///
+    /// # Errors
+    ///
+    /// Overloaded or draining, with the request. As after [`try_reserve`](Self::try_reserve), nothing is
+    /// counted: see [`turned_away`](Self::turned_away).
+    pub fn try_submit(&self, item: D::Item) -> Result<Submitted<D>, (Error, D::Item)> {
+        let now = self.0.driver.runtime().now();
+        let submitted = self.with_line(|pool, line| match line.reserve(pool) {
+            Ok(permit) => Ok(pool.handle_submit(now, permit, item)),
+            Err(refusal) => Err((refusal, item)),
+        });
+        match submitted {
+            Ok(ticket) => Ok(Submitted::new(self.clone(), ticket)),
+            Err((refusal, item)) => Err((refusal.into(), item)),
+        }
+    }
+
     /// Reports what happened to an instance.
     pub fn report(&self, id: InstanceId, event: InstanceEvent<D::Item>) {
         self.act(|pool, now| pool.handle_instance(now, id, event));
+    }
+
+    /// Reports several things that happened to an instance at the same time, in this order. What follows
+    /// from them is done after the last, and the instance's policy sees what has become of it then.
+    pub fn report_all<const N: usize>(&self, id: InstanceId, events: [InstanceEvent<D::Item>; N]) {
+        self.act(|pool, now| {
+            for event in events {
+                pool.handle_instance(now, id, event);
+            }
+        });
     }
 
     /// A frame of a response body moved. It comes often, and nothing follows from it, so nothing is
@@ -214,39 +246,92 @@ impl<D: Driver> PoolHandle<D> {
         &self,
         change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
     ) -> R {
-        // Mostly there is no more than one, for which nothing is allocated.
-        let first;
-        let mut others = Vec::new();
-        let mut wakers = Vec::new();
-        let result = {
-            let mut state = lock(&self.0.state);
-            let state = &mut *state;
-            let result = change(&mut state.pool, &mut state.line);
-            first = state.pool.poll_action();
-            if first.is_some() {
-                while let Some(effect) = state.pool.poll_action() {
-                    others.push(effect);
+        let mut todo = Todo::nothing();
+        let result = self.change(&mut todo, change);
+        if todo.first.is_some() || todo.poll.is_some() {
+            let Todo { first, others, poll } = &mut todo;
+            turn::take(self, first, others, || {
+                if let Some(poll) = poll {
+                    self.poll_policy(poll);
                 }
-            }
-            state.line.grant(&mut state.pool, &mut wakers);
-            if let Some(reaper) = state.reaper.rouse_for(state.pool.poll_timeout()) {
-                wakers.push(reaper);
-            }
-            state.waits.end(&state.pool, &mut wakers);
-            result
-        };
-        for waker in wakers {
-            waker.wake();
-        }
-        if first.is_some() {
-            let pool = self.clone();
-            let effects = first.into_iter().chain(others);
-            turn::take(effects.map(move |effect| pool.carry_out(effect)));
+            });
         }
         result
     }
 
-    fn carry_out(&self, effect: Action<D::Item, Arc<Cell<D>>>) {
+    /// Changes the state, wakes who is to be woken, and gives out the rest of what is to be done.
+    fn change<R>(
+        &self,
+        todo: &mut Todo<D>,
+        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
+    ) -> R {
+        let mut wakers = Vec::new();
+        let mut state = lock(&self.0.state);
+        let State { pool, line, reaper, waits } = &mut *state;
+        let result = change(pool, line);
+        todo.take_from(pool);
+        line.grant(pool, &mut wakers);
+        if let Some(reaper) = reaper.rouse_for(pool.poll_timeout()) {
+            wakers.push(reaper);
+        }
+        waits.end(pool, &mut wakers);
+        drop(state);
+        if !wakers.is_empty() {
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        result
+    }
+
+    fn poll_policy(&self, poll: &ToPoll<Arc<Cell<D>>>) {
+        let ToPoll { handle, view, limits, load, asked, revision } = poll;
+        let polled = handle.policy.poll(&self.0, view, limits, *load, *revision);
+        let Some(polled) = polled.filter(|polled| polled.adds_to(*asked)) else { return };
+        let now = self.0.driver.runtime().now();
+        let mut todo = Todo::nothing();
+        self.change(&mut todo, |pool, _| pool.handle_verdict(now, view.id, *revision, polled));
+        if todo.first.is_some() || todo.poll.is_some() {
+            // To poll at once what this leads to could go on ever deeper.
+            let Todo { first, others, poll } = &mut todo;
+            others.extend(poll.take().map(Action::from));
+            turn::take(self, first, others, || {});
+        }
+    }
+}
+
+/// What is to be done after a change. Mostly there is no more than one of each, for which nothing is
+/// allocated.
+struct Todo<D: Driver> {
+    first: Option<Action<D::Item, Arc<Cell<D>>>>,
+    others: Vec<Action<D::Item, Arc<Cell<D>>>>,
+    poll: Option<ToPoll<Arc<Cell<D>>>>,
+}
+
+impl<D: Driver> Todo<D> {
+    fn nothing() -> Self {
+        Self { first: None, others: Vec::new(), poll: None }
+    }
+
+    fn take_from(&mut self, pool: &mut Pool<D::Item, Arc<Cell<D>>>) {
+        // Not moved where there is none: they are large.
+        if let Some(poll) = pool.poll_policy::<ToPoll<_>>() {
+            self.poll = Some(poll);
+            while let Some(poll) = pool.poll_policy() {
+                self.others.push(poll);
+            }
+        }
+        if let Some(action) = pool.poll_action() {
+            self.first = Some(action);
+            while let Some(action) = pool.poll_action() {
+                self.others.push(action);
+            }
+        }
+    }
+}
+
+impl<D: Driver> Actor for PoolHandle<D> {
+    type Step = Action<D::Item, Arc<Cell<D>>>;
+
+    fn carry_out(&self, effect: Self::Step) {
         let driver = &self.0.driver;
         match effect {
             Action::Start { id, handle, mode, request } => {
@@ -264,16 +349,10 @@ impl<D: Driver> PoolHandle<D> {
             }
             Action::Gone { handle } => drop(handle),
             Action::Discard { item } => drop(item),
-            Action::Poll(poll) => {
-                let ToPoll { handle, view, limits, load, asked, revision } = *poll;
-                let polled = handle.policy.poll(&self.0, &view, &limits, load, revision);
-                if let Some(polled) = polled.filter(|polled| polled.adds_to(asked)) {
-                    self.act(|pool, now| pool.handle_verdict(now, view.id, revision, polled));
-                }
-            }
+            Action::Poll(poll) => self.poll_policy(&poll),
             Action::Claim(claim) => {
                 if let Some(membership) = &self.0.membership {
-                    membership.claim(claim);
+                    membership.claim(*claim);
                 }
             }
         }

@@ -150,6 +150,18 @@ impl Line {
         Ok(Standing::Waits(place))
     }
 
+    /// A permit for who does not wait.
+    pub(super) fn reserve<T, H: Clone + Default>(
+        &self,
+        pool: &mut Pool<T, H>,
+    ) -> Result<Permit, Refusal> {
+        // Nobody overtakes those who wait.
+        if !self.waiting.is_empty() && !pool.is_draining() {
+            return Err(Refusal::Overloaded);
+        }
+        pool.handle_reserve()
+    }
+
     fn leave<T, H: Clone + Default>(&mut self, pool: &mut Pool<T, H>, place: u64) -> Option<Waker> {
         if let Some(permit) = self.granted.remove(&place) {
             pool.handle_release(permit);
@@ -158,14 +170,22 @@ impl Line {
     }
 
     /// Gives free permits to those who wait; their wakers are to be woken outside the lock.
+    #[inline]
     pub(super) fn grant<T, H: Clone + Default>(
         &mut self,
         pool: &mut Pool<T, H>,
         wakers: &mut Vec<Waker>,
     ) {
-        if self.waiting.is_empty() {
-            return;
+        if !self.waiting.is_empty() {
+            self.grant_to_waiting(pool, wakers);
         }
+    }
+
+    fn grant_to_waiting<T, H: Clone + Default>(
+        &mut self,
+        pool: &mut Pool<T, H>,
+        wakers: &mut Vec<Waker>,
+    ) {
         if pool.is_draining() {
             // They find out when they look.
             wakers.extend(std::mem::take(&mut self.waiting).into_values());
@@ -177,10 +197,5 @@ impl Line {
             self.granted.insert(place, permit);
             wakers.push(waker);
         }
-    }
-
-    /// Whether somebody waits whom a permit given to another would overtake.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }

@@ -1,7 +1,7 @@
 //! Polls an instance's policy, outside the pool's lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, Wake, Waker};
 
 use crate::expiration::{BoxExpiration, ExpirationContext, Expired, Polled};
@@ -20,7 +20,9 @@ pub(super) struct PolicyCell(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// Made when it is first polled.
-    policy: Option<(BoxExpiration, Waker)>,
+    policy: Option<BoxExpiration>,
+    /// Made when the policy first asks for it.
+    waker: OnceLock<Waker>,
     /// Of the newest view it was polled on.
     revision: u64,
 }
@@ -43,12 +45,12 @@ impl PolicyCell {
         }
         state.revision = revision;
         let now = inner.driver.runtime().now();
+        let State { policy, waker, .. } = &mut *state;
+        let wake =
+            || Waker::from(Arc::new(PolicyWake { id: view.id, pool: Arc::downgrade(inner) }));
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let (policy, waker) = state.policy.get_or_insert_with(|| {
-                let wake = PolicyWake { id: view.id, pool: Arc::downgrade(inner) };
-                (inner.driver.expiration(view.id), Waker::from(Arc::new(wake)))
-            });
-            let cx = ExpirationContext::new(now, view, waker);
+            let policy = policy.get_or_insert_with(|| inner.driver.expiration(view.id));
+            let cx = ExpirationContext::waking_later(now, view, waker, &wake);
             cx.with_limits(limits).with_load(load).poll(policy.as_mut())
         }));
         Some(polled.unwrap_or_else(|_| Poll::Ready(Expired::Retire(Reason::Host)).into()))

@@ -5,47 +5,83 @@
 //! a thousand calls deep. So a thread that is carrying out effects puts those that come up meanwhile
 //! behind them. They stay on their thread: nobody waits for another's.
 //!
+//! Most drivers report something at once, so what is put behind is put into a queue that stays: nothing is
+//! allocated for it. There is one for each type of driver, in practice one.
+//!
 //! A panic in one effect stops no other: it goes on once all are done.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::sync::thread_local;
+use crate::sync::local;
 
-/// Each step is an effect.
-type Work = Box<dyn Iterator<Item = ()>>;
+/// Who carries out steps.
+pub(super) trait Actor: Clone + 'static {
+    /// An effect.
+    type Step: 'static;
+
+    fn carry_out(&self, step: Self::Step);
+}
 
 type Panic = Box<dyn Any + Send>;
 
-thread_local! {
-    /// What comes after this thread's turn; `None`: it has no turn.
-    static LATER: RefCell<Option<VecDeque<Work>>> = RefCell::new(None);
+/// What a thread is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    None,
+    /// It carries out effects.
+    Taken,
+    /// The same, and something was put behind them.
+    Followed,
 }
 
-/// Does the work: now, or when this thread's turn, which is at something else, gets to it.
-pub(super) fn take(work: impl Iterator<Item = ()> + 'static) {
-    let mut work = Some(work);
-    let deferred = LATER.try_with(|later| match &mut *later.borrow_mut() {
-        Some(later) => {
-            later.extend(work.take().map(|work| Box::new(work) as Work));
-            true
+local! {
+    static TURN: Cell<Turn> = Cell::new(Turn::None);
+    /// What comes after this thread's turn.
+    static LATER: RefCell<Vec<Box<dyn Queue>>> = RefCell::new(Vec::new());
+}
+
+/// Does the steps, of which there is mostly one: now, or when this thread's turn, which is at something
+/// else, gets to them. After them, or at once, `last`, of which nothing comes but more steps.
+pub(super) fn take<A: Actor>(
+    actor: &A,
+    first: &mut Option<A::Step>,
+    others: &mut Vec<A::Step>,
+    last: impl FnOnce(),
+) {
+    // A thread that is ending has no turn to take.
+    let before = TURN.try_with(|turn| {
+        let before = turn.get();
+        if before == Turn::None {
+            turn.set(Turn::Taken);
         }
-        none => {
-            *none = Some(VecDeque::new());
-            false
-        }
+        before
     });
-    if work.is_none() {
-        return;
+    if matches!(before, Ok(Turn::Taken | Turn::Followed))
+        && (first.is_none() && others.is_empty() || put_behind(actor, first, others))
+    {
+        return last();
     }
     let mut panic = None;
-    go_through(&mut work, &mut panic);
-    // On a thread that is ending there is no turn to take.
-    if matches!(deferred, Ok(false)) {
-        while let Some(work) = next() {
-            go_through(&mut Some(work), &mut panic);
+    go_through(actor, first, &mut panic);
+    if !others.is_empty() {
+        for step in others.drain(..) {
+            go_through(actor, &mut Some(step), &mut panic);
+        }
+    }
+    keep(last, &mut panic);
+    if matches!(before, Ok(Turn::None)) {
+        while let Some(next) = next::<A>() {
+            match next {
+                Next::Own(actor, step) => {
+                    go_through(&actor, &mut Some(step), &mut panic);
+                    // With it perhaps goes the pool.
+                    keep(|| drop(actor), &mut panic);
+                }
+                Next::Other(step) => keep(step, &mut panic),
+            }
         }
     }
     match panic {
@@ -55,27 +91,124 @@ pub(super) fn take(work: impl Iterator<Item = ()> + 'static) {
     }
 }
 
-/// Leaves nothing of the work, which is not moved: effects are large. Keeps the first panic.
-fn go_through(work: &mut Option<impl Iterator<Item = ()>>, first: &mut Option<Panic>) {
-    let mut keep = |panic| *first = first.take().or(Some(panic));
-    let Some(steps) = work else { return };
-    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| steps.by_ref().for_each(drop))) {
-        keep(panic);
+/// Leaves nothing of the step, which is moved no more than it must be: effects are large.
+fn go_through<A: Actor>(actor: &A, step: &mut Option<A::Step>, first: &mut Option<Panic>) {
+    let carry_out = || step.take().into_iter().for_each(|step| actor.carry_out(step));
+    keep(carry_out, first);
+}
+
+/// Keeps the first panic.
+fn keep(step: impl FnOnce(), first: &mut Option<Panic>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(step)) {
+        *first = first.take().or(Some(panic));
     }
-    // With it perhaps the last handle of a pool.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| *work = None)) {
-        keep(panic);
+}
+
+/// False: this thread is ending, and there is no later for it.
+fn put_behind<A: Actor>(actor: &A, first: &mut Option<A::Step>, others: &mut Vec<A::Step>) -> bool {
+    let put = LATER.try_with(|later| {
+        let mut later = later.borrow_mut();
+        if let Some(queue) = later.iter_mut().find_map(|queue| queue.of::<A>()) {
+            return extend(queue, actor, first, others);
+        }
+        let mut queue = Steps::<A>::new();
+        extend(&mut queue, actor, first, others);
+        later.push(Box::new(Later::<A>(queue)));
+    });
+    let put = put.is_ok();
+    if put {
+        let _ = TURN.try_with(|turn| turn.set(Turn::Followed));
+    }
+    put
+}
+
+fn extend<A: Actor>(
+    queue: &mut Steps<A>,
+    actor: &A,
+    first: &mut Option<A::Step>,
+    others: &mut Vec<A::Step>,
+) {
+    if let Some(step) = first.take() {
+        queue.push_back((actor.clone(), step));
+    }
+    if !others.is_empty() {
+        queue.extend(others.drain(..).map(|step| (actor.clone(), step)));
     }
 }
 
 /// What has come up meanwhile; if that is nothing, the turn is over.
-fn next() -> Option<Work> {
-    LATER.with(|later| {
-        let mut later = later.borrow_mut();
-        let next = later.as_mut().and_then(VecDeque::pop_front);
+fn next<A: Actor>() -> Option<Next<A>> {
+    let next = TURN.try_with(|turn| {
+        let next = (turn.get() == Turn::Followed).then(|| {
+            LATER.try_with(|later| {
+                let mut later = later.borrow_mut();
+                let next = next_of(&mut later);
+                if later.iter().all(|queue| queue.is_empty()) {
+                    turn.set(Turn::Taken);
+                }
+                next
+            })
+        });
+        let next = next.and_then(|next| next.ok().flatten());
         if next.is_none() {
-            *later = None;
+            turn.set(Turn::None);
         }
         next
-    })
+    });
+    next.ok().flatten()
+}
+
+enum Next<A: Actor> {
+    Own(A, A::Step),
+    Other(Box<dyn FnOnce()>),
+}
+
+fn next_of<A: Actor>(later: &mut [Box<dyn Queue>]) -> Option<Next<A>> {
+    let own = later.iter_mut().find_map(|queue| queue.of::<A>());
+    match own.and_then(pop) {
+        Some((actor, step)) => Some(Next::Own(actor, step)),
+        None => later.iter_mut().find_map(|queue| queue.pop()).map(Next::Other),
+    }
+}
+
+fn pop<A: Actor>(steps: &mut Steps<A>) -> Option<(A, A::Step)> {
+    let next = steps.pop_front();
+    // What came in a crowd leaves nothing behind.
+    if steps.is_empty() && steps.capacity() > KEPT {
+        *steps = VecDeque::new();
+    }
+    next
+}
+
+/// So many steps a thread keeps room for.
+const KEPT: usize = 64;
+
+type Steps<A> = VecDeque<(A, <A as Actor>::Step)>;
+
+/// Steps of actors of one type.
+trait Queue: Any {
+    /// For a turn that began with actors of another type.
+    fn pop(&mut self) -> Option<Box<dyn FnOnce()>>;
+
+    fn is_empty(&self) -> bool;
+}
+
+struct Later<A: Actor>(Steps<A>);
+
+impl<A: Actor> Queue for Later<A> {
+    fn pop(&mut self) -> Option<Box<dyn FnOnce()>> {
+        let (actor, step) = pop(&mut self.0)?;
+        Some(Box::new(move || actor.carry_out(step)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl dyn Queue {
+    fn of<A: Actor>(&mut self) -> Option<&mut Steps<A>> {
+        let queue: &mut dyn Any = self;
+        queue.downcast_mut::<Later<A>>().map(|later| &mut later.0)
+    }
 }

@@ -21,6 +21,7 @@ pub(super) struct Waits {
 
 impl Waits {
     /// Ends what has been waited for long enough; the wakers are to be woken outside the lock.
+    #[inline]
     pub(super) fn end<T, H: Clone + Default>(
         &mut self,
         pool: &Pool<T, H>,

@@ -100,6 +100,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
         account.released = claim.released;
         account.held = 0;
         account.sent = claim;
-        self.effects.push_back(Action::Claim(claim));
+        self.effects.push_back(Action::Claim(Box::new(claim)));
     }
 }

@@ -1,5 +1,5 @@
-//! Effects as the pool keeps them: small, since each is moved several times. A poll, which is large and
-//! seldom, is in a box.
+//! Effects as the pool keeps them: small, since each is moved several times. What is large and
+//! seldom is in a box.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) enum Action<T, H> {
     Gone { handle: H },
     Discard { item: T },
     Poll(Box<ToPoll<H>>),
-    Claim(Claim),
+    Claim(Box<Claim>),
 }
 
 /// What [`Effect::Poll`] has.
@@ -53,7 +53,7 @@ impl<T, H> From<Action<T, H>> for Effect<T, H> {
             Action::Gone { handle } => Self::Gone { handle },
             Action::Discard { item } => Self::Discard { item },
             Action::Poll(poll) => (*poll).into(),
-            Action::Claim(claim) => Self::Claim(claim),
+            Action::Claim(claim) => Self::Claim(*claim),
         }
     }
 }

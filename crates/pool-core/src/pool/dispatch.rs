@@ -10,6 +10,7 @@ use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
+use super::seats::Seats;
 use super::{Pool, sooner};
 
 impl<T, H: Clone + Default> Pool<T, H> {
@@ -51,14 +52,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn coming_counted(&self) -> u128 {
         let of = |instance: &Instance<H>| instance.coming(self.limits.concurrency) as u128;
         self.instances.iter().map(|(_, instance)| of(instance)).sum()
-    }
-
-    /// Counts the room that an instance will have as it is now.
-    fn recount_coming(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(id.0) else { return };
-        let coming = instance.coming(self.limits.concurrency);
-        let before = std::mem::replace(&mut instance.counted_coming, coming);
-        self.coming = self.coming + coming as u128 - before as u128;
     }
 
     /// Requests that wait and may run, and for which there will not soon be room.
@@ -211,7 +204,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             draw,
             quota: self.limits.max_requests.draw(draw),
             given: 0,
-            requests: Vec::new(),
+            requests: Seats::default(),
             start_for: None,
             start_deadline: now.checked_add(self.limits.start_timeout),
             started: now,
@@ -233,8 +226,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
             dirty: false,
         }));
         self.counters.starts += 1;
-        self.recount_coming(id);
-        self.regauge(id);
+        if let Some(instance) = self.instances.get_mut(id.0) {
+            recount_coming(&mut self.coming, instance, self.limits.concurrency);
+            self.gauges.recount(instance);
+        }
         id
     }
 
@@ -271,7 +266,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             instance.status = status;
             instance.since = now;
         }
-        let room = instance.room(self.limits.concurrency) > 0;
+        let concurrency = self.limits.concurrency;
+        let room = instance.room(concurrency) > 0;
         match (room, instance.ready) {
             (true, None) => {
                 instance.ready = Some(self.next_ready);
@@ -284,14 +280,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             _ => {}
         }
-        self.recount_coming(id);
-        self.regauge(id);
-        self.show(now, id);
-    }
-
-    /// The view has changed. A policy that is steady is shown that when it may first matter to it.
-    fn show(&mut self, now: Instant, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(id.0) else { return };
+        recount_coming(&mut self.coming, instance, concurrency);
+        self.gauges.recount(instance);
+        // The view has changed. A policy that is steady is shown that when it may first matter to it.
         let overdue = instance.policy_wake.is_some_and(|at| at <= now);
         if instance.steady_for.is_zero() || overdue {
             return self.mark_dirty(id);
@@ -343,5 +334,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 self.update(now, id);
             }
         }
+    }
+}
+
+/// Counts the room that an instance will have as it is now.
+fn recount_coming<H>(all: &mut u128, instance: &mut Instance<H>, concurrency: usize) {
+    let coming = instance.coming(concurrency);
+    let before = std::mem::replace(&mut instance.counted_coming, coming);
+    if coming != before {
+        *all = *all + coming as u128 - before as u128;
     }
 }

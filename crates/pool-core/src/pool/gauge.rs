@@ -1,8 +1,7 @@
 //! Counts of instances by what the pool asks about often; kept up with each change.
 
-use crate::view::{InstanceId, Status};
+use crate::view::Status;
 
-use super::Pool;
 use super::instance::{Instance, Phase};
 
 /// What an instance is counted as.
@@ -43,6 +42,16 @@ impl Gauges {
         self.counts[Gauge::Leaving as usize]
     }
 
+    /// Counts the instance as what it is now.
+    #[inline]
+    pub(super) fn recount<H>(&mut self, instance: &mut Instance<H>) {
+        let gauge = instance.gauge_now();
+        let before = std::mem::replace(&mut instance.gauge, gauge);
+        if gauge != before {
+            self.change(before, gauge);
+        }
+    }
+
     pub(super) fn change(&mut self, from: Gauge, to: Gauge) {
         if from != Gauge::None {
             self.counts[from as usize] -= 1;
@@ -69,15 +78,5 @@ impl<H> Instance<H> {
             Phase::Retiring(_) => Gauge::Leaving,
             Phase::Starting | Phase::Open | Phase::Closing(_) => Gauge::None,
         }
-    }
-}
-
-impl<T, H: Clone + Default> Pool<T, H> {
-    /// Counts the instance as what it is now.
-    pub(super) fn regauge(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(id.0) else { return };
-        let gauge = instance.gauge_now();
-        let old = std::mem::replace(&mut instance.gauge, gauge);
-        self.gauges.change(old, gauge);
     }
 }

@@ -8,6 +8,7 @@ use crate::view::{InstanceId, InstanceView, Status, Ticket};
 
 use super::gauge::Gauge;
 use super::request::{Requests, Stage};
+use super::seats::Seats;
 use super::sooner;
 
 /// Where an instance is in its life.
@@ -38,7 +39,7 @@ pub(super) struct Instance<H> {
     /// Requests it was given.
     pub(super) given: u64,
     /// The requests on it.
-    pub(super) requests: Vec<Ticket>,
+    pub(super) requests: Seats,
     /// For a shared instance that is starting: the request that caused the start.
     pub(super) start_for: Option<Ticket>,
     /// When the start must be complete.

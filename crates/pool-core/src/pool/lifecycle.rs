@@ -128,7 +128,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.working = !instance.requests.is_empty();
         // An exclusive start came with its request, whose time begins now.
         let deadline = now.checked_add(self.limits.request_timeout);
-        for ticket in &instance.requests {
+        for ticket in instance.requests.iter() {
             if let Some(stage) = self.requests.stage_mut(*ticket) {
                 *stage = Stage::Busy { instance: id, since: now, deadline };
                 self.counters.queue_wait.record(self.requests.waited(*ticket));
@@ -148,7 +148,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     fn handle_exhausted(&mut self, now: Instant, id: InstanceId, request: Option<(Ticket, T)>) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if let Some((ticket, item)) = request {
-            instance.requests.retain(|other| *other != ticket);
+            instance.requests.remove(ticket);
             self.requeue(ticket, item);
         }
         self.give_up_start(id, Refusal::Exhausted);
@@ -165,7 +165,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         let start_for = instance.start_for.take();
         let handle = instance.handle.clone();
-        for ticket in std::mem::take(&mut instance.requests) {
+        for &ticket in std::mem::take(&mut instance.requests).iter() {
             self.counters.count(Outcome::Refused);
             self.requests.remove(ticket);
             if refusal == Refusal::StartTimeout {
@@ -189,7 +189,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let stage = self.requests.stage(ticket);
         let waits = matches!(stage, Some(Stage::Busy { .. } | Stage::Starting { .. }));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        instance.requests.retain(|other| *other != ticket);
+        instance.requests.remove(ticket);
         // Still settling: who gives back its only request may not say before later that it is broken,
         // and must not be given the same one again.
         instance.working &= !instance.requests.is_empty();
@@ -258,7 +258,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             account.release(1);
         }
         // Callers that the driver has not told.
-        for ticket in instance.requests {
+        for &ticket in instance.requests.iter() {
             let failure = Failure::Retired(reason);
             let handle = instance.handle.clone();
             match self.requests.stage(ticket) {
@@ -303,8 +303,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.revision += 1;
         let handle = instance.handle.clone();
         self.effects.push_back(Action::Retire { id, handle, reason });
+        self.gauges.recount(instance);
         self.forget(id);
-        self.regauge(id);
         if lost_spare {
             self.note_lost_spare(now, reason);
         }
@@ -328,7 +328,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     pub(super) fn remove_from(&mut self, now: Instant, id: InstanceId, ticket: Ticket) {
         if let Some(instance) = self.instances.get_mut(id.0) {
-            instance.requests.retain(|other| *other != ticket);
+            instance.requests.remove(ticket);
         }
         self.finish(now, ticket);
     }
@@ -362,7 +362,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             instance.steady_for = Duration::ZERO;
         }
         let handle = instance.handle.clone();
-        for ticket in instance.requests.clone() {
+        for &ticket in instance.requests.clone().iter() {
             let Some(stage) = self.requests.stage_mut(ticket) else { continue };
             if !due(stage.deadline()) {
                 continue;

@@ -38,10 +38,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
     }
 
+    #[inline]
     pub(super) fn tell_load_watchers(&mut self) {
-        if self.load_watchers.is_empty() {
-            return;
+        if !self.load_watchers.is_empty() {
+            self.tell_them();
         }
+    }
+
+    fn tell_them(&mut self) {
         let level = self.load_now().level();
         if std::mem::replace(&mut self.load_level, level) != level {
             let watchers = std::mem::take(&mut self.load_watchers);

@@ -10,6 +10,7 @@ mod lifecycle;
 mod load;
 mod random;
 mod request;
+mod seats;
 mod spares;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -311,23 +312,26 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// What to do next, if anything.
     pub fn poll_effect(&mut self) -> Option<Effect<T, H>> {
-        self.poll_as()
-    }
-
-    pub(crate) fn poll_action(&mut self) -> Option<Action<T, H>> {
-        self.poll_as()
-    }
-
-    fn poll_as<E: From<Action<T, H>> + From<ToPoll<H>>>(&mut self) -> Option<E> {
         if let Some(action) = self.effects.pop_front() {
             return Some(action.into());
         }
+        self.poll_policy().or_else(|| self.poll_action().map(Effect::from))
+    }
+
+    /// Policies to be polled, as long as there are any.
+    #[inline]
+    pub(crate) fn poll_policy<E: From<ToPoll<H>>>(&mut self) -> Option<E> {
         self.tell_load_watchers();
-        if let Some(poll) = self.next_poll() {
-            return Some(poll);
+        if self.dirty.is_empty() { None } else { self.next_poll() }
+    }
+
+    /// What else is to be done, once no policy is to be polled.
+    #[inline]
+    pub(crate) fn poll_action(&mut self) -> Option<Action<T, H>> {
+        if self.account.is_some() && self.effects.is_empty() {
+            self.settle_account();
         }
-        self.settle_account();
-        self.effects.pop_front().map(E::from)
+        self.effects.pop_front()
     }
 
     /// The next instance whose policy has not seen its newest view.

@@ -19,7 +19,8 @@ use millpond_pool_core::{
 pub(crate) use book::{Life, Told};
 pub(crate) use house::House;
 pub(crate) use play::{
-    answer, begun, check_empty, finish, finish_abandoned, handed_over, reserve, submit,
+    answer, begun, check_empty, finish, finish_abandoned, finish_in_one, handed_over, reserve,
+    submit,
 };
 
 use book::{Book, Guest};

@@ -5,7 +5,9 @@ use std::task::{Poll, Wake, Waker};
 
 use millpond_pool_core::{ErrorKind, Limits};
 
-use crate::host::{Pool, check_empty, exclusive, poll_once, poll_with, pool, reserve};
+use crate::host::{
+    Item, Pool, answer, check_empty, exclusive, poll_once, poll_with, pool, reserve,
+};
 use crate::mode::{block_on, explore, explore_bounded, thread};
 
 /// There is one permit.
@@ -147,6 +149,59 @@ fn wakers_are_woken_and_dropped_outside_the_lock() {
         let mut drained = pool.drain();
         assert!(poll_with(&nosy(), &mut drained).is_ready());
         assert!(poll_once(&mut reaper).is_pending());
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn who_submits_without_waiting_takes_the_place_that_is_there_or_has_the_request_back() {
+    explore(|| {
+        let (pool, _) = pool(one());
+        let running = pool.try_submit(Item::default()).ok().expect("there is a place");
+        let item = Item::default();
+        let (error, back) = pool.try_submit(Arc::clone(&item)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        assert!(Arc::ptr_eq(&item, &back));
+        assert_eq!(pool.snapshot().overloaded, 0, "that is for the caller to say");
+        pool.turned_away();
+        let snapshot = pool.snapshot();
+        assert_eq!((snapshot.submitted, snapshot.refused, snapshot.overloaded), (1, 0, 1));
+        assert!(answer(running));
+        assert!(answer(pool.try_submit(item).ok().expect("its place is free")));
+        check_empty(&pool);
+        drop(pool.drain());
+        let (error, _) = pool.try_submit(back).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Draining);
+        assert_eq!(pool.snapshot().submitted, 2);
+    });
+}
+
+#[test]
+fn of_two_who_submit_without_waiting_one_has_the_only_place() {
+    explore(|| {
+        let (pool, _) = pool(one());
+        let other = pool.clone();
+        let other = thread::spawn(move || other.try_submit(Item::default()).ok());
+        let mine = pool.try_submit(Item::default()).ok();
+        let other = other.join().unwrap();
+        assert!(mine.is_some() != other.is_some());
+        assert!(mine.or(other).is_some_and(answer));
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn who_submits_without_waiting_does_not_overtake_those_who_wait() {
+    explore(|| {
+        let (pool, _) = pool(one());
+        let permit = reserve(&pool);
+        let mut waiting = pool.reserve();
+        assert!(poll_once(&mut waiting).is_pending());
+        let given_back = thread::spawn(move || drop(permit));
+        assert!(pool.try_submit(Item::default()).is_err());
+        given_back.join().unwrap();
+        assert!(pool.try_submit(Item::default()).is_err(), "it is for who waits");
+        assert!(matches!(poll_once(&mut waiting), Poll::Ready(Ok(_))));
         check_empty(&pool);
     });
 }

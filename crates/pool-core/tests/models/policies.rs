@@ -8,8 +8,8 @@ use millpond_pool_core::expiration::{BoxExpiration, Expired, body_stall_timeout,
 use millpond_pool_core::{Failure, Reason, Status};
 
 use crate::host::{
-    Item, Told, answer, check_empty, exclusive, finish, pool_with, reserve, run, secs, shared,
-    step, submit,
+    Item, Told, answer, check_empty, exclusive, finish, finish_in_one, pool_with, reserve, run,
+    secs, shared, step, submit,
 };
 use crate::mode::{block_on, explore, explore_bounded, thread};
 
@@ -150,6 +150,36 @@ fn a_policy_may_wake_itself_while_it_is_polled() {
         step(&mut reaper);
         assert_eq!(counted.load(SeqCst), before + 1, "once for each turn of the reaper");
         assert!(answer(request));
+        check_empty(&pool);
+    });
+}
+
+/// Between the two it would be seen after its return.
+#[test]
+fn of_things_reported_together_a_policy_sees_what_has_become_of_the_instance() {
+    explore(|| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seeing = Arc::clone(&seen);
+        let policy = move || {
+            let seen = Arc::clone(&seeing);
+            boxed(from_fn(move |cx| {
+                seen.lock().unwrap().push(cx.view().status);
+                Poll::Pending
+            }))
+        };
+        let (pool, _) = pool_with(exclusive(), policy);
+        let (request, next) = (submit(&pool), submit(&pool));
+        let on = pool.driver().holder(request.ticket()).expect("started at once");
+        assert!(pool.responded(request.ticket()));
+        assert_eq!(pool.driver().holder(next.ticket()), None);
+        seen.lock().unwrap().clear();
+        finish_in_one(request, on);
+        assert_eq!(*seen.lock().unwrap(), [Status::Busy], "with the next request");
+        assert_eq!(pool.driver().holder(next.ticket()), Some(on));
+        seen.lock().unwrap().clear();
+        assert!(pool.responded(next.ticket()));
+        finish_in_one(next, on);
+        assert_eq!(*seen.lock().unwrap(), [Status::Streaming, Status::Idle]);
         check_empty(&pool);
     });
 }

@@ -2,10 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use millpond_pool_core::{InstanceEvent, Reason, Refusal, Submitted};
+use millpond_pool_core::expiration::BoxExpiration;
+use millpond_pool_core::{
+    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, Start,
+    Submitted, Ticket,
+};
 
-use crate::host::{Begin, Host, Item, Pool, Told, check_empty, exclusive, reserve, submit};
-use crate::mode::{explore, thread};
+use crate::clock::Clock;
+use crate::host::{
+    self, Begin, Host, Item, Pool, Told, answer, check_empty, exclusive, reserve, submit,
+};
+use crate::mode::{Mutex, explore, thread};
 
 /// A pool whose first instance starts, and none after it.
 fn only_one_starts(queue: usize) -> Pool {
@@ -50,6 +57,66 @@ fn starts_that_fail_at_once_leave_nobody_behind() {
     });
 }
 
+/// Submits to another driver's pool what its own refuses.
+struct PassesOn {
+    clock: Clock,
+    other: Pool,
+    passed_on: Mutex<Vec<Submitted<Host>>>,
+}
+
+impl Driver for PassesOn {
+    type Item = ();
+    type Slot = ();
+    type Runtime = Clock;
+
+    fn runtime(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn expiration(&self, _: InstanceId) -> BoxExpiration {
+        unreachable!("nothing starts")
+    }
+
+    fn start(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Start<()>) {
+        unreachable!("nothing starts")
+    }
+
+    fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Ticket, (): ()) {}
+
+    fn refuse(&self, _: Ticket, (): (), _: Refusal) {
+        let request = submit(&self.other);
+        let holder = self.other.driver().holder(request.ticket());
+        assert_eq!(holder, None, "its start comes after this");
+        self.passed_on.lock().unwrap().push(request);
+    }
+
+    fn fail(&self, _: Instance<Self>, _: Ticket, _: Failure) {}
+
+    fn retire(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Reason) {}
+}
+
+#[test]
+fn what_comes_up_in_another_drivers_pool_is_carried_out_in_the_same_turn() {
+    explore(|| {
+        let (other, _reaper) = host::pool(exclusive());
+        let driver = PassesOn {
+            clock: Clock::default(),
+            other: other.clone(),
+            passed_on: Mutex::new(Vec::new()),
+        };
+        let pool = PoolHandle::new(driver, exclusive(), 0);
+        let permits = [pool.try_reserve().unwrap(), pool.try_reserve().unwrap()];
+        drop(pool.drain());
+        for permit in permits {
+            pool.submit(permit, ()).over();
+            let passed_on = pool.driver().passed_on.lock().unwrap().pop();
+            assert!(answer(passed_on.expect("it was refused")), "somebody started for it");
+        }
+        drop(pool);
+        check_empty(&other);
+    });
+}
+
 /// Only on real threads: the stack is theirs, and under a checker a thousand requests take too long.
 #[cfg(not(any(loom, shuttle)))]
 #[test]
@@ -72,7 +139,7 @@ mod panics {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::host::{House, answer};
+    use crate::host::House;
     use crate::mode::explore;
 
     /// The starts with these numbers panic, counted from 0.

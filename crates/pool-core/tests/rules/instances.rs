@@ -137,7 +137,7 @@ fn an_instance_that_settles_takes_the_next_request() {
 
 #[test]
 fn when_a_guest_computes_for_longer_than_settle_time_those_who_wait_get_another_instance() {
-    let mut rig = Rig::new(shared(100, 16));
+    let mut rig = Rig::new(with(shared(100, 16), |limits| limits.settle_time = 5 * MS));
     rig.submit_many(16);
     rig.started(1);
     rig.take();
