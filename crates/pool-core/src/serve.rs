@@ -29,7 +29,18 @@ pub trait Serve<Request>: Clone + Send + Sync + 'static {
     /// Serves a request.
     fn serve(&self, permit: Self::Permit, request: Request) -> Self::Future;
 
-    /// A request was turned away because [`try_reserve`](Self::try_reserve) gave no place: counts it.
+    /// Serves a request, if there is a place now: as [`try_reserve`](Self::try_reserve) and
+    /// [`serve`](Self::serve), for which there may be a shorter way.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when there will be none because the pool drains.
+    fn try_serve(&self, request: Request) -> Result<Self::Future, Self::Error> {
+        Ok(self.serve(self.try_reserve()?, request))
+    }
+
+    /// A request was turned away because [`try_reserve`](Self::try_reserve) or
+    /// [`try_serve`](Self::try_serve) gave no place: counts it.
     fn turned_away(&self) {}
 
     /// How many requests are between submission and the end of their body.

@@ -55,8 +55,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let version = request.version();
         let head = request.method() == Method::HEAD;
-        let state = match self.pool.try_reserve() {
-            Ok(permit) => State::Serving { future: self.pool.serve(permit, request) },
+        let state = match self.pool.try_serve(request) {
+            Ok(future) => State::Serving { future },
             Err(error) => {
                 if error.kind() == ErrorKind::Overloaded {
                     self.pool.turned_away();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::CONTENT_LENGTH;
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use millpond_pool_core::{Error, Instance, Submitted};
 
 use crate::body::{BodyCell, ResponseBody};
@@ -52,9 +52,8 @@ impl<H: Host> ResponseFuture<H> {
     pub(crate) fn new(
         submitted: Submitted<WasmDriver<H>>,
         reply: Arc<Reply<H>>,
-        method: &Method,
+        head: bool,
     ) -> Self {
-        let head = method == Method::HEAD;
         Self {
             state: State::Waiting(Some(Waiting {
                 submitted,

@@ -73,10 +73,8 @@ pub(crate) async fn run<H: Host>(
         Ok(()) => {
             // Whoever still waits does so in vain.
             call.fail(Error::new(ErrorKind::NoResponse));
-            if let Some(usage) = guest.usage() {
-                pool.report(instance.id(), InstanceEvent::Usage(usage));
-            }
-            RunEnd::Quiet(guest)
+            let usage = guest.usage();
+            RunEnd::Quiet(guest, usage)
         }
         Err(Fault::Doomed) => RunEnd::Doomed(Some(guest)),
         Err(fault) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use millpond_pool_core::{
@@ -112,15 +112,32 @@ impl<H: Host> WasmPool<H> {
             + Send
             + 'static,
     {
-        let request = match request::normalize(request) {
-            Ok(request) => request,
-            Err(error) => return ResponseFuture::refused(error),
-        };
-        let method = request.method().clone();
-        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
-        let reply = Reply::new();
-        let submitted = self.pool.0.submit(permit, Job::new(request, Arc::clone(&reply)));
-        ResponseFuture::new(submitted, reply, &method)
+        match Order::new(request) {
+            Ok(Order { job, reply, head }) => {
+                ResponseFuture::new(self.pool.0.submit(permit, job), reply, head)
+            }
+            Err(error) => ResponseFuture::refused(error),
+        }
+    }
+
+    /// The same without waiting for a place, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// Overloaded or draining.
+    pub fn try_serve<B>(&self, request: Request<B>) -> Result<ResponseFuture<H>, Error>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        match Order::new(request) {
+            Ok(Order { job, reply, head }) => {
+                let submitted = self.pool.0.try_submit(job).map_err(|(error, _)| error)?;
+                Ok(ResponseFuture::new(submitted, reply, head))
+            }
+            Err(error) => Ok(ResponseFuture::refused(error)),
+        }
     }
 
     /// Requests between submission and the end of their body.
@@ -177,6 +194,29 @@ impl<H: Host> WasmPool<H> {
     }
 }
 
+/// A request, made fit for a guest, and where its answer arrives.
+struct Order<H: Host> {
+    job: Job<H>,
+    reply: Arc<Reply<H>>,
+    /// Whether its answer has no body.
+    head: bool,
+}
+
+impl<H: Host> Order<H> {
+    fn new<B>(request: Request<B>) -> Result<Self, Error>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let request = request::normalize(request)?;
+        let head = request.method() == Method::HEAD;
+        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
+        let reply = Reply::new();
+        Ok(Self { job: Job::new(request, Arc::clone(&reply)), reply, head })
+    }
+}
+
 impl<H, B> Serve<Request<B>> for WasmPool<H>
 where
     H: Host,
@@ -198,6 +238,10 @@ where
 
     fn serve(&self, permit: Self::Permit, request: Request<B>) -> ResponseFuture<H> {
         self.serve(permit, request)
+    }
+
+    fn try_serve(&self, request: Request<B>) -> Result<ResponseFuture<H>, Error> {
+        self.try_serve(request)
     }
 
     fn turned_away(&self) {

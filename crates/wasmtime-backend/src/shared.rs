@@ -37,7 +37,7 @@ pub(crate) async fn run<H: Host>(
     pool.report(instance.id(), InstanceEvent::Started);
     let worker = Worker { pool: &pool, instance: &instance };
     let Err(fault) = until_doomed(slot, worker.serve(&mut guest)).await else {
-        return RunEnd::Quiet(guest);
+        return RunEnd::Quiet(guest, None);
     };
     if let Fault::Doomed = fault {
         return RunEnd::Doomed(Some(guest));

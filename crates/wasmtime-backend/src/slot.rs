@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
-use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket};
+use millpond_pool_core::{
+    Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
+};
 
 pub(crate) use helper::Helper;
 
@@ -70,8 +72,8 @@ enum Seat<H: Host> {
 pub(crate) enum RunEnd<H: Host> {
     /// It waits for its first request.
     Started(Guest<H>),
-    /// The guest works on nothing any more.
-    Quiet(Guest<H>),
+    /// The guest works on nothing any more. What it holds, if that has changed.
+    Quiet(Guest<H>, Option<Usage>),
     /// It must not be used again.
     Broken(Guest<H>, Reason),
     /// It was told to end.
@@ -263,37 +265,44 @@ pub(crate) fn poll_run<H: Host>(
 fn report_end<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    polled: Poll<Option<InstanceEvent<Job<H>>>>,
+    polled: Poll<Option<Report<H>>>,
 ) -> Poll<()> {
-    polled.map(|event| {
-        if let Some(event) = event {
-            pool.report(instance.id(), event);
+    polled.map(|report| match report {
+        Some((Some(usage), event)) => {
+            pool.report_all(instance.id(), [InstanceEvent::Usage(usage), event]);
         }
+        Some((None, event)) => pool.report(instance.id(), event),
+        None => {}
     })
 }
 
+/// What a run's end means for the pool, and what its guest holds, if that has changed.
+type Report<H> = (Option<Usage>, InstanceEvent<Job<H>>);
+
 impl<H: Host> Seat<H> {
     /// Ready when there is no run any more, with what is to be reported about its end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<InstanceEvent<Job<H>>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Report<H>>> {
         let Self::Running(run) = self else { return Poll::Ready(None) };
         let Poll::Ready(end) = run.as_mut().poll(cx) else { return Poll::Pending };
         let (after, event) = match end {
             // Not from within the run: what is given to it at once finds it parked.
-            RunEnd::Started(guest) => (Self::Parked(guest), Some(InstanceEvent::Started)),
-            RunEnd::Quiet(guest) => (Self::Parked(guest), Some(InstanceEvent::Quiet)),
+            RunEnd::Started(guest) => (Self::Parked(guest), Some((None, InstanceEvent::Started))),
+            RunEnd::Quiet(guest, usage) => {
+                (Self::Parked(guest), Some((usage, InstanceEvent::Quiet)))
+            }
             RunEnd::Broken(guest, reason) => {
-                (Self::Parked(guest), Some(InstanceEvent::Broken(reason)))
+                (Self::Parked(guest), Some((None, InstanceEvent::Broken(reason))))
             }
             RunEnd::Doomed(Some(guest)) => (Self::Parked(guest), None),
             RunEnd::Doomed(None) => (Self::Gone, None),
-            RunEnd::NotStarted(event) => (Self::Gone, Some(event)),
+            RunEnd::NotStarted(event) => (Self::Gone, Some((None, event))),
         };
         *self = after;
         Poll::Ready(event)
     }
 
     /// The same for a guest that several drive.
-    fn poll_shared(&mut self, gate: &(Arc<Gate>, Waker)) -> Poll<Option<InstanceEvent<Job<H>>>> {
+    fn poll_shared(&mut self, gate: &(Arc<Gate>, Waker)) -> Poll<Option<Report<H>>> {
         gate.0.begin();
         self.poll(&mut Context::from_waker(&gate.1))
     }
