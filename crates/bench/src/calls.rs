@@ -21,9 +21,11 @@ use crate::peers::proxy_handler::{self, Serve};
 const BATCH: u32 = 200;
 const BATCHES: usize = 40;
 
+const CASES: [&str; 4] = ["reused-0.2", "fresh-0.2", "reused-0.3", "fresh-0.3"];
+
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only this one: reused-0.2, fresh-0.2, reused-0.3 or fresh-0.3
+    /// Only this one, as the first column names it
     #[arg(long)]
     case: Option<String>,
     /// Millpond alone, for a profiler
@@ -32,6 +34,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
+    if let Some(case) = options.case.as_deref().filter(|case| !CASES.contains(case)) {
+        return Err(format!("no case {case}; there are {}", CASES.join(", ")).into());
+    }
     println!(
         "GET /hello, one call at a time: the best of {} batches of {BATCH}.\n",
         rounds * BATCHES
@@ -45,8 +50,12 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let best = runtime.block_on(best(guest, reuse, rounds, options.alone))?;
-            let ratio = best[0] / best[1];
-            println!("{name:<12} {:>12.2} {:>16.2} {ratio:>8.2}", best[0], best[1]);
+            let theirs = if options.alone {
+                format!("{:>16} {:>8}", "-", "-")
+            } else {
+                format!("{:>16.2} {:>8.2}", best[1], best[0] / best[1])
+            };
+            println!("{name:<12} {:>12.2} {theirs}", best[0]);
         }
     }
     Ok(())

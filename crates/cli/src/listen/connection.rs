@@ -77,7 +77,7 @@ pub(crate) async fn drive<S, B>(
     });
     let io = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));
     let mut protocol = auto::Builder::clone(&protocol);
-    protocol.http1().timer(HeadTimer::new());
+    protocol.http1().timer(HeadTimer::new(HEAD_TIMEOUT));
     let mut connection =
         std::pin::pin!(protocol.serve_connection(io, TowerToHyperService::new(service)));
 

@@ -17,9 +17,9 @@ use hyper::rt::{Sleep, Timer};
 pub(crate) struct HeadTimer(Arc<Mutex<Pin<Box<tokio::time::Sleep>>>>);
 
 impl HeadTimer {
-    /// Made before the first deadline is known: then it goes off soon, and is set to the real one.
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Box::pin(tokio::time::sleep(Duration::ZERO)))))
+    /// For heads that have `timeout` each: no deadline comes before that is over.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Box::pin(tokio::time::sleep(timeout)))))
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     /// How long each of these heads is waited for: until it comes, or until the time is over.
     async fn waits(heads: &[Duration]) -> Vec<Duration> {
-        let timer = HeadTimer::new();
+        let timer = HeadTimer::new(TIMEOUT);
         let mut waits = Vec::new();
         for head in heads {
             let begin = tokio::time::Instant::now();
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_may_come_sooner_than_the_last() {
-        let timer = HeadTimer::new();
+        let timer = HeadTimer::new(TIMEOUT);
         let begin = tokio::time::Instant::now();
         let mut late = timer.sleep(TIMEOUT);
         assert!(look_at(&mut late).await.is_pending());

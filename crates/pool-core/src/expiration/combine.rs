@@ -107,7 +107,7 @@ impl InstanceExpiration for All {
         }
     }
 
-    /// As long as the branches that are pending stay so, which are not known here.
+    /// At least as long as the branches that are pending stay so: which those are is not known here.
     fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
         steady_together(&self.policies, cx)
     }

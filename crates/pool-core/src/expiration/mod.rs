@@ -71,7 +71,8 @@ pub trait InstanceExpiration: Send + 'static {
     /// An instance whose policy is steady is polled when such a time has passed, instead of with each
     /// change: several times with each request. What the instance holds
     /// ([`memory`](crate::InstanceView::memory), [`resources`](crate::InstanceView::resources)), and changes
-    /// of what is not in the view, get the policy polled all the same. By default it is not steady.
+    /// of what is not in the view, get the policy polled all the same. Less than 100 ms count as none. By
+    /// default it is not steady.
     ///
     /// ```
     /// use millpond_pool_core::expiration::{ExpirationContext, InstanceExpiration, idle_timeout};
