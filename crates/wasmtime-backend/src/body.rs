@@ -13,12 +13,12 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use millpond_engine::{keep, lock};
 use millpond_pool_core::{Instance, Submitted};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::reply::{keep, lock};
 use crate::slot::{self, Helper};
 
 /// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use millpond_engine::{CacheChoice, Guests, Needs, tick};
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{Limits, MaxRequests, PoolHandle, Share, SharedBudget};
 use wasmtime::component::{Component, Linker};
@@ -13,7 +14,6 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::driver::{MakeExpiration, WasmDriver};
-use crate::engine::{self, CacheChoice, EngineNeeds};
 use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
@@ -214,14 +214,14 @@ impl<H: Host> Builder<H> {
             return Err(fail(Problem::Missing(missing)));
         }
         let (this, limits) = self.into_limits(version);
-        let needs = EngineNeeds {
-            concurrency,
+        let needs = Needs {
+            guests: Guests::Components { concurrency },
             max_instances: limits.max_instances,
             max_memory: this.host.max_memory(),
             cache: this.cache.clone(),
             core_dumps: this.records.core_dumps.is_some(),
         };
-        let engine = engine::engine(&needs).map_err(|error| fail(Problem::Engine(error)))?;
+        let engine = needs.engine().map_err(|error| fail(Problem::Engine(error)))?;
         let component =
             Component::new(&engine, &bytes).map_err(|error| fail(Problem::Compile(error)))?;
         this.link(name, &component, version, concurrency, limits)
@@ -252,7 +252,7 @@ impl<H: Host> Builder<H> {
             let error = InterfacesError::NoHandler { exports };
             return Err(BuildError::new("the component", Problem::Interfaces(error)));
         };
-        engine::tick(engine);
+        tick(engine);
         let (this, limits) = self.into_limits(version);
         let concurrency = version == HttpVersion::P3;
         this.link("the component", component, version, concurrency, limits)

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
+use millpond_engine::{InstantiationError, Tokio, lock};
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, Mode, PoolHandle,
@@ -12,12 +13,11 @@ use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::exclusive;
-use crate::failure::{Fault, InstantiationError};
+use crate::failure::Fault;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::record::Records;
-use crate::reply::{Job, lock};
-use crate::runtime::Tokio;
+use crate::reply::Job;
 use crate::shared;
 use crate::slot::{self, Slot};
 
@@ -68,7 +68,7 @@ impl<H: Host> WasmDriver<H> {
 
     /// Keeps the error of a failed start, and makes one of it for a caller.
     pub(crate) fn start_failed(&self, fault: Fault) -> Error {
-        let error = InstantiationError::new(fault);
+        let error = InstantiationError::new(fault.into_error());
         tracing::error!(error = ?error.cause(), "an instance failed to start");
         *lock(&self.start_error) = Some(error.clone());
         Error::new(ErrorKind::Instantiation).with_source(error)
@@ -76,7 +76,7 @@ impl<H: Host> WasmDriver<H> {
 
     /// Keeps the error of a start for which the allocator had no room.
     pub(crate) fn exhausted(&self, fault: Fault) {
-        let error = InstantiationError::new(fault);
+        let error = InstantiationError::new(fault.into_error());
         tracing::debug!(%error, "no room for another instance");
         *lock(&self.exhaustion) = Some(error);
     }

@@ -1,11 +1,11 @@
 //! A live guest: a store and what was instantiated in it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use millpond_engine::{begin_ticks, catch_panic};
 use millpond_pool_core::{InstanceId, Reason, Usage};
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::Store;
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use crate::host::{Ended, Host};
@@ -34,22 +34,14 @@ impl<H: Host> Guest<H> {
         let computes = Arc::new(AtomicBool::new(false));
         let interrupted = Arc::clone(&computes);
         let mut profile = records.profile(id);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |store| {
+        begin_ticks(&mut store, move |store| {
             interrupted.store(true, Ordering::Relaxed);
-            let resumed = profile.as_mut().map(|profile| profile.interrupted(&store));
-            // Not wasmtime's own yield: that one wakes into tokio's LIFO slot, and the others on
-            // this thread starve (wasmtime #10667).
-            let others = async move {
-                // First to other threads, of this process or another, that wait for the processor: the
-                // kernel would let them wait for several ticks.
-                std::thread::yield_now();
-                tokio::task::yield_now().await;
+            let resumed = profile.as_mut().map(|profile| profile.interrupted(store));
+            async move {
                 if let Some(resumed) = resumed {
                     resumed.now();
                 }
-            };
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(others)))
+            }
         });
         let proxy = match pre.instantiate_async(&mut store).await {
             Ok(proxy) => proxy,
@@ -83,12 +75,12 @@ impl<H: Host> Guest<H> {
             records.core_dump(&mut self.store, id, error);
         }
         let ended = Ended::new(id, reason, error, &mut self.store);
-        if catch_unwind(AssertUnwindSafe(|| host.on_retire(ended))).is_err() {
+        if catch_panic(|| host.on_retire(ended)).is_err() {
             tracing::error!(instance.id = id.number(), "the on_retire hook panicked");
         }
         // The store first, and its profile with it: a panic in the drop of the embedder's data must not
         // keep what the allocator gave it.
         let data = self.store.into_data();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
+        let _ = catch_panic(|| drop(data));
     }
 }

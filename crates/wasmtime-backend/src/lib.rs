@@ -2,7 +2,7 @@
 //!
 //! [`WasmPool`] is the pool: made from a component by its [`Builder`], it serves
 //! `http::Request`s. `millpond-pool-core` decides, this crate carries out: it compiles and links
-//! (`build`, `engine`, `interfaces`), keeps each instance's guest in a slot (`slot`), drives
+//! (`build`, `interfaces`), keeps each instance's guest in a slot (`slot`), drives
 //! it in its request's own future (`exclusive`) or as a worker for several requests (`shared`), and
 //! sees to it that bodies end honestly (`body`). What an instance leaves behind for those who look
 //! into it, `record` writes.
@@ -13,7 +13,6 @@ mod body;
 mod build;
 mod call;
 mod driver;
-mod engine;
 mod exclusive;
 mod failure;
 mod gate;
@@ -25,7 +24,6 @@ mod pool;
 mod record;
 mod reply;
 mod request;
-mod runtime;
 mod shared;
 mod slot;
 mod wasi;
@@ -34,19 +32,16 @@ pub use body::{BodyError, ResponseBody};
 pub use build::{BuildError, Builder};
 pub use call::ResponseFuture;
 pub use driver::WasmDriver;
-pub use failure::InstantiationError;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
 pub use memory::{MemoryError, MemorySource, MemoryWatch};
+pub use millpond_engine::{DEFAULT_MAX_MEMORY, InstantiationError, Output, Tokio};
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,
     Limits, Load, MaxRequests, OwnedPermit, Reason, Reserve, Serve, Share, SharedBudget, Snapshot,
     Ticket, Usage, Warmed, expiration,
 };
 pub use pool::WasmPool;
-pub use runtime::Tokio;
-pub use wasi::{
-    DEFAULT_MAX_MEMORY, Destination, Output, ParseDestinationError, StoreData, WasiHost,
-};
+pub use wasi::{Destination, ParseDestinationError, StoreData, WasiHost};
 pub use wasmtime;
 pub use {wasmtime_wasi, wasmtime_wasi_http};

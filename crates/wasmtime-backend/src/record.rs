@@ -20,13 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use millpond_engine::{TICK, tick};
 use millpond_pool_core::InstanceId;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 use wasmtime::{AsContext, GuestProfiler, Store, WasmCoreDump};
-
-use crate::engine::{self, TICK};
 
 /// Samples in one profile: 100 seconds of computing. An instance may live for ever, its profile is
 /// in memory until it ends.
@@ -85,7 +84,7 @@ impl Records {
     /// The engine's code cannot be profiled.
     pub(crate) fn new(dirs: RecordDirs, component: &Component) -> wasmtime::Result<Self> {
         let component = component.clone();
-        let ticks = engine::tick(component.engine());
+        let ticks = tick(component.engine());
         let records = Self { dirs, component, ticks, runtime: Handle::current() };
         if records.dirs.profiles.is_some() {
             records.profiler()?;

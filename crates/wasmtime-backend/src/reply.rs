@@ -4,29 +4,17 @@
 //! with a trap. The first one counts. A job that is dropped unanswered, for whatever reason,
 //! answers that its instance ended: no caller waits for ever.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
+use millpond_engine::{keep, lock};
 use millpond_pool_core::{Error, ErrorKind, Instance};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::body::BodyCell;
 use crate::driver::WasmDriver;
 use crate::host::Host;
-
-/// Locks, also after a panic elsewhere.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps the waker of whoever waits. What was kept before is to be dropped outside the lock.
-pub(crate) fn keep(kept: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    match kept {
-        Some(waker) if waker.will_wake(cx.waker()) => None,
-        _ => kept.replace(cx.waker().clone()),
-    }
-}
 
 /// What happens to a request, as its caller learns it.
 pub(crate) enum News<H: Host> {

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::channel::oneshot;
 use futures::stream::FuturesUnordered;
 use http::Request;
+use millpond_engine::Cause;
 use millpond_pool_core::{
     Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
 };
@@ -18,7 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::driver::WasmDriver;
 use crate::exclusive::{deliver, fail, not_started};
-use crate::failure::{Cause, Fault, guest_error, until_doomed};
+use crate::failure::{Fault, guest_error, until_doomed};
 use crate::guest::Guest;
 use crate::host::{Host, RequestStart};
 use crate::slot::RunEnd;

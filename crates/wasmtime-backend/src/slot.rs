@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
+use millpond_engine::lock;
 use millpond_pool_core::{
     Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
 };
@@ -26,7 +27,7 @@ use crate::driver::WasmDriver;
 use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::host::Host;
-use crate::reply::{Job, Reply, lock};
+use crate::reply::{Job, Reply};
 
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use millpond_engine::{DEFAULT_MAX_MEMORY, GuestLimits, Tag};
 use millpond_pool_core::Usage;
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_keyvalue::{WasiKeyValue, WasiKeyValueCtx, WasiKeyValueCtxBuilder};
 
-use super::DEFAULT_MAX_MEMORY;
 use super::outbound::Outbound;
-use super::output::Tag;
 
 /// Resources that one instance may hold at a time. A request of the test guests holds about ten.
 const MAX_RESOURCES: usize = 10_000;
@@ -24,7 +23,7 @@ pub struct StoreData {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    limits: Limits,
+    limits: GuestLimits,
     outbound: Outbound,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
@@ -42,13 +41,11 @@ impl StoreData {
     pub fn new(wasi: WasiCtx, max_memory: usize) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let limits =
-            StoreLimitsBuilder::new().memories(4).tables(32).table_elements(20_000).instances(64);
         Self {
             wasi,
             http: WasiHttpCtx::new(),
             table,
-            limits: Limits { each: limits.build(), memory: 0, max_memory },
+            limits: GuestLimits::new(max_memory),
             outbound: Outbound::default(),
             tag: None,
             config: WasiConfigVariables::default(),
@@ -89,7 +86,7 @@ impl StoreData {
     /// What its guest holds.
     pub fn usage(&mut self) -> Usage {
         let mut usage = Usage::default();
-        usage.memory = self.limits.memory;
+        usage.memory = self.limits.memory();
         usage.resources = self.table.iter_mut().count();
         usage
     }
@@ -105,51 +102,6 @@ impl StoreData {
 
     pub(super) fn keyvalue(&mut self) -> WasiKeyValue<'_> {
         WasiKeyValue::new(&self.keyvalue, &mut self.table)
-    }
-}
-
-/// Limits on each thing, and one on all memories together.
-struct Limits {
-    each: StoreLimits,
-    /// Bytes of linear memory so far.
-    memory: usize,
-    max_memory: usize,
-}
-
-impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let memory = self.memory.saturating_add(desired.saturating_sub(current));
-        if memory > self.max_memory || !self.each.memory_growing(current, desired, maximum)? {
-            return Ok(false);
-        }
-        self.memory = memory;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        self.each.table_growing(current, desired, maximum)
-    }
-
-    fn instances(&self) -> usize {
-        self.each.instances()
-    }
-
-    fn tables(&self) -> usize {
-        self.each.tables()
-    }
-
-    fn memories(&self) -> usize {
-        self.each.memories()
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod data;
 mod outbound;
-mod output;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use millpond_engine::{Console, DEFAULT_MAX_MEMORY, Output, Tag};
 use millpond_pool_core::{InstanceId, Usage};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Linker;
@@ -15,14 +15,9 @@ use wasmtime_wasi::{FsPerms, WasiCtx};
 
 pub use data::StoreData;
 pub use outbound::{Destination, ParseDestinationError};
-pub use output::Output;
 
 use crate::host::{Host, RequestStart};
 use outbound::Outbound;
-use output::{Channel, GuestOutput, Tag};
-
-/// Bytes of linear memory that an instance may have, unless told otherwise: 256 MiB.
-pub const DEFAULT_MAX_MEMORY: usize = 256 << 20;
 
 /// A [`Host`] made of settings: environment, directories, output, where guests may send requests,
 /// and limits.
@@ -44,8 +39,7 @@ pub struct WasiHost {
     max_memory: usize,
     config: Option<HashMap<String, String>>,
     keyvalue: Option<Vec<(String, String)>>,
-    stdout: Arc<Channel>,
-    stderr: Arc<Channel>,
+    console: Console,
 }
 
 impl Default for WasiHost {
@@ -65,8 +59,7 @@ impl WasiHost {
             max_memory: DEFAULT_MAX_MEMORY,
             config: None,
             keyvalue: None,
-            stdout: Channel::stdout(),
-            stderr: Channel::stderr(),
+            console: Console::new(),
         }
     }
 
@@ -134,16 +127,8 @@ impl Host for WasiHost {
         let tag = Arc::new(Tag::new(id));
         let mut wasi = WasiCtx::builder();
         wasi.env("INSTANCE_ID", id.to_string()).envs(&self.env);
-        match self.output {
-            Output::None => {}
-            Output::Plain => {
-                wasi.stdout(GuestOutput::plain(&self.stdout));
-                wasi.stderr(GuestOutput::plain(&self.stderr));
-            }
-            Output::Prefixed => {
-                wasi.stdout(GuestOutput::prefixed(&self.stdout, "stdout", &tag));
-                wasi.stderr(GuestOutput::prefixed(&self.stderr, "stderr", &tag));
-            }
+        if let Some([stdout, stderr]) = self.console.streams(self.output, &tag) {
+            wasi.stdout(stdout).stderr(stderr);
         }
         for (host, guest) in &self.dirs {
             wasi.preopened_dir(host, guest, FsPerms::ReadWrite)?;

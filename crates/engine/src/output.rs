@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::reply::lock;
+use crate::sync::lock;
 
 /// Pieces of output that may wait to be written.
 const WAITING: usize = 1024;
@@ -45,18 +45,20 @@ pub enum Output {
 
 /// Who prints: the instance and, while it is known, the request.
 #[derive(Debug)]
-pub(super) struct Tag {
+pub struct Tag {
     id: InstanceId,
     /// 0: not known.
     request: AtomicU64,
 }
 
 impl Tag {
-    pub(super) fn new(id: InstanceId) -> Self {
+    /// The instance; no request is known.
+    pub fn new(id: InstanceId) -> Self {
         Self { id, request: AtomicU64::new(0) }
     }
 
-    pub(super) fn set_request(&self, request: Option<Ticket>) {
+    /// What it prints from here on is for this request.
+    pub fn set_request(&self, request: Option<Ticket>) {
         self.request.store(request.map_or(0, Ticket::number), Ordering::Relaxed);
     }
 
@@ -68,9 +70,42 @@ impl Tag {
     }
 }
 
+/// The host's stdout and stderr, for guests.
+#[derive(Debug)]
+pub struct Console {
+    stdout: Arc<Channel>,
+    stderr: Arc<Channel>,
+}
+
+impl Console {
+    /// With a thread that writes, for each.
+    pub fn new() -> Self {
+        Self {
+            stdout: Channel::new("stdout", std::io::stdout),
+            stderr: Channel::new("stderr", std::io::stderr),
+        }
+    }
+
+    /// The stdout and the stderr of an instance; `None`: what it prints is lost.
+    pub fn streams(&self, output: Output, tag: &Arc<Tag>) -> Option<[GuestOutput; 2]> {
+        let stream = |channel: &Arc<Channel>, name| match output {
+            Output::None => None,
+            Output::Plain => Some(GuestOutput::new(channel, None)),
+            Output::Prefixed => Some(GuestOutput::new(channel, Some((name, Arc::clone(tag))))),
+        };
+        Some([stream(&self.stdout, "stdout")?, stream(&self.stderr, "stderr")?])
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The way to one of the host's streams.
 #[derive(Debug)]
-pub(super) struct Channel {
+struct Channel {
     /// `Some` until the drop.
     sender: Option<SyncSender<Vec<u8>>>,
     lost: AtomicU64,
@@ -79,14 +114,6 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn stdout() -> Arc<Self> {
-        Self::new("stdout", std::io::stdout)
-    }
-
-    pub(super) fn stderr() -> Arc<Self> {
-        Self::new("stderr", std::io::stderr)
-    }
-
     fn new<W: Write>(name: &str, open: impl FnOnce() -> W + Send + 'static) -> Arc<Self> {
         let (sender, receiver) = sync_channel(WAITING);
         let (end, written) = sync_channel(0);
@@ -139,19 +166,11 @@ fn write(receiver: &Receiver<Vec<u8>>, mut to: impl Write) {
 
 /// One stream of one instance.
 #[derive(Clone)]
-pub(super) struct GuestOutput {
+pub struct GuestOutput {
     lines: Arc<Mutex<Lines>>,
 }
 
 impl GuestOutput {
-    pub(super) fn plain(channel: &Arc<Channel>) -> Self {
-        Self::new(channel, None)
-    }
-
-    pub(super) fn prefixed(channel: &Arc<Channel>, stream: &'static str, tag: &Arc<Tag>) -> Self {
-        Self::new(channel, Some((stream, Arc::clone(tag))))
-    }
-
     fn new(channel: &Arc<Channel>, prefix: Option<(&'static str, Arc<Tag>)>) -> Self {
         let lines = Lines { channel: Arc::clone(channel), prefix, begun: Vec::new() };
         Self { lines: Arc::new(Mutex::new(lines)) }

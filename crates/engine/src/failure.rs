@@ -1,0 +1,92 @@
+//! Errors of wasmtime, as callers get them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::PoolConcurrencyLimitError;
+
+/// Why an instance did not start. The source of an [`Error`](millpond_pool_core::Error) of the kinds
+/// [`Instantiation`](millpond_pool_core::ErrorKind::Instantiation) and
+/// [`ResourcesExhausted`](millpond_pool_core::ErrorKind::ResourcesExhausted).
+///
+/// Where the allocator was full, its own source is wasmtime's
+/// [`PoolConcurrencyLimitError`](wasmtime::PoolConcurrencyLimitError), which says of what it holds no
+/// more.
+///
+/// ```
+/// use millpond_engine::InstantiationError;
+/// use std::error::Error;
+/// use wasmtime::PoolConcurrencyLimitError;
+///
+/// /// Whether a larger allocator would have helped.
+/// fn allocator_was_full(error: &millpond_pool_core::Error) -> bool {
+///     let cause = error.source().and_then(|cause| cause.downcast_ref::<InstantiationError>());
+///     cause.and_then(|cause| cause.source()).is_some_and(|source| source.is::<PoolConcurrencyLimitError>())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct InstantiationError {
+    /// `None`: the budget had no room.
+    cause: Option<Arc<wasmtime::Error>>,
+}
+
+impl InstantiationError {
+    /// Of a start that failed with this error.
+    pub fn new(cause: wasmtime::Error) -> Self {
+        Self { cause: Some(Arc::new(cause)) }
+    }
+
+    /// Of a start for which the budget had no room.
+    pub fn budget() -> Self {
+        Self { cause: None }
+    }
+
+    /// What wasmtime said, with its backtrace: for the log.
+    pub fn cause(&self) -> Option<&wasmtime::Error> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Display for InstantiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Some(cause) => write!(f, "{}", cause.root_cause()),
+            None => f.write_str("the budget that the pool shares with others is used up"),
+        }
+    }
+}
+
+impl fmt::Debug for InstantiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InstantiationError({self})")
+    }
+}
+
+impl std::error::Error for InstantiationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        if let Some(full) = cause.downcast_ref::<PoolConcurrencyLimitError>() {
+            return Some(full);
+        }
+        let cause: &(dyn std::error::Error + Send + Sync + 'static) = cause.as_ref();
+        Some(cause)
+    }
+}
+
+/// A wasmtime error that several share.
+#[derive(Debug, Clone)]
+pub struct Cause(pub Arc<wasmtime::Error>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The whole chain, on one line; the backtrace is for the log.
+        write!(f, "{}", self.0.root_cause())
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let error: &(dyn std::error::Error + Send + Sync + 'static) = self.0.as_ref().as_ref();
+        Some(error)
+    }
+}
