@@ -159,6 +159,35 @@ pub enum InstanceEvent<T> {
     Progress(Ticket),
     /// A request's response body has ended.
     Ended(Ticket),
+    /// The guest of a request that was handed over waits for the host between two calls. The request
+    /// keeps the instance, which is given nobody else's: it sees both halves of the one. That time is not
+    /// the guest's: [`request_timeout`](crate::Limits::request_timeout) does not run, nor does any policy's.
+    /// Only for a request that a guest works on, otherwise ignored.
+    ///
+    /// ```
+    /// # use millpond_pool_core::{Effect, InstanceEvent, Limits, Pool};
+    /// # use std::time::Instant;
+    /// # let mut pool: Pool<&str> = Pool::new(Limits::default(), 0);
+    /// # let now = Instant::now();
+    /// # let permit = pool.handle_reserve().unwrap();
+    /// # let ticket = pool.handle_submit(now, permit, "GET /");
+    /// # let Some(Effect::Start { id, .. }) = pool.poll_effect() else { panic!() };
+    /// # pool.handle_instance(now, id, InstanceEvent::Started);
+    /// // The guest's first half is done. The host may take its time with what comes between.
+    /// pool.handle_instance(now, id, InstanceEvent::Pinned(ticket));
+    /// assert_eq!((pool.snapshot().busy, pool.snapshot().pinned), (0, 1));
+    ///
+    /// let later = now + 100 * pool.limits().request_timeout;
+    /// pool.handle_timeout(later);
+    /// pool.handle_instance(later, id, InstanceEvent::Resumed(ticket));
+    /// // The second half. It has `request_timeout` from now.
+    /// assert!(pool.handle_responded(later, ticket));
+    /// ```
+    Pinned(Ticket),
+    /// The guest of a pinned request works on it again, and has
+    /// [`request_timeout`](crate::Limits::request_timeout) from now. Only for one that is pinned,
+    /// otherwise ignored.
+    Resumed(Ticket),
     /// A request that was handed over, but that no guest has seen, comes back.
     Returned(Ticket, T),
     /// What the guest holds, for its policy. Report it before [`Quiet`](Self::Quiet).

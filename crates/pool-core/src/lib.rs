@@ -40,8 +40,8 @@ pub use budget::{
 pub use effect::{Effect, Failure, InstanceEvent, Mode, Permit, Usage};
 pub use error::{Error, ErrorKind};
 pub use handle::{
-    Drained, Driver, Instance, OwnedPermit, PoolHandle, Reserve, Runtime, SharedBudget, Start,
-    Submitted, Warmed,
+    Drained, Driver, Instance, Lease, OwnedPermit, PoolHandle, Reserve, Runtime, SharedBudget,
+    Start, Submitted, Warmed,
 };
 pub use histogram::Histogram;
 pub use limits::{Limits, MaxRequests};

@@ -8,7 +8,7 @@ use crate::reason::{Outcome, Reason};
 /// Gauges and counters of a pool, all of one moment.
 ///
 /// The conservation invariant holds in each of them:
-/// `submitted = queued + starting + busy + responded + failed + refused + cancelled`.
+/// `submitted = queued + starting + busy + pinned + responded + failed + refused + cancelled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -20,8 +20,11 @@ pub struct Snapshot {
     pub queued: usize,
     /// Requests whose own instance is starting.
     pub starting: usize,
-    /// Requests that wait for their response head.
+    /// Requests that wait for their response head while a guest works on them.
     pub busy: usize,
+    /// Requests that wait for their response head while their guest waits for the host: see
+    /// [`InstanceEvent::Pinned`](crate::InstanceEvent::Pinned).
+    pub pinned: usize,
     /// Requests whose body is open.
     pub streaming: usize,
     /// Requests that guests still work on though nobody waits for an answer: their caller left or
@@ -64,7 +67,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Requests submitted less requests accounted for: 0, unless there is a bug.
     pub fn unaccounted(&self) -> i128 {
-        let here = (self.queued + self.starting + self.busy) as i128;
+        let here = (self.queued + self.starting + self.busy + self.pinned) as i128;
         let done = self.responded as i128
             + i128::from(self.failed)
             + i128::from(self.refused)
@@ -90,7 +93,9 @@ pub struct InstanceGauges {
     pub starting: usize,
     /// With a request that waits for its head.
     pub busy: usize,
-    /// With open bodies, and nothing busy.
+    /// Kept for a request while the guest waits for the host, and nothing busy.
+    pub pinned: usize,
+    /// With open bodies, and nothing busy or pinned.
     pub streaming: usize,
     /// Working though all bodies have ended.
     pub post_return: usize,
@@ -103,7 +108,8 @@ pub struct InstanceGauges {
 impl InstanceGauges {
     /// All live instances.
     pub fn live(&self) -> usize {
-        self.starting + self.busy + self.streaming + self.post_return + self.idle + self.retiring
+        let serving = self.busy + self.pinned + self.streaming + self.post_return;
+        self.starting + serving + self.idle + self.retiring
     }
 }
 

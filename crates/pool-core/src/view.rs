@@ -57,6 +57,9 @@ impl fmt::Debug for Ticket {
 pub enum Status {
     /// At least one request waits for its response head.
     Busy,
+    /// Of those that wait for their head, each is pinned: the guest waits for the host between two
+    /// calls, see [`InstanceEvent::Pinned`](crate::InstanceEvent::Pinned).
+    Pinned,
     /// No request waits for its head; at least one body is open.
     Streaming,
     /// All bodies ended and the guest still works.
@@ -77,13 +80,16 @@ pub struct InstanceView {
     pub since: Instant,
     /// When its start was complete.
     pub started: Instant,
-    /// Requests waiting for their response head, those that nobody waits for any more included.
+    /// Requests waiting for their response head, those that nobody waits for any more included, and
+    /// those that are pinned not.
     pub busy: usize,
+    /// Requests that are pinned: the guest waits for the host between two calls.
+    pub pinned: usize,
     /// Requests whose body is open.
     pub streaming: usize,
     /// Requests it was given in its life.
     pub requests: u64,
-    /// When it was given the newest of the requests that wait for their head.
+    /// When it was given, or resumed with, the newest of those that are `busy`.
     pub newest_busy: Option<Instant>,
     /// Of its open bodies, the one that has not moved for the longest time: since when.
     pub stalled_since: Option<Instant>,
@@ -127,6 +133,7 @@ impl InstanceView {
             since: now,
             started: now,
             busy: 0,
+            pinned: 0,
             streaming: 0,
             requests: 0,
             newest_busy: None,

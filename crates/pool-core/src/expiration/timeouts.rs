@@ -24,7 +24,7 @@ pub fn idle_timeout(after: Duration) -> StatusTimeout {
 }
 
 /// Retires an instance whose newest request has waited for its response head for `after`: by then
-/// all of them have waited that long. This is what `wasmtime serve` does; the pool's own
+/// all of them have waited that long. One that is pinned puts that off: it waits for the host. This is what `wasmtime serve` does; the pool's own
 /// `request_timeout` answers each request in its time, so this is a second line.
 ///
 /// ```
@@ -90,7 +90,7 @@ impl InstanceExpiration for StatusTimeout {
         let in_status = |status| (view.status == status).then_some(view.since);
         let (since, reason) = match self.kind {
             Kind::Idle => (in_status(Status::Idle).filter(|_| !view.spare), Reason::Idle),
-            Kind::Busy => (view.newest_busy, Reason::Timeout),
+            Kind::Busy => (view.newest_busy.filter(|_| view.pinned == 0), Reason::Timeout),
             Kind::PostReturn => (in_status(Status::PostReturn), Reason::Timeout),
             Kind::BodyStall => return self.poll_stalled(cx),
         };
@@ -102,8 +102,8 @@ impl InstanceExpiration for StatusTimeout {
 
     fn steady_for(&self, cx: &ExpirationContext<'_>) -> Duration {
         match self.kind {
-            // If the newest ends, an older one counts, which has waited for longer.
-            Kind::Busy if cx.view().busy > 1 => Duration::ZERO,
+            // If the newest or a pinned one ends, an older one counts, which has waited for longer.
+            Kind::Busy if cx.view().busy + cx.view().pinned > 1 => Duration::ZERO,
             _ => cx.shorten(self.after),
         }
     }
@@ -115,7 +115,7 @@ impl StatusTimeout {
         let (Some(first), Some(last)) = (view.stalled_since, view.last_moved) else {
             return Poll::Pending;
         };
-        if view.busy == 0 {
+        if view.busy + view.pinned == 0 {
             let all = cx.expire_at(last, self.after, Expired::Retire(Reason::Timeout));
             if all.is_ready() {
                 return all;

@@ -6,6 +6,7 @@
 
 mod budget;
 mod driver;
+mod lease;
 mod permits;
 mod policy;
 mod reaper;
@@ -21,6 +22,7 @@ use std::time::Instant;
 
 pub use budget::SharedBudget;
 pub use driver::{Driver, Instance, Start};
+pub use lease::Lease;
 pub use permits::{OwnedPermit, Reserve};
 pub use runtime::Runtime;
 pub use submitted::Submitted;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::effect::InstanceEvent;
 use crate::view::{InstanceId, Ticket};
 
-use super::{Driver, PoolHandle};
+use super::{Driver, Instance, Lease, PoolHandle};
 
 /// A submitted request. Dropping it before its end cancels the request: its caller went away.
 #[must_use = "dropping a submitted request cancels it"]
@@ -28,6 +28,11 @@ impl<D: Driver> Submitted<D> {
     /// The pool it was submitted to.
     pub fn pool(&self) -> &PoolHandle<D> {
         &self.pool
+    }
+
+    /// Exclusive use of the instance that it was handed to, until its answer.
+    pub fn lease(self, instance: Instance<D>) -> Lease<D> {
+        Lease::new(self, instance)
     }
 
     /// A frame of its response body moved.

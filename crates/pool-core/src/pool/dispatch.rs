@@ -119,7 +119,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     pub(super) fn busy_on(&self, now: Instant, id: InstanceId) -> Stage<T> {
         let deadline = now.checked_add(self.limits.request_timeout);
-        Stage::Busy { instance: id, since: now, deadline }
+        Stage::Busy { instance: id, since: now, at_work: now, deadline }
     }
 
     /// Gives an instance a request that is counted as being on it.
@@ -211,6 +211,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             working: false,
             settling: None,
             backpressure: false,
+            pinned: false,
             usage: Usage::default(),
             gauge: Gauge::None,
             ready: None,
@@ -265,6 +266,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
         if status != instance.status {
             instance.status = status;
             instance.since = now;
+        }
+        if instance.pinned {
+            instance.pinned = instance.has_pinned(&self.requests);
         }
         let concurrency = self.limits.concurrency;
         let room = instance.room(concurrency) > 0;

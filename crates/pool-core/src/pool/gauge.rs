@@ -63,11 +63,6 @@ impl Gauges {
 }
 
 impl<H> Instance<H> {
-    /// Nothing in the guest holds requests back.
-    fn takes_requests(&self) -> bool {
-        !self.backpressure && self.settling.is_none()
-    }
-
     fn gauge_now(&self) -> Gauge {
         match self.phase {
             Phase::Starting if self.spare => Gauge::ComingSpare,

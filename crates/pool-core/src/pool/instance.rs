@@ -50,6 +50,8 @@ pub(super) struct Instance<H> {
     /// `Some` from a hand-over until the guest waits: until then, it counts as about to have room.
     pub(super) settling: Option<Settling>,
     pub(super) backpressure: bool,
+    /// A request on it is pinned: until it goes on, nobody else's is let in.
+    pub(super) pinned: bool,
     pub(super) usage: Usage,
     /// What it is counted as.
     pub(super) gauge: Gauge,
@@ -86,7 +88,7 @@ pub(super) struct Settling {
 impl<H> Instance<H> {
     /// How many more requests it could be given right now.
     pub(super) fn room(&self, concurrency: usize) -> usize {
-        if self.phase != Phase::Open || self.backpressure || self.settling.is_some() {
+        if self.phase != Phase::Open || !self.takes_requests() {
             return 0;
         }
         self.seats_left(concurrency)
@@ -97,11 +99,17 @@ impl<H> Instance<H> {
         let soon = match self.phase {
             Phase::Starting => self.shared || self.spare,
             Phase::Open => {
-                !self.backpressure && self.settling.is_some_and(|settling| !settling.over)
+                let settles = self.settling.is_some_and(|settling| !settling.over);
+                settles && !self.backpressure && !self.pinned
             }
             Phase::Closing(_) | Phase::Retiring(_) => false,
         };
         if soon { self.seats_left(concurrency) } else { 0 }
+    }
+
+    /// Nothing in the guest holds requests back.
+    pub(super) fn takes_requests(&self) -> bool {
+        !self.backpressure && !self.pinned && self.settling.is_none()
     }
 
     fn seats_left(&self, concurrency: usize) -> usize {
@@ -125,18 +133,25 @@ impl<H> Instance<H> {
     }
 
     pub(super) fn status_now<T>(&self, requests: &Requests<T>) -> Status {
-        let mut streaming = false;
+        let (mut pinned, mut streaming) = (false, false);
         for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
             match stage {
                 Stage::Streaming { .. } => streaming = true,
+                Stage::Pinned { .. } => pinned = true,
                 _ => return Status::Busy,
             }
         }
-        match (streaming, self.working) {
-            (true, _) => Status::Streaming,
-            (false, true) => Status::PostReturn,
-            (false, false) => Status::Idle,
+        match (pinned, streaming, self.working) {
+            (true, ..) => Status::Pinned,
+            (false, true, _) => Status::Streaming,
+            (false, false, true) => Status::PostReturn,
+            (false, false, false) => Status::Idle,
         }
+    }
+
+    pub(super) fn has_pinned<T>(&self, requests: &Requests<T>) -> bool {
+        let mut stages = self.requests.iter().filter_map(|ticket| requests.stage(*ticket));
+        stages.any(|stage| matches!(stage, Stage::Pinned { .. }))
     }
 
     pub(super) fn view<T>(&self, id: InstanceId, requests: &Requests<T>) -> InstanceView {
@@ -146,6 +161,7 @@ impl<H> Instance<H> {
             since: self.since,
             started: self.started,
             busy: 0,
+            pinned: 0,
             streaming: 0,
             requests: self.given,
             newest_busy: None,
@@ -163,10 +179,11 @@ impl<H> Instance<H> {
                     view.stalled_since = Some(view.stalled_since.map_or(*moved, |t| t.min(*moved)));
                     view.last_moved = view.last_moved.max(Some(*moved));
                 }
-                Stage::Busy { since, .. } | Stage::Abandoned { since, .. } => {
+                Stage::Busy { at_work, .. } | Stage::Abandoned { at_work, .. } => {
                     view.busy += 1;
-                    view.newest_busy = view.newest_busy.max(Some(*since));
+                    view.newest_busy = view.newest_busy.max(Some(*at_work));
                 }
+                Stage::Pinned { .. } => view.pinned += 1,
                 Stage::Queued { .. } | Stage::Starting { .. } => {}
             }
         }

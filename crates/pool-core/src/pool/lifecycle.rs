@@ -30,6 +30,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Failed(ticket)
             | InstanceEvent::Progress(ticket)
             | InstanceEvent::Ended(ticket)
+            | InstanceEvent::Pinned(ticket)
+            | InstanceEvent::Resumed(ticket)
                 if elsewhere(ticket) =>
             {
                 return;
@@ -44,9 +46,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Settled => instance.settling = None,
             InstanceEvent::Backpressure(on) => instance.backpressure = on,
             InstanceEvent::Failed(ticket) => {
-                if let Some(Stage::Busy { .. } | Stage::Starting { .. }) =
-                    self.requests.stage(ticket)
-                {
+                if self.requests.stage(ticket).is_some_and(Stage::awaits_outcome) {
                     self.counters.count(Outcome::Failed);
                 }
                 self.remove_from(now, id, ticket);
@@ -64,11 +64,13 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 }
             }
             InstanceEvent::Returned(ticket, item) => self.handle_returned(id, ticket, item),
+            InstanceEvent::Pinned(ticket) => self.handle_pinned(id, ticket),
+            InstanceEvent::Resumed(ticket) => self.handle_resumed(now, id, ticket),
             // A report that crossed with a hand-over is about the time before it; another follows.
             InstanceEvent::Quiet => {
                 let requests = &self.requests;
-                let busy = |ticket| matches!(requests.stage(ticket), Some(Stage::Busy { .. }));
-                if !instance.requests.iter().copied().any(busy) {
+                let waits = |ticket| requests.stage(ticket).is_some_and(Stage::awaits_head);
+                if !instance.requests.iter().copied().any(waits) {
                     instance.working = false;
                     instance.settling = None;
                 }
@@ -94,8 +96,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
     pub fn handle_responded(&mut self, now: Instant, ticket: Ticket) -> bool {
         let Some(stage) = self.requests.stage_mut(ticket) else { return false };
         let Some(id) = stage.instance() else { return false };
+        // While it was pinned, the others' seats were held back.
+        let makes_room = !matches!(stage, Stage::Busy { .. });
         let waits = match stage {
-            Stage::Busy { instance, since, .. } => {
+            Stage::Busy { instance, since, .. } | Stage::Pinned { instance, since } => {
                 *stage = Stage::Streaming { instance: *instance, since: *since, moved: now };
                 self.counters.count(Outcome::Responded);
                 true
@@ -108,7 +112,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
         };
         self.update(now, id);
-        if !waits {
+        if makes_room {
             self.dispatch(now);
             self.retire_idle_if_drained(now);
         }
@@ -130,7 +134,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let deadline = now.checked_add(self.limits.request_timeout);
         for ticket in instance.requests.iter() {
             if let Some(stage) = self.requests.stage_mut(*ticket) {
-                *stage = Stage::Busy { instance: id, since: now, deadline };
+                *stage = Stage::Busy { instance: id, since: now, at_work: now, deadline };
                 self.counters.queue_wait.record(self.requests.waited(*ticket));
             }
         }
@@ -187,7 +191,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     fn handle_returned(&mut self, id: InstanceId, ticket: Ticket, item: T) {
         let stage = self.requests.stage(ticket);
-        let waits = matches!(stage, Some(Stage::Busy { .. } | Stage::Starting { .. }));
+        let waits = stage.is_some_and(Stage::awaits_outcome);
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         instance.requests.remove(ticket);
         // Still settling: who gives back its only request may not say before later that it is broken,
@@ -262,7 +266,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let failure = Failure::Retired(reason);
             let handle = instance.handle.clone();
             match self.requests.stage(ticket) {
-                Some(Stage::Busy { .. }) => {
+                Some(stage) if stage.awaits_head() => {
                     self.counters.count(Outcome::Failed);
                     self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                 }
@@ -369,23 +373,26 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             let again = stage.deadline().and_then(|at| at.checked_add(self.limits.request_timeout));
             match *stage {
-                Stage::Busy { instance, since, .. } => {
+                Stage::Busy { instance, since, at_work, .. } => {
                     let then = Then::Retire;
-                    *stage = Stage::Abandoned { instance, since, then, deadline: again };
+                    *stage = Stage::Abandoned { instance, since, at_work, then, deadline: again };
                     self.counters.count(Outcome::Failed);
                     let (handle, failure) = (handle.clone(), Failure::RequestTimeout);
                     self.effects.push_back(Action::Fail { id, handle, ticket, failure });
                     self.close(now, id, Reason::Timeout);
                 }
-                Stage::Abandoned { instance, since, then: Then::Close, .. } => {
+                Stage::Abandoned { instance, since, at_work, then: Then::Close, .. } => {
                     let then = Then::Retire;
-                    *stage = Stage::Abandoned { instance, since, then, deadline: again };
+                    *stage = Stage::Abandoned { instance, since, at_work, then, deadline: again };
                     self.close(now, id, Reason::Timeout);
                 }
                 Stage::Abandoned { then: Then::Retire, .. } => {
                     self.retire(now, id, Reason::Timeout);
                 }
-                Stage::Queued { .. } | Stage::Starting { .. } | Stage::Streaming { .. } => {}
+                Stage::Queued { .. }
+                | Stage::Starting { .. }
+                | Stage::Pinned { .. }
+                | Stage::Streaming { .. } => {}
             }
         }
         self.update(now, id);

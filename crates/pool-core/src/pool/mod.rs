@@ -6,6 +6,7 @@ mod allocator;
 mod dispatch;
 mod gauge;
 mod instance;
+mod lease;
 mod lifecycle;
 mod load;
 mod random;
@@ -32,7 +33,7 @@ use allocator::Allocator;
 use gauge::Gauges;
 use instance::{Instance, Phase};
 use random::Random;
-use request::{Requests, Stage, Then};
+use request::{Requests, Stage};
 use spares::Spares;
 
 /// A pool of instances and the requests that wait for them. No lock, waker or clock inside.
@@ -190,14 +191,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
         };
         let shared = self.instances.get(id.0).is_some_and(|instance| instance.shared);
         match *stage {
-            Stage::Busy { instance, since, deadline } if shared => {
+            Stage::Busy { .. } | Stage::Pinned { .. } if shared => {
                 self.counters.count(Outcome::Cancelled);
-                let then = Then::Close;
-                *self.requests.stage_mut(ticket)? =
-                    Stage::Abandoned { instance, since, then, deadline };
+                let stage = self.requests.stage_mut(ticket)?;
+                stage.leave_to_guest(now, self.limits.request_timeout);
+                let deadline = stage.deadline();
+                self.arm(id, deadline);
                 self.update(now, id);
             }
-            Stage::Busy { .. } | Stage::Starting { .. } => {
+            Stage::Busy { .. } | Stage::Pinned { .. } | Stage::Starting { .. } => {
                 self.counters.count(Outcome::Cancelled);
                 self.remove_from(now, id, ticket);
                 self.retire(now, id, Reason::Cancelled);
@@ -402,6 +404,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 Stage::Queued { .. } => &mut snapshot.queued,
                 Stage::Starting { .. } => &mut snapshot.starting,
                 Stage::Busy { .. } => &mut snapshot.busy,
+                Stage::Pinned { .. } => &mut snapshot.pinned,
                 Stage::Streaming { .. } => &mut snapshot.streaming,
                 Stage::Abandoned { .. } => &mut snapshot.abandoned,
             } += 1;
@@ -412,6 +415,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 (Phase::Starting, _) => &mut instances.starting,
                 (Phase::Retiring(_), _) => &mut instances.retiring,
                 (_, Status::Busy) => &mut instances.busy,
+                (_, Status::Pinned) => &mut instances.pinned,
                 (_, Status::Streaming) => &mut instances.streaming,
                 (_, Status::PostReturn) => &mut instances.post_return,
                 (_, Status::Idle) => &mut instances.idle,

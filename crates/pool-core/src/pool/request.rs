@@ -6,20 +6,29 @@ use std::time::{Duration, Instant};
 use crate::arena::Arena;
 use crate::view::{InstanceId, Ticket};
 
-/// Where a request is. Its outcome is counted when it leaves `Queued`, `Starting` and `Busy` for
-/// anything but one another; what comes after is about the guest, not about the caller.
+/// Where a request is. Its outcome is counted when it leaves `Queued`, `Starting`, `Busy` and
+/// `Pinned` for anything but one another; what comes after is about the guest, not about the caller.
 #[derive(Debug)]
 pub(super) enum Stage<T> {
     /// In the queue. Followed by `Starting`, `Busy`, or an outcome.
     Queued { item: T, deadline: Option<Instant> },
     /// Its own instance is starting. Followed by `Busy`, `Queued`, or an outcome.
     Starting { instance: InstanceId },
-    /// Handed over; waits for its response head. Followed by `Streaming`, `Abandoned`, `Queued`.
-    Busy { instance: InstanceId, since: Instant, deadline: Option<Instant> },
+    /// Handed over; waits for its response head. Followed by `Pinned`, `Streaming`, `Abandoned`,
+    /// `Queued`. The guest is at work since the hand-over, or since it was last resumed.
+    Busy { instance: InstanceId, since: Instant, at_work: Instant, deadline: Option<Instant> },
+    /// Its guest waits for the host between two calls. Followed by `Busy` and what follows that.
+    Pinned { instance: InstanceId, since: Instant },
     /// The head is out, the body is open.
     Streaming { instance: InstanceId, since: Instant, moved: Instant },
     /// Nobody waits for it, and its guest, which other requests share, goes on.
-    Abandoned { instance: InstanceId, since: Instant, then: Then, deadline: Option<Instant> },
+    Abandoned {
+        instance: InstanceId,
+        since: Instant,
+        at_work: Instant,
+        then: Then,
+        deadline: Option<Instant>,
+    },
 }
 
 /// What happens at an abandoned request's deadline.
@@ -37,6 +46,7 @@ impl<T> Stage<T> {
             Self::Queued { .. } => None,
             Self::Starting { instance }
             | Self::Busy { instance, .. }
+            | Self::Pinned { instance, .. }
             | Self::Streaming { instance, .. }
             | Self::Abandoned { instance, .. } => Some(*instance),
         }
@@ -45,7 +55,10 @@ impl<T> Stage<T> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Busy { deadline, .. } | Self::Abandoned { deadline, .. } => *deadline,
-            Self::Queued { .. } | Self::Starting { .. } | Self::Streaming { .. } => None,
+            Self::Queued { .. }
+            | Self::Starting { .. }
+            | Self::Pinned { .. }
+            | Self::Streaming { .. } => None,
         }
     }
 
@@ -53,10 +66,35 @@ impl<T> Stage<T> {
     pub(super) fn handed_over(&self) -> Option<Instant> {
         match self {
             Self::Busy { since, .. }
+            | Self::Pinned { since, .. }
             | Self::Streaming { since, .. }
             | Self::Abandoned { since, .. } => Some(*since),
             Self::Queued { .. } | Self::Starting { .. } => None,
         }
+    }
+
+    /// Whether a guest has it and its caller still waits for the head.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Pinned { .. })
+    }
+
+    /// Whether an instance has it and it has had no outcome.
+    pub(super) fn awaits_outcome(&self) -> bool {
+        self.awaits_head() || matches!(self, Self::Starting { .. })
+    }
+
+    /// Its caller leaves it to its guest. One that is pinned has its time from now: whoever would have
+    /// resumed it may be gone too.
+    pub(super) fn leave_to_guest(&mut self, now: Instant, timeout: Duration) {
+        let (instance, since, at_work, deadline) = match *self {
+            Self::Busy { instance, since, at_work, deadline } => {
+                (instance, since, at_work, deadline)
+            }
+            Self::Pinned { instance, since } => (instance, since, now, now.checked_add(timeout)),
+            _ => return,
+        };
+        let then = Then::Close;
+        *self = Self::Abandoned { instance, since, at_work, then, deadline };
     }
 
     /// Whether its guest was given up on: it need not be waited for.

@@ -17,16 +17,17 @@ fn who_is_turned_away_for_want_of_a_permit_is_counted_and_was_never_submitted() 
 #[test]
 fn a_request_that_was_lost_or_counted_twice_would_show() {
     let mut snapshot = Snapshot::default();
-    (snapshot.queued, snapshot.starting, snapshot.busy) = (1, 2, 3);
+    (snapshot.queued, snapshot.starting) = (1, 2);
+    (snapshot.busy, snapshot.pinned) = (3, 4);
     (snapshot.responded, snapshot.failed) = (10, 20);
     (snapshot.refused, snapshot.cancelled) = (30, 40);
     // They have been responded to, and do not count twice.
     (snapshot.streaming, snapshot.abandoned) = (5, 6);
-    snapshot.submitted = 106;
+    snapshot.submitted = 110;
     assert_eq!(snapshot.unaccounted(), 0);
-    snapshot.submitted = 108;
+    snapshot.submitted = 112;
     assert_eq!(snapshot.unaccounted(), 2, "two were lost");
-    snapshot.submitted = 105;
+    snapshot.submitted = 109;
     assert_eq!(snapshot.unaccounted(), -1, "one was counted twice");
 }
 

@@ -25,6 +25,8 @@ fn events_of_instances_that_are_gone_or_were_never_there_are_ignored() {
         rig.raw(id, InstanceEvent::Failed(ticket));
         rig.raw(id, InstanceEvent::Progress(ticket));
         rig.raw(id, InstanceEvent::Ended(ticket));
+        rig.raw(id, InstanceEvent::Pinned(ticket));
+        rig.raw(id, InstanceEvent::Resumed(ticket));
         rig.raw(id, InstanceEvent::Quiet);
         rig.raw(id, InstanceEvent::Drain(Reason::Swap));
         rig.raw(id, InstanceEvent::Broken(Reason::Trap));

@@ -17,6 +17,7 @@ mod instances;
 mod jitter;
 mod late;
 mod laws;
+mod leases;
 mod limits;
 mod load;
 mod model;

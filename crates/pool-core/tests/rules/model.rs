@@ -26,6 +26,8 @@ enum Step {
     Settle(usize),
     Backpressure(usize, bool),
     Respond(usize),
+    Pin(usize),
+    Resume(usize),
     Progress(usize),
     End(usize),
     Fail(usize),
@@ -68,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         10 => n().prop_map(Settle),
         1 => (n(), any::<bool>()).prop_map(|(n, on)| Backpressure(n, on)),
         10 => n().prop_map(Respond),
+        5 => n().prop_map(Pin),
+        4 => n().prop_map(Resume),
         1 => n().prop_map(Progress),
         8 => n().prop_map(End),
         3 => n().prop_map(Fail),
@@ -83,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (n(), any::<bool>()).prop_map(|(n, drain)| Verdict(n, drain)),
         1 => (n(), 0..2000u64).prop_map(|(n, ms)| WakeAt(n, ms)),
         1 => n().prop_map(StaleVerdict),
-        3 => (n(), 0..6u8).prop_map(|(n, what)| Late(n, what)),
+        3 => (n(), 0..8u8).prop_map(|(n, what)| Late(n, what)),
         1 => (n(), 0..100usize).prop_map(|(n, held)| Usage(n, held)),
         6 => Just(Grant),
         2 => Just(Reclaim),
@@ -164,6 +168,8 @@ fn take(rig: &mut Rig, step: Step, limits: &[Limits]) -> Option<()> {
         Step::Settle(n) => rig.settled(pick(&loaded, n)?),
         Step::Backpressure(n, on) => rig.backpressure(pick(&loaded, n)?, on),
         Step::Respond(n) => drop(rig.responded(pick(&requests(rig, seen), n)?)),
+        Step::Pin(n) => rig.pin(pick(&requests(rig, seen), n)?),
+        Step::Resume(n) => rig.resume(pick(&requests(rig, seen), n)?),
         Step::Progress(n) => rig.progress(pick(&requests(rig, seen), n)?),
         Step::End(n) => {
             rig.ended(pick(&requests(rig, |_, place| matches!(place, Place::Streaming(_))), n)?);
@@ -237,6 +243,8 @@ fn late(rig: &mut Rig, n: usize, what: u8) -> Option<()> {
         2 => rig.ended(over),
         3 => rig.failed(over),
         4 => rig.progress(over),
+        5 => rig.pin(over),
+        6 => rig.resume(over),
         _ => {
             let live = |number: &u64| rig.ledger.instances.contains_key(number);
             let gone: Vec<u64> = (1..=before.starts).filter(|number| !live(number)).collect();
@@ -313,7 +321,7 @@ proptest! {
         finish(&mut rig);
         let end = rig.pool.snapshot();
         prop_assert_eq!(end.instances.live(), 0);
-        prop_assert_eq!((end.queued, end.starting, end.busy), (0, 0, 0));
+        prop_assert_eq!((end.queued, end.starting, end.busy, end.pinned), (0, 0, 0, 0));
         prop_assert_eq!((end.streaming, end.abandoned), (0, 0));
         prop_assert_eq!((end.permits_free, end.permits_reserved), (0, 0));
         let outcomes = end.responded + end.failed + end.refused + end.cancelled;

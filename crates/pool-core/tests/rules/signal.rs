@@ -164,7 +164,7 @@ fn raised(when_idle: bool, change: impl FnOnce(&mut InstanceView)) -> Poll<Expir
 #[test]
 fn a_follower_when_idle_leaves_those_that_have_something_to_do_and_spares() {
     assert_eq!(raised(true, |_| {}), Poll::Ready(RETIRE));
-    for status in [Status::Busy, Status::Streaming, Status::PostReturn] {
+    for status in [Status::Busy, Status::Pinned, Status::Streaming, Status::PostReturn] {
         let end = raised(true, |view| view.status = status);
         assert_eq!(end, Poll::Pending, "{status:?}");
     }
@@ -173,7 +173,8 @@ fn a_follower_when_idle_leaves_those_that_have_something_to_do_and_spares() {
 
 #[test]
 fn another_follower_ends_whatever_it_finds() {
-    for status in [Status::Busy, Status::Streaming, Status::PostReturn, Status::Idle] {
+    use Status::{Busy, Idle, Pinned, PostReturn, Streaming};
+    for status in [Busy, Pinned, Streaming, PostReturn, Idle] {
         let end = raised(false, |view| view.status = status);
         assert_eq!(end, Poll::Ready(RETIRE), "{status:?}");
     }

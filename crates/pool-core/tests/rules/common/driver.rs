@@ -54,11 +54,16 @@ impl Rig {
         let place = self.ledger.place(request);
         let shared = |on| self.ledger.instances[&on].shared;
         match place {
-            Place::Busy(on) if shared(on) => {
-                self.ledger.request(request).place = Place::Left { on, overdue: false };
+            Place::Busy(on) | Place::Pinned(on) if shared(on) => {
+                let timeout = self.ledger.now.checked_add(self.ledger.limits.request_timeout);
+                let known = self.ledger.request(request);
+                known.place = Place::Left { on, overdue: false };
+                if let Place::Pinned(_) = place {
+                    known.deadline = timeout;
+                }
                 self.ledger.outcome(request, Some(Outcome::Cancelled));
             }
-            Place::Queue | Place::Starting(_) | Place::Busy(_) => {
+            Place::Queue | Place::Starting(_) | Place::Busy(_) | Place::Pinned(_) => {
                 self.ledger.over(request, Some(Outcome::Cancelled));
             }
             Place::Streaming(_) => self.ledger.over(request, None),
@@ -198,7 +203,7 @@ impl Rig {
     pub fn responded(&mut self, request: u64) -> bool {
         let place = self.ledger.place(request);
         let waits = match place {
-            Place::Busy(on) => {
+            Place::Busy(on) | Place::Pinned(on) => {
                 let known = self.ledger.request(request);
                 (known.place, known.deadline) = (Place::Streaming(on), None);
                 self.ledger.outcome(request, Some(Outcome::Responded));
@@ -227,10 +232,31 @@ impl Rig {
         self.report_on(request, InstanceEvent::Ended);
     }
 
+    /// The guest waits for the host between two calls.
+    pub fn pin(&mut self, request: u64) {
+        if let Place::Busy(on) = self.ledger.place(request)
+            && !self.ledger.instances[&on].retiring
+        {
+            let known = self.ledger.request(request);
+            (known.place, known.deadline) = (Place::Pinned(on), None);
+        }
+        self.report_on(request, InstanceEvent::Pinned);
+    }
+
+    /// The guest's next call begins.
+    pub fn resume(&mut self, request: u64) {
+        if let Place::Pinned(on) = self.ledger.place(request)
+            && !self.ledger.instances[&on].retiring
+        {
+            self.ledger.hand_over(request, on);
+        }
+        self.report_on(request, InstanceEvent::Resumed);
+    }
+
     /// The guest failed it, and its caller was told.
     pub fn failed(&mut self, request: u64) {
         match self.ledger.place(request) {
-            Place::Busy(_) | Place::Starting(_) => {
+            Place::Busy(_) | Place::Pinned(_) | Place::Starting(_) => {
                 self.ledger.over(request, Some(Outcome::Failed));
             }
             Place::Left { .. } | Place::Streaming(_) => self.ledger.over(request, None),
@@ -243,14 +269,15 @@ impl Rig {
     pub fn returned(&mut self, request: u64) {
         let item = self.items.remove(&request).expect("a request in the driver's hands");
         let place = self.ledger.place(request);
+        let waits = matches!(place, Place::Busy(_) | Place::Pinned(_) | Place::Starting(_));
         match place {
-            Place::Busy(_) | Place::Starting(_) => self.ledger.requeue(request),
+            _ if waits => self.ledger.requeue(request),
             Place::Left { .. } | Place::Streaming(_) => self.ledger.over(request, None),
-            Place::Queue | Place::Over => {}
+            _ => {}
         }
         if let Some(on) = place.on() {
             let alone = self.ledger.guests(on).is_empty();
-            let given_back = u64::from(matches!(place, Place::Busy(_) | Place::Starting(_)));
+            let given_back = u64::from(waits);
             let instance = self.ledger.instance(on);
             instance.working &= !alone;
             instance.given -= given_back;
@@ -266,7 +293,8 @@ impl Rig {
     }
 
     pub fn quiet(&mut self, instance: u64) {
-        let busy = |guest: &u64| matches!(self.ledger.place(*guest), Place::Busy(_));
+        let busy =
+            |guest: &u64| matches!(self.ledger.place(*guest), Place::Busy(_) | Place::Pinned(_));
         let crossed = self.ledger.guests(instance).iter().any(busy);
         if let Some(known) = self.ledger.instances.get_mut(&instance) {
             known.working &= crossed;

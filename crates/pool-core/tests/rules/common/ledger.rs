@@ -16,6 +16,8 @@ pub enum Place {
     Queue,
     Starting(u64),
     Busy(u64),
+    /// Its guest waits for the host.
+    Pinned(u64),
     Streaming(u64),
     /// Nobody waits for it; its guest goes on. `overdue`: the guest has had its time.
     Left {
@@ -28,9 +30,11 @@ pub enum Place {
 impl Place {
     pub fn on(self) -> Option<u64> {
         match self {
-            Self::Starting(on) | Self::Busy(on) | Self::Streaming(on) | Self::Left { on, .. } => {
-                Some(on)
-            }
+            Self::Starting(on)
+            | Self::Busy(on)
+            | Self::Pinned(on)
+            | Self::Streaming(on)
+            | Self::Left { on, .. } => Some(on),
             Self::Queue | Self::Over => None,
         }
     }
@@ -170,6 +174,11 @@ impl Ledger {
         let request = self.request(number);
         (request.place, request.deadline) = (Place::Busy(on), deadline);
         self.instance(on).working = true;
+    }
+
+    /// Whether the instance is kept for a request of its own.
+    pub fn is_pinned(&self, instance: u64) -> bool {
+        self.guests(instance).iter().any(|guest| matches!(self.place(*guest), Place::Pinned(_)))
     }
 
     /// The store of an instance is gone; a request that still waits there must be told.
@@ -341,6 +350,7 @@ impl Ledger {
         assert_eq!(snapshot.queued, places(|place| place == Place::Queue), "queued");
         assert_eq!(snapshot.starting, places(|p| matches!(p, Place::Starting(_))), "starting");
         assert_eq!(snapshot.busy, places(|p| matches!(p, Place::Busy(_))), "busy");
+        assert_eq!(snapshot.pinned, places(|p| matches!(p, Place::Pinned(_))), "pinned");
         assert_eq!(snapshot.streaming, places(|p| matches!(p, Place::Streaming(_))), "streaming");
         assert_eq!(snapshot.abandoned, places(|p| matches!(p, Place::Left { .. })), "abandoned");
         assert_eq!(snapshot.responded, outcomes(Outcome::Responded), "responded");
@@ -350,5 +360,11 @@ impl Ledger {
         assert_eq!(snapshot.instances.live(), self.instances.len(), "live instances");
         let retiring = self.instances.values().filter(|instance| instance.retiring).count();
         assert_eq!(snapshot.instances.retiring, retiring, "retiring instances");
+        let pinned = self.instances.iter().filter(|(number, instance)| {
+            let busy = |place| matches!(place, Place::Busy(_) | Place::Left { .. });
+            let busy = self.guests(**number).iter().any(|guest| busy(self.place(*guest)));
+            instance.open && !instance.retiring && self.is_pinned(**number) && !busy
+        });
+        assert_eq!(snapshot.instances.pinned, pinned.count(), "pinned instances");
     }
 }

@@ -186,7 +186,7 @@ impl Rig {
         assert_eq!(snapshot.starts, (live + self.ledger.gone) as u64, "instances come and go");
         let submitted = usize::try_from(snapshot.submitted).unwrap();
         assert_eq!(Rc::strong_count(&self.alive) - 1, submitted, "the pool dropped a request");
-        let here = snapshot.queued + snapshot.starting + snapshot.busy;
+        let here = snapshot.queued + snapshot.starting + snapshot.busy + snapshot.pinned;
         assert_eq!(self.pool.load(), here + snapshot.streaming + snapshot.abandoned);
         self.ledger.compare(&snapshot);
         self.ledger.check_permits(snapshot.permits_free, snapshot.permits_reserved);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use millpond_pool_core::InstanceView;
+use millpond_pool_core::{InstanceView, Status};
 
 use super::ledger::{Instance, Ledger, Place};
 
@@ -22,11 +22,11 @@ impl Ledger {
 
     /// Instances that must be given the next request.
     pub fn with_room(&self) -> Vec<u64> {
-        let takes = |instance: &Instance| {
+        let takes = |number: u64, instance: &Instance| {
             let refuses = instance.closed || instance.retiring || instance.backpressure;
-            instance.open && !refuses && !instance.settling
+            instance.open && !refuses && !instance.settling && !self.is_pinned(number)
         };
-        let roomy = self.instances.iter().filter(|(n, i)| takes(i) && self.room(**n, i) > 0);
+        let roomy = self.instances.iter().filter(|(n, i)| takes(**n, i) && self.room(**n, i) > 0);
         roomy.map(|(number, _)| *number).collect()
     }
 
@@ -44,13 +44,14 @@ impl Ledger {
 
     /// Seats on instances that start, or that settle within their time.
     pub fn coming(&self) -> usize {
-        let soon = |instance: &Instance| {
+        let soon = |number: u64, instance: &Instance| {
             let settling = instance.settling && !instance.slow;
             let starting = !instance.open && instance.free;
             let takes = !instance.closed && !instance.retiring;
-            takes && (starting || (settling && !instance.backpressure))
+            let held_back = instance.backpressure || self.is_pinned(number);
+            takes && (starting || (settling && !held_back))
         };
-        let seats = self.instances.iter().filter(|(_, instance)| soon(instance));
+        let seats = self.instances.iter().filter(|(number, instance)| soon(**number, instance));
         seats.fold(0, |sum, (number, instance)| sum.saturating_add(self.room(*number, instance)))
     }
 
@@ -160,6 +161,22 @@ impl Ledger {
             (instance.usage.memory, instance.usage.resources)
         );
         assert_eq!(view.requests, instance.given);
+        let guests = self.guests(view.id.number());
+        let are = |wanted: fn(Place) -> bool| {
+            guests.iter().filter(|guest| wanted(self.place(**guest))).count()
+        };
+        let busy = are(|place| matches!(place, Place::Busy(_) | Place::Left { .. }));
+        let pinned = are(|place| matches!(place, Place::Pinned(_)));
+        let streaming = are(|place| matches!(place, Place::Streaming(_)));
+        assert_eq!((view.busy, view.pinned, view.streaming), (busy, pinned, streaming), "{view:?}");
+        let status = match (busy, pinned, streaming, instance.working) {
+            (1.., ..) => Status::Busy,
+            (0, 1.., ..) => Status::Pinned,
+            (0, 0, 1.., _) => Status::Streaming,
+            (0, 0, 0, true) => Status::PostReturn,
+            (0, 0, 0, false) => Status::Idle,
+        };
+        assert_eq!(view.status, status, "{view:?}");
         assert!(self.vague || view.spare == instance.is_unused_spare(), "{view:?}");
         assert!((0.0..1.0).contains(&view.draw), "{view:?}");
     }

@@ -1,0 +1,90 @@
+//! An instance in exclusive use.
+
+use std::fmt;
+
+use crate::effect::{InstanceEvent, Usage};
+use crate::view::Ticket;
+
+use super::{Driver, Instance, PoolHandle, Submitted};
+
+/// Exclusive use of an instance by the request that it was handed to: between two calls of the guest the
+/// instance stays [pinned](Self::pin), idle but charged, and sees nobody else's request. Made by
+/// [`Submitted::lease`], for instances that serve one request at a time.
+///
+/// Each of its methods is ignored by the pool if the request has timed out, or the instance has ended.
+/// Dropping it unreleased cancels the request, which ends the instance.
+#[must_use = "dropping a lease cancels its request"]
+pub struct Lease<D: Driver> {
+    request: Submitted<D>,
+    instance: Instance<D>,
+}
+
+impl<D: Driver> Lease<D> {
+    pub(super) fn new(request: Submitted<D>, instance: Instance<D>) -> Self {
+        Self { request, instance }
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &Instance<D> {
+        &self.instance
+    }
+
+    /// Which request.
+    pub fn ticket(&self) -> Ticket {
+        self.request.ticket()
+    }
+
+    /// The pool of both.
+    pub fn pool(&self) -> &PoolHandle<D> {
+        self.request.pool()
+    }
+
+    /// The guest has returned from a call, and waits for the host to make the next one. However long that
+    /// takes, no timeout runs. See [`InstanceEvent::Pinned`].
+    pub fn pin(&self) {
+        self.pool().report(self.instance.id, InstanceEvent::Pinned(self.ticket()));
+    }
+
+    /// The next call begins: the guest has [`request_timeout`](crate::Limits::request_timeout) from now.
+    pub fn resume(&self) {
+        self.pool().report(self.instance.id, InstanceEvent::Resumed(self.ticket()));
+    }
+
+    /// The guest has made its last call for this request, pinned or not, works on nothing any more, and
+    /// holds so much: the instance is free for the next. If this is true, the caller still waits: answer it;
+    /// if not, the request has timed out or the instance has ended, and the caller knows.
+    #[must_use]
+    pub fn release(mut self, usage: Usage) -> bool {
+        let (id, ticket) = (self.instance.id, self.ticket());
+        let waits = self.pool().act(|pool, now| {
+            let waits = pool.handle_responded(now, ticket);
+            if waits {
+                pool.handle_instance(now, id, InstanceEvent::Usage(usage));
+                pool.handle_instance(now, id, InstanceEvent::Ended(ticket));
+                pool.handle_instance(now, id, InstanceEvent::Quiet);
+            }
+            waits
+        });
+        // Otherwise, what may be left of it is cancelled.
+        if waits {
+            self.request.over();
+        }
+        waits
+    }
+
+    /// The request has failed, and its caller knows. Whether the instance can go on is reported apart, as
+    /// [`InstanceEvent::Quiet`] or [`InstanceEvent::Broken`].
+    pub fn failed(mut self) {
+        self.pool().report(self.instance.id, InstanceEvent::Failed(self.ticket()));
+        self.request.over();
+    }
+}
+
+impl<D: Driver> fmt::Debug for Lease<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("request", &self.request)
+            .field("instance", &self.instance)
+            .finish()
+    }
+}

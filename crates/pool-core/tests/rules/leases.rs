@@ -1,0 +1,485 @@
+//! Leases: while its guest waits for the host between two calls, an instance is kept for the one request,
+//! and no time runs.
+
+use std::time::Duration;
+
+use crate::common::{MS, Rig, exclusive, secs, shared, with};
+use millpond_pool_core::expiration::{BoxExpiration, InstanceExpiration};
+use millpond_pool_core::expiration::{
+    boxed, busy_timeout, idle_timeout, max_age, post_return_timeout, standard,
+};
+use millpond_pool_core::{InstanceEvent, Limits, MaxRequests, Reason, Status};
+
+/// Its only request is pinned at 0, on instance 1.
+fn pinned(limits: Limits) -> Rig {
+    let mut rig = Rig::new(limits);
+    pin_first(&mut rig);
+    rig
+}
+
+fn pin_first(rig: &mut Rig) {
+    rig.submit();
+    rig.started(1);
+    rig.settled(1);
+    rig.pin(1);
+    rig.take();
+}
+
+#[test]
+fn a_pinned_instance_is_given_nobody_elses_request() {
+    let mut rig = pinned(with(exclusive(1), |limits| limits.queue_timeout = secs(1000)));
+    rig.submit();
+    rig.at(secs(100));
+    rig.resume(1);
+    rig.pin(1);
+    assert_eq!(rig.take(), [""; 0], "both halves belong to the first");
+    rig.resume(1);
+    assert!(rig.responded(1));
+    rig.ended(1);
+    assert_eq!(rig.take(), [""; 0], "its guest still works");
+    rig.quiet(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+}
+
+#[test]
+fn who_comes_while_an_instance_is_pinned_gets_another() {
+    let mut rig = pinned(exclusive(2));
+    rig.submit();
+    assert_eq!(rig.take(), ["start 2 for 2"]);
+}
+
+#[test]
+fn a_report_of_quiet_between_the_halves_frees_no_seat() {
+    let mut rig = pinned(exclusive(1));
+    rig.submit();
+    rig.quiet(1);
+    rig.resume(1);
+    assert_eq!(rig.take(), [""; 0]);
+    assert_eq!(rig.newest_poll(1).view.status, Status::Busy);
+}
+
+#[test]
+fn a_shared_instance_lets_nobody_else_in_while_it_is_pinned() {
+    let mut rig = pinned(shared(1, 3));
+    rig.submit();
+    assert_eq!(rig.take(), [""; 0], "though it has two seats");
+    rig.resume(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+    rig.settled(1);
+    rig.pin(2);
+    rig.submit();
+    rig.pin(1);
+    assert_eq!(rig.take(), [""; 0]);
+    // Of two that are pinned, one is answered, and the other goes on.
+    assert!(rig.responded(1));
+    assert_eq!(rig.take(), [""; 0]);
+    rig.resume(2);
+    assert_eq!(rig.take(), ["assign 3 to 1"]);
+}
+
+#[test]
+fn the_answer_of_a_pinned_request_lets_those_who_wait_into_its_shared_instance() {
+    let mut rig = pinned(shared(1, 2));
+    rig.submit();
+    assert_eq!(rig.take(), [""; 0]);
+    assert!(rig.responded(1));
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
+}
+
+#[test]
+fn nobody_waits_for_a_settling_instance_that_is_pinned() {
+    let mut rig = Rig::new(shared(2, 2));
+    rig.submit();
+    rig.started(1);
+    rig.submit();
+    assert_eq!(rig.take(), ["start 1", "assign 1 to 1"], "it will settle soon");
+    rig.pin(1);
+    assert_eq!(rig.take(), ["start 2"]);
+}
+
+#[test]
+fn the_instance_that_a_lease_has_left_is_the_first_to_be_used_again() {
+    let mut rig = Rig::new(exclusive(3));
+    rig.submit_many(3);
+    for instance in 1..=3 {
+        rig.started(instance);
+    }
+    rig.pin(2);
+    rig.finish(1);
+    rig.finish(3);
+    rig.resume(2);
+    rig.finish(2);
+    rig.take();
+    rig.submit_many(3);
+    assert_eq!(rig.take(), ["assign 4 to 2", "assign 5 to 3", "assign 6 to 1"]);
+}
+
+#[test]
+fn request_timeout_does_not_run_while_the_guest_waits_for_the_host() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.at(secs(29));
+    rig.pin(1);
+    rig.take();
+    rig.at(secs(10_000));
+    assert_eq!(rig.take(), [""; 0]);
+    assert_eq!(rig.pool.snapshot().pinned, 1);
+    assert!(rig.responded(1), "pinned or not, its caller waits");
+}
+
+#[test]
+fn after_a_resume_the_guest_has_its_whole_time_again() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.at(secs(29));
+    rig.pin(1);
+    rig.at(secs(100));
+    rig.resume(1);
+    rig.take();
+    rig.at(secs(130) - MS);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.at(secs(130));
+    assert_eq!(rig.take(), ["fail 1: request-timeout", "retire 1: timeout"]);
+    assert_eq!(rig.pool.snapshot().failed, 1);
+}
+
+#[test]
+fn the_time_after_a_resume_is_that_of_the_limits_then() {
+    let mut rig = pinned(exclusive(1));
+    rig.set_limits(with(exclusive(1), |limits| limits.request_timeout = secs(5)));
+    rig.at(secs(100));
+    rig.resume(1);
+    rig.at(secs(105));
+    assert_eq!(rig.take(), ["fail 1: request-timeout", "retire 1: timeout"]);
+}
+
+#[test]
+fn a_drain_waits_for_the_second_half() {
+    let mut rig = pinned(exclusive(1));
+    rig.drain();
+    rig.at(secs(1000));
+    assert_eq!(rig.take(), [""; 0]);
+    rig.resume(1);
+    assert_eq!(rig.take(), [""; 0]);
+    assert!(rig.responded(1));
+    rig.ended(1);
+    rig.quiet(1);
+    assert_eq!(rig.take(), ["retire 1: drain"]);
+    rig.dropped(1);
+    assert!(rig.pool.is_drained());
+    assert_eq!(rig.pool.snapshot().responded, 1);
+}
+
+#[test]
+fn an_instance_that_is_to_end_waits_for_the_second_half() {
+    let mut rig = Rig::new(exclusive(1)).policy(|| boxed(max_age(secs(50))));
+    pin_first(&mut rig);
+    rig.at(secs(100));
+    assert_eq!(rig.take(), [""; 0], "it is too old, and closed");
+    rig.resume(1);
+    rig.at(secs(110));
+    rig.pin(1);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.finish(1);
+    assert_eq!(rig.take(), ["retire 1: age"]);
+}
+
+/// Times that have to do with what an instance does, all together, of a second each.
+fn timeouts() -> BoxExpiration {
+    let all = idle_timeout(secs(1)).or(post_return_timeout(secs(1))).or(busy_timeout(secs(1)));
+    boxed(standard().or(all))
+}
+
+#[test]
+fn no_policys_timeout_runs_while_the_guest_waits_for_the_host() {
+    let mut rig = Rig::new(exclusive(1)).policy(timeouts);
+    pin_first(&mut rig);
+    rig.at(secs(100));
+    assert_eq!(rig.take(), [""; 0]);
+    rig.resume(1);
+    rig.at(secs(101) - MS);
+    assert_eq!(rig.take(), [""; 0], "busy anew");
+    rig.at(secs(101));
+    assert_eq!(rig.take(), ["retire 1: timeout"]);
+}
+
+/// One of two requests on a shared instance is pinned; the other has done what it does after a second.
+fn beside_pinned(policy: fn() -> BoxExpiration, other: fn(&mut Rig, u64)) -> Rig {
+    let limits = with(shared(1, 2), |limits| limits.request_timeout = secs(1000));
+    let mut rig = Rig::new(limits).policy(policy);
+    rig.submit_many(2);
+    rig.started(1);
+    rig.settled(1);
+    rig.settled(1);
+    rig.pin(1);
+    other(&mut rig, 2);
+    rig.take();
+    rig
+}
+
+#[test]
+fn a_body_that_stalls_beside_a_pinned_request_closes_the_instance_and_does_not_end_it() {
+    let mut rig =
+        beside_pinned(|| boxed(standard()), |rig, request| assert!(rig.responded(request)));
+    rig.at(secs(100));
+    assert_eq!(rig.take(), [""; 0]);
+    rig.resume(1);
+    assert!(rig.responded(1));
+    rig.ended(1);
+    assert_eq!(rig.take(), ["retire 1: timeout"], "nothing is left but a body that does not move");
+}
+
+#[test]
+fn a_request_that_takes_too_long_beside_a_pinned_one_does_not_end_the_instance() {
+    let mut rig = beside_pinned(|| boxed(busy_timeout(secs(5))), |_, _| ());
+    rig.at(secs(100));
+    assert_eq!(rig.take(), [""; 0]);
+    assert!(rig.responded(1));
+    rig.at(secs(100));
+    assert_eq!(rig.take(), ["retire 1: timeout"], "it has been busy for long");
+}
+
+#[test]
+fn a_pinned_instance_is_not_reclaimed() {
+    let mut rig = Rig::new(exclusive(2)).budgeted();
+    rig.submit();
+    rig.grant();
+    pin_started(&mut rig);
+    rig.reclaim();
+    assert_eq!(rig.take(), [""; 0]);
+    assert_eq!(rig.claim().idle, 0);
+    rig.set_limits(exclusive(0));
+    assert_eq!(rig.take(), [""; 0], "nor is it one too many before it is idle");
+    rig.finish(1);
+    assert_eq!(rig.take(), ["retire 1: pressure"]);
+}
+
+fn pin_started(rig: &mut Rig) {
+    rig.started(1);
+    rig.pin(1);
+    rig.take();
+}
+
+#[test]
+fn a_stop_ends_a_pinned_instance_and_its_caller_is_told() {
+    let mut rig = pinned(exclusive(1));
+    rig.stop();
+    assert_eq!(rig.take(), ["retire 1: drain"]);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["fail 1: retired, drain"]);
+    assert!(rig.pool.is_drained());
+    assert_eq!(rig.pool.snapshot().failed, 1);
+}
+
+#[test]
+fn a_trap_ends_a_pinned_instance_and_its_caller_is_told() {
+    let mut rig = pinned(exclusive(1));
+    rig.broken(1, Reason::Trap);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["retire 1: trap", "fail 1: retired, trap"]);
+}
+
+#[test]
+fn a_pinned_request_whose_caller_was_told_frees_the_instance() {
+    let mut rig = pinned(exclusive(1));
+    rig.failed(1);
+    rig.quiet(1);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.failed, snapshot.pinned, snapshot.instances.idle), (1, 0, 1));
+}
+
+#[test]
+fn a_pinned_request_that_comes_back_waits_again() {
+    let mut rig = pinned(exclusive(1));
+    rig.broken(1, Reason::Host);
+    rig.returned(1);
+    rig.dropped(1);
+    assert_eq!(rig.take(), ["retire 1: host", "start 2 for 1"], "it is not lost");
+}
+
+#[test]
+fn who_leaves_while_pinned_ends_an_exclusive_instance() {
+    let mut rig = pinned(exclusive(1));
+    rig.cancel(1);
+    assert_eq!(rig.take(), ["retire 1: cancelled"]);
+    rig.dropped(1);
+    assert_eq!(rig.take(), [""; 0]);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.cancelled, snapshot.pinned, snapshot.failed), (1, 0, 0));
+}
+
+#[test]
+fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
+    let mut rig = pinned(shared(1, 2));
+    rig.at(secs(100));
+    rig.cancel(1);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.cancelled, snapshot.pinned, snapshot.abandoned), (1, 0, 1));
+    let view = &rig.newest_poll(1).view;
+    assert_eq!((view.status, view.newest_busy), (Status::Busy, Some(rig.instant(secs(100)))));
+    rig.submit();
+    assert_eq!(rig.take(), ["assign 2 to 1"], "it is kept for nobody any more");
+    rig.settled(1);
+    assert!(rig.responded(2));
+    rig.at(secs(160) - MS);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.at(secs(160));
+    assert_eq!(rig.take(), ["retire 1: timeout"], "twice the time, as after any departure");
+}
+
+#[test]
+fn each_stage_is_counted_once_and_in_the_view() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.hold_verdicts = true;
+    rig.submit();
+    rig.started(1);
+    let seen = |rig: &Rig| {
+        let (snapshot, view) = (rig.pool.snapshot(), rig.newest_poll(1).view.clone());
+        assert_eq!((view.busy, view.pinned), (snapshot.busy, snapshot.pinned));
+        let gauges = &snapshot.instances;
+        assert_eq!((gauges.busy, gauges.pinned, gauges.live()), (view.busy, view.pinned, 1));
+        assert_eq!(snapshot.unaccounted(), 0);
+        assert_eq!(rig.pool.load(), 1);
+        (view.status, snapshot.pinned, view.newest_busy)
+    };
+    let at = |rig: &Rig, time: Duration| Some(rig.instant(time));
+    assert_eq!(seen(&rig), (Status::Busy, 0, at(&rig, secs(0))));
+    rig.at(secs(3));
+    rig.pin(1);
+    assert_eq!(seen(&rig), (Status::Pinned, 1, None));
+    assert_eq!(rig.newest_poll(1).view.since, rig.instant(secs(3)));
+    rig.at(secs(7));
+    rig.resume(1);
+    assert_eq!(seen(&rig), (Status::Busy, 0, at(&rig, secs(7))), "busy since the resume");
+    rig.at(secs(9));
+    rig.finish(1);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.responded, snapshot.pinned, snapshot.unaccounted()), (1, 0, 0));
+    assert_eq!(snapshot.run_time.sum(), secs(9), "from the hand-over, and pinned too");
+}
+
+#[test]
+fn busy_comes_before_pinned_and_pinned_before_streaming() {
+    let mut rig = Rig::new(shared(1, 3));
+    rig.submit_many(3);
+    rig.started(1);
+    for request in 1..=3 {
+        rig.settled(1);
+        if request == 1 {
+            assert!(rig.responded(1));
+        }
+    }
+    let status = |rig: &Rig| rig.newest_poll(1).view.status;
+    rig.pin(2);
+    assert_eq!(status(&rig), Status::Busy);
+    rig.pin(3);
+    assert_eq!(status(&rig), Status::Pinned);
+    let view = &rig.newest_poll(1).view;
+    assert_eq!((view.busy, view.pinned, view.streaming), (0, 2, 1));
+    assert_eq!(rig.pool.snapshot().instances.pinned, 1, "instances, not requests");
+    for request in 2..=3 {
+        assert!(rig.responded(request));
+    }
+    assert_eq!(status(&rig), Status::Streaming);
+}
+
+#[test]
+fn only_who_works_can_be_pinned_and_only_who_is_pinned_resumed() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit_many(2);
+    let unchanged = |rig: &mut Rig, request| {
+        let before = rig.pool.snapshot();
+        let (id, ticket) = (rig.id(1), rig.ticket(request));
+        rig.raw(id, InstanceEvent::Resumed(ticket));
+        assert_eq!(rig.pool.snapshot(), before);
+        rig.raw(id, InstanceEvent::Pinned(ticket));
+        assert_eq!(rig.pool.snapshot(), before);
+    };
+    unchanged(&mut rig, 1);
+    unchanged(&mut rig, 2);
+    rig.started(1);
+    rig.at(secs(20));
+    rig.resume(1);
+    assert!(rig.timeout() <= Some(secs(30)), "a resume without a pin buys no time");
+    unchanged(&mut rig, 2);
+    assert!(rig.responded(1));
+    unchanged(&mut rig, 1);
+    rig.ended(1);
+    unchanged(&mut rig, 1);
+}
+
+#[test]
+fn a_pin_twice_is_a_pin_once() {
+    let mut rig = pinned(exclusive(1));
+    rig.pin(1);
+    rig.resume(1);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.busy, snapshot.pinned), (1, 0));
+}
+
+#[test]
+fn a_pin_or_resume_after_the_timeout_is_too_late() {
+    for limits in [exclusive(1), shared(1, 2)] {
+        let mut rig = Rig::new(limits);
+        rig.submit();
+        rig.started(1);
+        rig.at(secs(30));
+        assert_eq!(rig.pool.snapshot().failed, 1);
+        let before = rig.pool.snapshot();
+        rig.pin(1);
+        rig.resume(1);
+        assert_eq!(rig.pool.snapshot(), before);
+        rig.dropped(1);
+        rig.pin(1);
+        rig.resume(1);
+        assert_eq!(rig.pool.snapshot().failed, 1);
+    }
+}
+
+#[test]
+fn a_pin_or_resume_on_an_instance_that_is_being_retired_is_too_late() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.broken(1, Reason::Trap);
+    rig.pin(1);
+    assert_eq!(rig.pool.snapshot().pinned, 0);
+
+    let mut rig = pinned(exclusive(1));
+    rig.stop();
+    rig.resume(1);
+    assert_eq!(rig.pool.snapshot().pinned, 1);
+    assert!(rig.responded(1), "as of any other that runs, its answer stands");
+    rig.dropped(1);
+    let snapshot = rig.pool.snapshot();
+    assert_eq!((snapshot.responded, snapshot.failed), (1, 0));
+}
+
+#[test]
+fn one_instance_cannot_pin_or_resume_the_requests_of_another() {
+    let mut rig = Rig::new(exclusive(2));
+    rig.submit_many(2);
+    rig.started(1);
+    rig.started(2);
+    let (id, ticket) = (rig.id(1), rig.ticket(2));
+    rig.raw(id, InstanceEvent::Pinned(ticket));
+    assert_eq!(rig.pool.snapshot().pinned, 0);
+    rig.pin(2);
+    rig.raw(id, InstanceEvent::Resumed(ticket));
+    assert_eq!(rig.pool.snapshot().pinned, 1);
+}
+
+#[test]
+fn both_halves_are_one_request_of_the_quota() {
+    let mut rig = pinned(with(exclusive(1), |l| l.max_requests = MaxRequests::exactly(2)));
+    rig.resume(1);
+    rig.finish(1);
+    assert_eq!(rig.take(), [""; 0]);
+    rig.submit();
+    rig.pin(2);
+    assert_eq!(rig.take(), ["assign 2 to 1"], "the last, and not yet done");
+    rig.finish(2);
+    assert_eq!(rig.take(), ["retire 1: requests"]);
+}
