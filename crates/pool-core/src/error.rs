@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Instantiation,
     /// The guest answered with an error code; the status depends on the code.
     GuestError,
+    /// The service behind a guest, or behind the server, gave no response or broke it off. 502
+    Upstream,
     /// The instance ended for a reason that had nothing to do with the request. 503
     Retired,
     /// The request is malformed. 400
@@ -81,6 +83,7 @@ impl ErrorKind {
             | Self::NoResponse
             | Self::Instantiation
             | Self::GuestError => 500,
+            Self::Upstream => 502,
             Self::BadRequest => 400,
             Self::BodyTooLarge => 413,
             Self::HeadTooLarge => 431,
@@ -102,6 +105,7 @@ impl ErrorKind {
             Self::NoResponse => "guest set no response",
             Self::Instantiation => "instantiation failed",
             Self::GuestError => "guest answered with an error",
+            Self::Upstream => "upstream failed",
             Self::Retired => "instance ended",
             Self::BadRequest => "bad request",
             Self::BodyTooLarge => "request body too large",
@@ -119,6 +123,7 @@ impl ErrorKind {
                 | Self::HostPanic
                 | Self::NoResponse
                 | Self::GuestError
+                | Self::Upstream
                 | Self::Retired
         )
     }

@@ -8,9 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, Version};
-use http_body::Body as _;
 use http_body_util::{Either, Full};
 use millpond_pool_core::{Error, ErrorKind, Serve};
 use pin_project_lite::pin_project;
@@ -129,19 +127,11 @@ where
             Ok(response) => response.map(Either::Left),
             Err(error) => {
                 let response = response::from_error(&error, *this.version);
-                let response = if *this.head { without_body(response) } else { response };
+                let response = if *this.head { response::without_body(response) } else { response };
                 response.map(Either::Right)
             }
         }))
     }
-}
-
-/// What HEAD gets: hyper takes the body off for HTTP/1, but not for HTTP/2.
-fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    if let Some(length) = response.body().size_hint().exact() {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    response.map(|_| Full::default())
 }
 
 impl<F> fmt::Debug for InfallibleFuture<F> {

@@ -7,6 +7,7 @@
 //! | request timeout | 504 | |
 //! | trap, exit, host panic, no response, instantiation failed | 500 | |
 //! | the guest answered with an error code | by the code | |
+//! | upstream failed | 502 | |
 //! | bad request | 400 | |
 //! | body too large, head too large | 413, 431 | |
 //!
@@ -17,8 +18,11 @@
 //! [RFC 9209]: https://www.rfc-editor.org/rfc/rfc9209
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode, Version};
+use http_body::Body as _;
 use http_body_util::Full;
 use millpond_pool_core::{Error, ErrorKind};
 
@@ -57,6 +61,15 @@ pub fn from_error(error: &Error, version: Version) -> Response<Full<Bytes>> {
     response
 }
 
+/// What HEAD gets in place of [`from_error`]'s response: its length, and no body. hyper takes the body
+/// off for HTTP/1, but not for HTTP/2.
+pub fn without_body(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response.map(|_| Full::default())
+}
+
 /// The error types are RFC 9209's, section 2.3.
 fn proxy_status(kind: ErrorKind, status: u16) -> String {
     let error = match kind {
@@ -64,6 +77,7 @@ fn proxy_status(kind: ErrorKind, status: u16) -> String {
         ErrorKind::QueueTimeout | ErrorKind::StartTimeout => "connection_timeout",
         ErrorKind::Draining | ErrorKind::Retired => "destination_unavailable",
         ErrorKind::RequestTimeout => "http_response_timeout",
+        ErrorKind::Upstream => "http_response_incomplete",
         ErrorKind::BadRequest | ErrorKind::BodyTooLarge | ErrorKind::HeadTooLarge => {
             "http_request_error"
         }

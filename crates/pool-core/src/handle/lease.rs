@@ -17,11 +17,13 @@ use super::{Driver, Instance, PoolHandle, Submitted};
 pub struct Lease<D: Driver> {
     request: Submitted<D>,
     instance: Instance<D>,
+    /// Its head is out.
+    responded: bool,
 }
 
 impl<D: Driver> Lease<D> {
     pub(super) fn new(request: Submitted<D>, instance: Instance<D>) -> Self {
-        Self { request, instance }
+        Self { request, instance, responded: false }
     }
 
     /// The instance.
@@ -50,14 +52,29 @@ impl<D: Driver> Lease<D> {
         self.pool().report(self.instance.id, InstanceEvent::Resumed(self.ticket()));
     }
 
+    /// The response's head goes out before the guest has made its last call. From then on it is held to
+    /// [`body_stall_timeout`](crate::Limits::body_stall_timeout), counted from the last
+    /// [`progress`](Self::progress), and not to `request_timeout`. If this is true, the caller still waits;
+    /// if not, it knows that there will be no response.
+    #[must_use]
+    pub fn respond(&mut self) -> bool {
+        self.responded = self.pool().responded(self.ticket());
+        self.responded
+    }
+
+    /// A frame of the response's body moved.
+    pub fn progress(&self) {
+        self.request.progress(self.instance.id);
+    }
+
     /// The guest has made its last call for this request, pinned or not, works on nothing any more, and
     /// holds so much: the instance is free for the next. If this is true, the caller still waits: answer it;
     /// if not, the request has timed out or the instance has ended, and the caller knows.
     #[must_use]
     pub fn release(mut self, usage: Usage) -> bool {
-        let (id, ticket) = (self.instance.id, self.ticket());
+        let (id, ticket, responded) = (self.instance.id, self.ticket(), self.responded);
         let waits = self.pool().act(|pool, now| {
-            let waits = pool.handle_responded(now, ticket);
+            let waits = responded || pool.handle_responded(now, ticket);
             if waits {
                 pool.handle_instance(now, id, InstanceEvent::Usage(usage));
                 pool.handle_instance(now, id, InstanceEvent::Ended(ticket));

@@ -1,0 +1,264 @@
+//! The bodies that go on from a guest: to the next handler, and to the client.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+
+use crate::content::{BoxError, Incoming};
+use crate::trailers::Trailers;
+
+/// What the next handler gets as the request's body: as it came, or as the guest left it.
+pub struct RequestBody(Forward<Incoming>);
+
+impl RequestBody {
+    pub(crate) fn new(chunks: VecDeque<Bytes>, rest: Option<Incoming>, trailers: Trailers) -> Self {
+        Self(Forward { chunks, rest, trailers })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestBody")
+    }
+}
+
+/// What the client gets as the response's body.
+///
+/// While a guest is to be told when it ends, it holds that guest: dropping it before its end ends the
+/// guest too. If the guest fails then, the body ends with an error, so that what the client has got does
+/// not look whole.
+pub struct ResponseBody<B>(Kind<B>);
+
+enum Kind<B> {
+    Own(Full<Bytes>),
+    Forward(Forward<Pin<Box<B>>>),
+    Leased(Box<Leased<B>>),
+}
+
+impl<B> ResponseBody<B> {
+    /// One that the host made.
+    pub(crate) fn own(body: Full<Bytes>) -> Self {
+        Self(Kind::Own(body))
+    }
+
+    /// One that no guest waits for.
+    pub(crate) fn new(
+        chunks: VecDeque<Bytes>,
+        rest: Option<Pin<Box<B>>>,
+        trailers: Trailers,
+    ) -> Self {
+        Self(Kind::Forward(Forward { chunks, rest, trailers }))
+    }
+
+    /// One whose end the guest is to be told. `remaining` are the bytes to come, where a content-length
+    /// says so.
+    pub(crate) fn leased(
+        chunks: VecDeque<Bytes>,
+        rest: Pin<Box<B>>,
+        trailers: Trailers,
+        remaining: Option<u64>,
+        listener: impl Listener + 'static,
+    ) -> Self {
+        let forward = Forward { chunks, rest: Some(rest), trailers };
+        let state = State::Streaming(Box::new(listener));
+        Self(Kind::Leased(Box::new(Leased { forward, remaining, state })))
+    }
+}
+
+/// Whoever is told how a response body goes.
+pub(crate) trait Listener: Send {
+    /// A frame has passed.
+    fn progress(&self);
+
+    /// It has ended, well or badly, with these trailers. Its last frame waits for the answer; an error
+    /// breaks it.
+    fn end(self: Box<Self>, error: bool, trailers: Option<HeaderMap>) -> Ending;
+}
+
+pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// A response body whose end a guest is to be told.
+struct Leased<B> {
+    forward: Forward<Pin<Box<B>>>,
+    remaining: Option<u64>,
+    state: State,
+}
+
+type Polled = Option<Result<Frame<Bytes>, BoxError>>;
+
+enum State {
+    Streaming(Box<dyn Listener>),
+    /// The guest is being told; then comes this.
+    Ending(Ending, Polled),
+    Ended,
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Ended => return Poll::Ready(None),
+                State::Streaming(listener) => {
+                    let Poll::Ready(polled) = self.forward.poll_frame(cx) else {
+                        self.state = State::Streaming(listener);
+                        return Poll::Pending;
+                    };
+                    if !self.is_last(&polled) {
+                        listener.progress();
+                        self.state = State::Streaming(listener);
+                        return Poll::Ready(polled);
+                    }
+                    let frame = polled.as_ref().and_then(|polled| polled.as_ref().ok());
+                    let trailers = frame.and_then(Frame::trailers_ref).cloned();
+                    let error = matches!(polled, Some(Err(_)));
+                    self.state = State::Ending(listener.end(error, trailers), polled);
+                }
+                State::Ending(mut ending, polled) => match ending.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.state = State::Ending(ending, polled);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(())) => return Poll::Ready(polled),
+                    // The body's own error came first.
+                    Poll::Ready(Err(_)) if matches!(polled, Some(Err(_))) => {
+                        return Poll::Ready(polled);
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                },
+            }
+        }
+    }
+
+    /// Whether nothing is asked for after this: a server with a content-length in hand does not ask
+    /// whether there is more.
+    fn is_last(&mut self, polled: &Polled) -> bool {
+        let Some(Ok(frame)) = polled else { return true };
+        let Some(data) = frame.data_ref() else { return true };
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(data.len() as u64);
+            if *remaining == 0 {
+                return true;
+            }
+        }
+        self.forward.is_end_stream()
+    }
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Forward(forward) => forward.poll_frame(cx),
+            Kind::Leased(leased) => leased.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Own(body) => body.is_end_stream(),
+            Kind::Forward(forward) => forward.is_end_stream(),
+            // Not before the guest has been told.
+            Kind::Leased(leased) => matches!(leased.state, State::Ended),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Own(body) => body.size_hint(),
+            Kind::Forward(forward) => forward.size_hint(),
+            Kind::Leased(leased) => match &leased.state {
+                State::Streaming(_) => leased.forward.size_hint(),
+                State::Ending(_, Some(Ok(frame))) => {
+                    SizeHint::with_exact(frame.data_ref().map_or(0, Bytes::len) as u64)
+                }
+                State::Ending(..) | State::Ended => SizeHint::with_exact(0),
+            },
+        }
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody")
+    }
+}
+
+/// What is at hand, then the rest, then trailers.
+struct Forward<R> {
+    chunks: VecDeque<Bytes>,
+    rest: Option<R>,
+    trailers: Trailers,
+}
+
+impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Forward<R> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        if let Some(chunk) = self.chunks.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if let Some(rest) = &mut self.rest {
+            match ready!(Pin::new(rest).poll_frame(cx)) {
+                Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                Some(Ok(frame)) => self.trailers.arrive(frame.into_trailers().ok()),
+                Some(Err(error)) => {
+                    self.rest = None;
+                    self.trailers = Trailers::default();
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => {}
+            }
+            self.rest = None;
+        }
+        self.trailers.arrive(None);
+        Poll::Ready(self.trailers.take().map(Frame::trailers).map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunks.is_empty()
+            && self.trailers.known().is_empty()
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let here = self.chunks.iter().map(Bytes::len).sum::<usize>() as u64;
+        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(here));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(here)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}

@@ -1,0 +1,267 @@
+//! From a module to a pool.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::Extensions;
+use millpond_engine::{CacheChoice, DEFAULT_MAX_MEMORY, Guests, Needs, Output};
+use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
+use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
+
+use crate::driver::{GuestDriver, MakeExpiration};
+use crate::error::{BuildError, Problem};
+use crate::generation::{Generation, Shared};
+use crate::guest::Guest;
+use crate::modules::Modules;
+use crate::pool::{HttpWasmPool, Settings};
+use crate::{SourceAddr, module};
+
+/// Bytes of one body that may be held for a guest, unless told otherwise: 16 MiB.
+pub const DEFAULT_MAX_BODY: usize = 16 << 20;
+
+/// Makes an [`HttpWasmPool`]. See there for an example.
+pub struct HttpWasmBuilder {
+    limits: Limits,
+    expiration: MakeExpiration,
+    config: Arc<[u8]>,
+    max_memory: usize,
+    max_body: usize,
+    output: Output,
+    source: Box<FindSource>,
+    cache: CacheChoice,
+    seed: u64,
+}
+
+/// Finds the client's address in what a server says of a request.
+pub(crate) type FindSource = dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync;
+
+impl HttpWasmBuilder {
+    pub(crate) fn new() -> Self {
+        let mut limits = Limits::default();
+        limits.max_requests = MaxRequests::unlimited();
+        let source = |extensions: &Extensions| extensions.get().map(|SourceAddr(addr)| *addr);
+        Self {
+            limits,
+            expiration: Box::new(|_| expiration::boxed(expiration::standard())),
+            config: Arc::default(),
+            max_memory: DEFAULT_MAX_MEMORY,
+            max_body: DEFAULT_MAX_BODY,
+            output: Output::default(),
+            source: Box::new(source),
+            cache: CacheChoice::Default,
+            seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+        }
+    }
+
+    /// Changes the limits. What it is given are the defaults: 1000 instances, each of which serves any
+    /// number of requests, one at a time; otherwise as [`Limits`] says. Each call of the guest has
+    /// [`request_timeout`](Limits::request_timeout); while the next handler works, no time of the guest's
+    /// runs.
+    #[must_use]
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        // A guest has one request at a time: that is what pinning is.
+        self.limits.concurrency = 1;
+        self
+    }
+
+    /// As many instances as there are requests at a time, as the reference host has it: something else
+    /// must limit those. Each is allocated when it starts, which takes longer than from a pool of known
+    /// size.
+    #[must_use]
+    pub fn unbounded(self) -> Self {
+        self.limits(|limits| limits.max_instances = usize::MAX)
+    }
+
+    /// The policy of each instance, made from what it was before: at first [`expiration::standard`],
+    /// the timeouts of the pool's limits.
+    #[must_use]
+    pub fn expiration<E: InstanceExpiration>(
+        mut self,
+        wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
+    ) -> Self {
+        let before = self.expiration;
+        self.expiration = Box::new(move |id: InstanceId| expiration::boxed(wrap(before(id))));
+        self
+    }
+
+    /// What guests get from `get_config`: any bytes. Default: none.
+    #[must_use]
+    pub fn config(mut self, config: impl Into<Arc<[u8]>>) -> Self {
+        self.config = config.into();
+        self
+    }
+
+    /// Bytes of linear memory that an instance may have. Default [`DEFAULT_MAX_MEMORY`].
+    #[must_use]
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.max_memory = bytes;
+        self
+    }
+
+    /// Bytes of a request's body, and as many of a response's, that are held for a guest: what it buffers,
+    /// what it writes. A request that needs more is answered 413, a response 502, what a guest writes 500.
+    /// Default [`DEFAULT_MAX_BODY`]. What streams is not held and not limited.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// What becomes of what guests print, those with WASI. Default [`Output::Prefixed`].
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// Where a server says whom a request is from, for `get_source_addr`. Default: the extension
+    /// [`SourceAddr`].
+    ///
+    /// ```
+    /// use axum::extract::ConnectInfo;
+    /// use millpond_http_wasm::HttpWasmPool;
+    /// use std::net::SocketAddr;
+    ///
+    /// // With `into_make_service_with_connect_info::<SocketAddr>()`.
+    /// let builder = HttpWasmPool::builder().source_addr(|extensions| {
+    ///     let ConnectInfo(addr) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    ///     Some(*addr)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn source_addr(
+        mut self,
+        find: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.source = Box::new(find);
+        self
+    }
+
+    /// Compiles anew each time. By default, compiled code is kept in the user's cache directory.
+    #[must_use]
+    pub fn without_cache(mut self) -> Self {
+        self.cache = CacheChoice::Off;
+        self
+    }
+
+    /// Keeps compiled code as this wasmtime cache configuration file says.
+    #[must_use]
+    pub fn cache_config(mut self, file: impl Into<PathBuf>) -> Self {
+        self.cache = CacheChoice::File(file.into());
+        self
+    }
+
+    /// What randomness is drawn from, for tests that must repeat.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// A pool of a module's file, in the binary or the text format. Compiles on a thread where blocking is
+    /// fine, and starts a guest, to see that it can.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime; it needs its timers (`enable_all`).
+    pub async fn from_file(self, path: impl AsRef<Path>) -> Result<HttpWasmPool, BuildError> {
+        let (name, bytes) = read_file(path.as_ref()).await?;
+        self.build(name, bytes).await
+    }
+
+    /// A pool of a module's bytes. As [`from_file`](Self::from_file).
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime; it needs its timers (`enable_all`).
+    pub async fn from_bytes(self, bytes: impl Into<Vec<u8>>) -> Result<HttpWasmPool, BuildError> {
+        self.build("the module".to_owned(), bytes.into()).await
+    }
+
+    async fn build(self, name: String, bytes: Vec<u8>) -> Result<HttpWasmPool, BuildError> {
+        let needs = Needs {
+            guests: Guests::Modules,
+            // One more, to try out another module while the pool is full.
+            max_instances: self.limits.max_instances.saturating_add(1),
+            max_memory: self.max_memory,
+            cache: self.cache,
+            core_dumps: false,
+        };
+        let (max_memory, output) = (self.max_memory, self.output);
+        let new = Version { name, bytes, config: self.config };
+        let generation = new.prepare(self.limits.start_timeout, move |name| {
+            let engine = needs.engine();
+            let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
+            let console = std::sync::OnceLock::new();
+            Ok(Arc::new(Shared { engine, max_memory, output, console }))
+        });
+        let modules = Modules::new(generation.await?);
+        let driver = GuestDriver::new(modules, self.expiration);
+        let settings = Settings { max_body: self.max_body, source: self.source };
+        Ok(HttpWasmPool::new(PoolHandle::new(driver, self.limits, self.seed), settings))
+    }
+}
+
+/// A module that is to become a pool's.
+pub(crate) struct Version {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) config: Arc<[u8]>,
+}
+
+impl Version {
+    /// Compiles it, and starts a guest, to see that it can.
+    pub(crate) async fn prepare(
+        self,
+        start_timeout: std::time::Duration,
+        shared: impl FnOnce(&str) -> Result<Arc<Shared>, BuildError> + Send + 'static,
+    ) -> Result<Generation, BuildError> {
+        let Self { name, bytes, config } = self;
+        let compiled = tokio::task::spawn_blocking({
+            let name = name.clone();
+            move || {
+                let fail = |problem| BuildError::new(&name, problem);
+                let bytes = wat::parse_bytes(&bytes).map_err(|error| fail(Problem::Text(error)))?;
+                let traits = module::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
+                Generation::new(&name, &bytes, traits, config, shared(&name)?)
+                    .map_err(|error| fail(Problem::Compile(error)))
+            }
+        });
+        let fail = |problem| BuildError::new(&name, problem);
+        let compiled =
+            compiled.await.map_err(|error| fail(Problem::Panicked(error.to_string())))?;
+        let generation = Arc::new(compiled?);
+        let trial = Guest::start(&generation, None);
+        match tokio::time::timeout(start_timeout, trial).await {
+            Ok(Ok(guest)) => drop(guest),
+            Ok(Err(error)) => return Err(fail(Problem::Start(error))),
+            Err(_) => return Err(fail(Problem::Slow(start_timeout))),
+        }
+        Ok(Arc::into_inner(generation).expect("the guest that had it is gone"))
+    }
+}
+
+/// A module's name and bytes.
+pub(crate) async fn read_file(path: &Path) -> Result<(String, Vec<u8>), BuildError> {
+    let name = path.display().to_string();
+    let read = tokio::fs::read(path).await;
+    let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
+    Ok((name, bytes))
+}
+
+impl fmt::Debug for HttpWasmBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpWasmBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

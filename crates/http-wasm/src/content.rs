@@ -1,0 +1,357 @@
+//! A body on its way through a guest: what the guest reads of it, and what goes on.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::{Buf as _, Bytes};
+use http::HeaderMap;
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+
+use crate::trailers::Trailers;
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A request's body, whatever it was.
+pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body, as a guest reads and writes it.
+pub(crate) struct Content {
+    /// What has come and is still needed.
+    chunks: VecDeque<Bytes>,
+    /// Where the guest reads on: which chunk, and where in it.
+    at: (usize, usize),
+    /// What has not come yet; `None`: it has ended.
+    rest: Option<Incoming>,
+    /// The guest has taken something away without its being kept.
+    consumed: bool,
+    /// What the guest has put in its place.
+    written: Option<VecDeque<Bytes>>,
+    pub(crate) trailers: Trailers,
+    /// Bytes held, here and in what was written; and how many may be.
+    held: usize,
+    max: usize,
+}
+
+/// What one call of the guest read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) len: usize,
+    /// There is nothing after it.
+    pub(crate) end: bool,
+}
+
+/// Why a body cannot be read or written.
+#[derive(Debug)]
+pub(crate) enum ContentError {
+    /// More would have to be held than may be, in bytes.
+    TooLarge { max: usize },
+    /// It broke off.
+    Broken(BoxError),
+}
+
+impl Content {
+    /// A body that has not come yet, of which as many bytes as this may be held.
+    pub(crate) fn coming(body: Option<Incoming>, max: usize) -> Self {
+        let mut trailers = Trailers::default();
+        if body.is_none() {
+            trailers.arrive(None);
+        }
+        Self { rest: body, trailers, ..Self::empty(max) }
+    }
+
+    /// Nothing, so far.
+    pub(crate) fn empty(max: usize) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            at: (0, 0),
+            rest: None,
+            consumed: false,
+            written: None,
+            trailers: Trailers::default(),
+            held: 0,
+            max,
+        }
+    }
+
+    /// Fills the guest's buffer, unless the body ends before; waits for more if need be. What is kept goes
+    /// on to whoever reads the body next.
+    pub(crate) async fn read(&mut self, buf: &mut [u8], keep: bool) -> Result<Read, ContentError> {
+        let mut len = 0;
+        loop {
+            len += self.copy(&mut buf[len..], keep);
+            if len == buf.len() {
+                return Ok(Read { len, end: self.has_ended().await? });
+            }
+            if !self.fetch().await? {
+                return Ok(Read { len, end: true });
+            }
+        }
+    }
+
+    /// The same of a body that has all come.
+    pub(crate) fn read_whole(&mut self, buf: &mut [u8]) -> Read {
+        let len = self.copy(buf, true);
+        Read { len, end: self.chunks.get(self.at.0).is_none() }
+    }
+
+    /// The guest puts something in the body's place: the first time, in place of all of it.
+    pub(crate) fn write(&mut self, bytes: Bytes) -> Result<(), ContentError> {
+        let written = self.written.get_or_insert_default();
+        self.held += bytes.len();
+        if !bytes.is_empty() {
+            written.push_back(bytes);
+        }
+        self.check()
+    }
+
+    /// A piece of the body has come, to be held.
+    pub(crate) fn push(&mut self, bytes: Bytes) -> Result<(), ContentError> {
+        self.held += bytes.len();
+        self.append(bytes);
+        self.check()
+    }
+
+    /// A piece of the body has come that goes on at once.
+    pub(crate) fn append(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.chunks.push_back(bytes);
+        }
+    }
+
+    /// Whether what goes on is not as long as what came.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.written.is_some() || self.consumed
+    }
+
+    /// How many bytes the guest has written in its place, if it has.
+    pub(crate) fn written_len(&self) -> Option<usize> {
+        self.written.as_ref().map(|chunks| chunks.iter().map(Bytes::len).sum())
+    }
+
+    /// What the guest has written so far counts as what came first.
+    pub(crate) fn settle_written(&mut self) {
+        if let Some(written) = self.written.take() {
+            self.chunks = written;
+        }
+    }
+
+    /// What goes on to whoever is next. What has come and was kept stays as well, to be read from the
+    /// start.
+    pub(crate) fn pass_on(&mut self) -> (VecDeque<Bytes>, Option<Incoming>) {
+        let rest = self.rest.take();
+        if let Some(written) = self.written.take() {
+            // Nobody will read the rest, so nobody will see its trailers.
+            self.trailers.arrive(None);
+            self.at = (0, 0);
+            return (written, None);
+        }
+        let mut chunks = self.chunks.clone();
+        if self.consumed
+            && let Some(first) = chunks.front_mut()
+        {
+            first.advance(self.at.1);
+        }
+        self.at = (0, 0);
+        (chunks, rest)
+    }
+
+    /// Copies what has come.
+    fn copy(&mut self, mut buf: &mut [u8], keep: bool) -> usize {
+        let mut copied = 0;
+        while let Some(chunk) = self.chunks.get(self.at.0) {
+            let from = &chunk[self.at.1..];
+            let len = from.len().min(buf.len());
+            let (to, more) = buf.split_at_mut(len);
+            to.copy_from_slice(&from[..len]);
+            (buf, copied) = (more, copied + len);
+            self.at.1 += len;
+            if len > 0 && !keep {
+                self.consumed = true;
+            }
+            if self.at.1 < chunk.len() {
+                break;
+            }
+            if keep {
+                self.at = (self.at.0 + 1, 0);
+            } else {
+                self.held -= chunk.len();
+                self.chunks.remove(self.at.0);
+                self.at.1 = 0;
+            }
+        }
+        copied
+    }
+
+    /// Whether nothing comes after what has been read. Waits for what comes next where the body itself
+    /// does not know.
+    async fn has_ended(&mut self) -> Result<bool, ContentError> {
+        if self.chunks.get(self.at.0).is_some() {
+            return Ok(false);
+        }
+        match &self.rest {
+            None => Ok(true),
+            Some(rest) if rest.is_end_stream() => Ok(true),
+            Some(rest) if rest.size_hint().lower() > 0 => Ok(false),
+            Some(_) => Ok(!self.fetch().await?),
+        }
+    }
+
+    /// Waits for the next piece. `false`: there is none.
+    async fn fetch(&mut self) -> Result<bool, ContentError> {
+        while let Some(rest) = &mut self.rest {
+            let frame = poll_fn(|cx| Pin::new(&mut *rest).poll_frame(cx)).await;
+            let frame = match frame.transpose().map_err(ContentError::Broken)? {
+                Some(frame) => frame.into_data(),
+                None => {
+                    self.end(None);
+                    break;
+                }
+            };
+            match frame {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    self.push(data)?;
+                    return Ok(true);
+                }
+                Err(other) => self.end(other.into_trailers().ok()),
+            }
+        }
+        Ok(false)
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.rest = None;
+        self.trailers.arrive(trailers);
+    }
+
+    fn check(&self) -> Result<(), ContentError> {
+        if self.held > self.max {
+            return Err(ContentError::TooLarge { max: self.max });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { max } => write!(f, "more than {max} bytes of a body to hold"),
+            Self::Broken(error) => write!(f, "the body broke off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ContentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Broken(error) => Some(&**error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures::executor::block_on;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+
+    use super::{Content, ContentError, Incoming, Read};
+
+    fn never(error: Infallible) -> super::BoxError {
+        match error {}
+    }
+
+    /// A body of unknown length, in these pieces.
+    fn pieces(pieces: &[&'static str]) -> Option<Incoming> {
+        let frames: Vec<_> = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
+        Some(StreamBody::new(futures::stream::iter(frames)).map_err(never).boxed_unsync())
+    }
+
+    fn read(content: &mut Content, len: usize, keep: bool) -> (String, bool) {
+        let mut buf = vec![0; len];
+        let Read { len, end } = block_on(content.read(&mut buf, keep)).unwrap();
+        (String::from_utf8(buf[..len].to_vec()).unwrap(), end)
+    }
+
+    fn passed_on(content: &mut Content) -> String {
+        let (chunks, rest) = content.pass_on();
+        let mut all: Vec<u8> = chunks.iter().flatten().copied().collect();
+        if let Some(rest) = rest {
+            all.extend_from_slice(&block_on(rest.collect()).unwrap().to_bytes());
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn a_buffer_is_filled_from_several_pieces_and_its_end_is_said_at_once() {
+        let mut content = Content::coming(pieces(&["ab", "", "cd"]), 100);
+        assert_eq!(read(&mut content, 3, true), ("abc".to_owned(), false));
+        assert_eq!(read(&mut content, 1, true), ("d".to_owned(), true), "full, and the end");
+        assert_eq!(read(&mut content, 1, true), (String::new(), true));
+        assert_eq!(passed_on(&mut content), "abcd");
+        assert_eq!(read(&mut content, 9, true), ("abcd".to_owned(), true), "again, from the start");
+    }
+
+    #[test]
+    fn a_body_of_known_length_says_its_end_without_being_waited_for() {
+        let body = Full::from("abcd").map_err(never).boxed_unsync();
+        let mut content = Content::coming(Some(body), 100);
+        assert_eq!(read(&mut content, 4, true), ("abcd".to_owned(), true));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_gone_and_the_rest_goes_on() {
+        let mut content = Content::coming(pieces(&["abc", "def", "ghi"]), 100);
+        assert_eq!(read(&mut content, 4, false), ("abcd".to_owned(), false));
+        assert!(content.is_changed());
+        assert_eq!(passed_on(&mut content), "efghi");
+    }
+
+    #[test]
+    fn what_is_written_goes_on_in_place_of_all_that_came() {
+        let mut content = Content::coming(pieces(&["abc", "def"]), 100);
+        assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
+        content.write(Bytes::from_static(b"AB")).unwrap();
+        assert_eq!(read(&mut content, 9, true), ("cdef".to_owned(), true), "reading goes on");
+        content.write(Bytes::from_static(b"CDEF")).unwrap();
+        assert_eq!(content.written_len(), Some(6));
+        assert_eq!(passed_on(&mut content), "ABCDEF");
+
+        let mut content = Content::coming(pieces(&["abc"]), 100);
+        content.write(Bytes::new()).unwrap();
+        assert_eq!(passed_on(&mut content), "", "nothing is something too");
+    }
+
+    #[test]
+    fn no_more_is_held_than_allowed() {
+        let mut content = Content::coming(pieces(&["abc", "def"]), 5);
+        let error = block_on(content.read(&mut [0; 9], true)).unwrap_err();
+        assert!(matches!(error, ContentError::TooLarge { max: 5 }));
+
+        let mut content = Content::coming(pieces(&["abc", "def"]), 5);
+        assert_eq!(read(&mut content, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
+        content.write(Bytes::from_static(b"12345")).unwrap();
+        assert!(content.write(Bytes::from_static(b"6")).is_err());
+    }
+
+    #[test]
+    fn what_the_guest_wrote_before_comes_before_what_came() {
+        let mut content = Content::empty(100);
+        content.write(Bytes::from_static(b"guest ")).unwrap();
+        content.settle_written();
+        content.push(Bytes::from_static(b"inner")).unwrap();
+        let mut buf = [0; 20];
+        assert_eq!(content.read_whole(&mut buf), Read { len: 11, end: true });
+        assert_eq!(&buf[..11], b"guest inner");
+        assert!(!content.is_changed());
+    }
+}

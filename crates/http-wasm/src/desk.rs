@@ -1,0 +1,127 @@
+//! Where a request waits for its guest, and learns if it gets none or loses it.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use millpond_engine::{keep, lock};
+use millpond_pool_core::{Error, ErrorKind, Instance};
+
+use crate::driver::GuestDriver;
+
+#[derive(Default)]
+pub(crate) struct Desk {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    instance: Option<Instance<GuestDriver>>,
+    error: Option<Error>,
+    waker: Option<Waker>,
+}
+
+impl Desk {
+    /// The instance that the request is handed to.
+    pub(crate) async fn instance(&self) -> Result<Instance<GuestDriver>, Error> {
+        self.wait(|state| match state.error.take() {
+            Some(error) => Some(Err(error)),
+            None => state.instance.take().map(Ok),
+        })
+        .await
+    }
+
+    /// Why there will be no response: the pool says so of each request whose instance it ends before there
+    /// was one.
+    pub(crate) async fn error(&self) -> Error {
+        self.wait(|state| state.error.take()).await
+    }
+
+    /// The same, if it is known by now. If not, the one who asks is woken when it is.
+    pub(crate) fn poll_error(&self, cx: &mut Context<'_>) -> Option<Error> {
+        match self.poll(cx, |state| state.error.take()) {
+            Poll::Ready(error) => Some(error),
+            Poll::Pending => None,
+        }
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        let waker = {
+            let mut state = lock(&self.state);
+            // The first one counts.
+            state.error.get_or_insert(error);
+            state.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// There is something to look at.
+    pub(crate) fn wake(&self) {
+        let waker = lock(&self.state).waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn hand_over(&self, instance: Instance<GuestDriver>) {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.instance = Some(instance);
+            state.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    async fn wait<T>(&self, look: impl Fn(&mut State) -> Option<T>) -> T {
+        poll_fn(|cx| self.poll(cx, &look)).await
+    }
+
+    fn poll<T>(&self, cx: &mut Context<'_>, look: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
+        let mut state = lock(&self.state);
+        if let Some(found) = look(&mut state) {
+            return Poll::Ready(found);
+        }
+        let old = keep(&mut state.waker, cx);
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+/// A request that wants a guest, on its way through the pool. Dropped unanswered, it answers for itself.
+pub struct Job {
+    desk: Option<Arc<Desk>>,
+}
+
+impl Job {
+    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk: Some(desk) }
+    }
+
+    /// It is handed to an instance.
+    pub(crate) fn hand_over(mut self, instance: Instance<GuestDriver>) {
+        if let Some(desk) = self.desk.take() {
+            instance.slot().set_caller(Arc::clone(&desk));
+            desk.hand_over(instance);
+        }
+    }
+
+    /// There is no guest for it.
+    pub(crate) fn fail(mut self, error: Error) {
+        if let Some(desk) = self.desk.take() {
+            desk.fail(error);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            desk.fail(Error::new(ErrorKind::Retired));
+        }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}

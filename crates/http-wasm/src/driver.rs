@@ -1,0 +1,165 @@
+//! Carries out what the pool decides.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+
+use millpond_engine::{InstantiationError, Tokio, lock};
+use millpond_pool_core::expiration::BoxExpiration;
+use millpond_pool_core::{
+    Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
+    Refusal, Runtime as _, Start, Ticket,
+};
+use wasmtime::PoolConcurrencyLimitError;
+
+use crate::desk::Job;
+use crate::guest::Guest;
+use crate::modules::Modules;
+use crate::slot::{Fault, Slot, Starting};
+
+/// Makes the policy of a new instance.
+pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
+
+/// The wasmtime side of a pool.
+pub struct GuestDriver {
+    modules: Arc<Modules>,
+    expiration: MakeExpiration,
+    runtime: Tokio,
+    /// The newest errors of starts, for the requests that are refused because of them.
+    start_error: Mutex<Option<InstantiationError>>,
+    exhaustion: Mutex<Option<InstantiationError>>,
+}
+
+impl GuestDriver {
+    pub(crate) fn new(modules: Modules, expiration: MakeExpiration) -> Self {
+        let (modules, runtime) = (Arc::new(modules), Tokio::current());
+        let (start_error, exhaustion) = Default::default();
+        Self { modules, expiration, runtime, start_error, exhaustion }
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// Starts a guest of the module that is current when it has started.
+    fn starting(&self, id: InstanceId) -> Starting {
+        let modules = Arc::clone(&self.modules);
+        Box::pin(async move {
+            loop {
+                let generation = modules.current();
+                let guest = Guest::start(&generation, Some(id)).await?;
+                if modules.enlist(id, &generation) {
+                    return Ok(guest);
+                }
+            }
+        })
+    }
+
+    /// Reports a start that is complete.
+    pub(crate) fn started(&self, pool: &PoolHandle<Self>, id: InstanceId) {
+        pool.report(id, InstanceEvent::Started);
+        if !self.modules.is_enlisted(id) {
+            // The module was replaced before the pool knew of the instance.
+            pool.report(id, InstanceEvent::Drain(Reason::Swap));
+        }
+    }
+
+    /// A start came to nothing. If the allocator had no room, nobody is to be told: the request waits.
+    pub(crate) fn not_started(&self, fault: Fault) -> Option<Error> {
+        let error = match fault {
+            Fault::Doomed(_) => wasmtime::format_err!("the start was given up"),
+            Fault::Panicked(panicked) => panicked.into(),
+            Fault::Error(error) => error,
+        };
+        if error.is::<PoolConcurrencyLimitError>() {
+            let error = InstantiationError::new(error);
+            tracing::debug!(%error, "no room for another instance");
+            *lock(&self.exhaustion) = Some(error);
+            return None;
+        }
+        let error = InstantiationError::new(error);
+        tracing::error!(error = ?error.cause(), "an instance failed to start");
+        *lock(&self.start_error) = Some(error.clone());
+        Some(Error::new(ErrorKind::Instantiation).with_source(error))
+    }
+}
+
+impl Driver for GuestDriver {
+    type Item = Job;
+    type Slot = Slot;
+    type Runtime = Tokio;
+
+    fn runtime(&self) -> &Tokio {
+        &self.runtime
+    }
+
+    fn expiration(&self, id: InstanceId) -> BoxExpiration {
+        (self.expiration)(id)
+    }
+
+    fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Job>) {
+        instance.slot().begin_start(self.starting(instance.id()));
+        match start.request {
+            // The request's own future drives it.
+            Some((_, job)) => job.hand_over(instance),
+            None => self.runtime.spawn(Box::pin(start_spare(pool.clone(), instance))),
+        }
+    }
+
+    fn assign(&self, _: &PoolHandle<Self>, instance: Instance<Self>, _: Ticket, job: Job) {
+        // If it ends at this moment, the pool tells the caller.
+        job.hand_over(instance);
+    }
+
+    fn refuse(&self, _: Ticket, job: Job, refusal: Refusal) {
+        let mut error = Error::from(refusal);
+        let source = match error.kind() {
+            ErrorKind::Instantiation => lock(&self.start_error).clone(),
+            ErrorKind::ResourcesExhausted => lock(&self.exhaustion).clone(),
+            _ => None,
+        };
+        if let Some(source) = source {
+            error = error.with_source(source);
+        }
+        job.fail(error);
+    }
+
+    fn fail(&self, instance: Instance<Self>, _: Ticket, failure: Failure) {
+        if let Some(caller) = instance.slot().caller() {
+            caller.fail(failure.into());
+        }
+    }
+
+    fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
+        instance.slot().doom(reason);
+        let pool = pool.clone();
+        // Off the path of any request.
+        self.runtime.spawn(Box::pin(async move {
+            let seat = instance.slot().clear().await;
+            let _ = millpond_engine::catch_panic(|| drop(seat));
+            pool.driver().modules.delist(instance.id());
+            pool.report(instance.id(), InstanceEvent::Dropped);
+        }));
+    }
+}
+
+async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
+    let (driver, id) = (pool.driver(), instance.id());
+    match poll_fn(|cx| instance.slot().poll_start(cx)).await {
+        Ok(_) => driver.started(&pool, id),
+        // Whoever ends it reports that.
+        Err(Fault::Doomed(_)) => {}
+        Err(fault) => pool.report(
+            id,
+            match driver.not_started(fault) {
+                Some(_) => InstanceEvent::StartFailed,
+                None => InstanceEvent::Exhausted { request: None },
+            },
+        ),
+    }
+}
+
+impl std::fmt::Debug for GuestDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GuestDriver")
+    }
+}

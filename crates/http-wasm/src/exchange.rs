@@ -1,0 +1,251 @@
+//! One request and its response, as their guest sees them.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, request};
+use wasmtime::{Result, format_err};
+
+use crate::body::RequestBody;
+use crate::content::{Content, ContentError, Incoming, Read};
+use crate::features::Features;
+use crate::trailers::{Edit, Trailers};
+
+/// Bytes of header and trailer names and values that a guest may set for one request.
+const MAX_SET: usize = 1 << 20;
+
+/// A request on its way to the next handler, and the response on its way back.
+pub(crate) struct Exchange {
+    half: Half,
+    features: Features,
+    pub(crate) request: request::Parts,
+    pub(crate) source: Option<SocketAddr>,
+    request_body: Content,
+    pub(crate) response: Head,
+    pub(crate) response_body: Content,
+    /// Bytes of headers that the guest has set.
+    set: usize,
+}
+
+/// Which of the guest's two calls is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Request,
+    Response,
+}
+
+/// The head of a response: what the guest has set of it so far, then with what the next handler gave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// Whose headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Response,
+    RequestTrailers,
+    ResponseTrailers,
+}
+
+impl Exchange {
+    /// A request that no guest has seen. Bodies are held up to this many bytes each.
+    pub(crate) fn new(
+        request: request::Parts,
+        body: Option<Incoming>,
+        source: Option<SocketAddr>,
+        max_body: usize,
+    ) -> Self {
+        Self {
+            half: Half::Request,
+            features: Features::default(),
+            request,
+            source,
+            request_body: Content::coming(body, max_body),
+            response: Head::default(),
+            response_body: Content::empty(max_body),
+            set: 0,
+        }
+    }
+
+    /// Enables features for this request. Once the next handler has been called it is too late.
+    pub(crate) fn enable(&mut self, features: Features) -> Features {
+        if self.half == Half::Request {
+            self.features |= features;
+        }
+        self.features
+    }
+
+    pub(crate) fn buffers_response(&self) -> bool {
+        self.features.contains(Features::BUFFER_RESPONSE)
+    }
+
+    /// The request, for the next handler. Its head stays here as well if the guest may look at it again.
+    pub(crate) fn next_request(&mut self, keep: bool) -> Request<RequestBody> {
+        if self.request_body.is_changed() {
+            let headers = &mut self.request.headers;
+            headers.remove(TRANSFER_ENCODING);
+            match self.request_body.written_len() {
+                Some(len) => drop(headers.insert(CONTENT_LENGTH, len.into())),
+                None => drop(headers.remove(CONTENT_LENGTH)),
+            }
+        }
+        let (chunks, rest) = self.request_body.pass_on();
+        let trailers = std::mem::take(&mut self.request_body.trailers);
+        let body = RequestBody::new(chunks, rest, trailers);
+        let parts = if keep {
+            self.request.clone()
+        } else {
+            std::mem::replace(&mut self.request, Request::new(()).into_parts().0)
+        };
+        Request::from_parts(parts, body)
+    }
+
+    /// The next handler has answered, or failed: `handle_response` comes next.
+    pub(crate) fn begin_response(&mut self) {
+        self.half = Half::Response;
+    }
+
+    // What the guest asks for.
+
+    pub(crate) fn require_request_half(&self, what: &str) -> Result<()> {
+        match self.half {
+            Half::Request => Ok(()),
+            Half::Response => Err(format_err!("cannot {what} after the next handler")),
+        }
+    }
+
+    pub(crate) fn require_response(&self, what: &str) -> Result<()> {
+        if self.half == Half::Request || self.buffers_response() {
+            return Ok(());
+        }
+        Err(format_err!("cannot {what} after the next handler without the feature buffer_response"))
+    }
+
+    /// In lower case, sorted, each once.
+    pub(crate) fn header_names(&self, kind: Kind) -> Vec<HeaderName> {
+        let headers = self.headers(kind);
+        let mut names: Vec<_> = headers.keys().cloned().collect();
+        if kind == Kind::Request && self.authority().is_some() {
+            names.push(HOST);
+        }
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names
+    }
+
+    pub(crate) fn header_values(&self, kind: Kind, name: &HeaderName) -> Vec<&[u8]> {
+        if kind == Kind::Request
+            && *name == HOST
+            && let Some(authority) = self.authority()
+        {
+            return vec![authority.as_bytes()];
+        }
+        self.headers(kind).get_all(name).iter().map(HeaderValue::as_bytes).collect()
+    }
+
+    /// What stands in for `host` where there is none: HTTP/2 has it in the URI.
+    fn authority(&self) -> Option<&str> {
+        if self.request.headers.contains_key(HOST) {
+            return None;
+        }
+        self.request.uri.authority().map(http::uri::Authority::as_str)
+    }
+
+    pub(crate) fn set_header(
+        &mut self,
+        kind: Kind,
+        name: HeaderName,
+        value: HeaderValue,
+    ) -> Result<()> {
+        self.edit(kind, "set", Edit::Set(name, value))
+    }
+
+    pub(crate) fn add_header(
+        &mut self,
+        kind: Kind,
+        name: HeaderName,
+        value: HeaderValue,
+    ) -> Result<()> {
+        self.edit(kind, "add", Edit::Add(name, value))
+    }
+
+    pub(crate) fn remove_header(&mut self, kind: Kind, name: HeaderName) -> Result<()> {
+        self.edit(kind, "remove", Edit::Remove(name))
+    }
+
+    fn edit(&mut self, kind: Kind, verb: &str, edit: Edit) -> Result<()> {
+        match kind {
+            Kind::Request => self.require_request_half(&format!("{verb} a request header"))?,
+            Kind::RequestTrailers => {
+                self.require_request_half(&format!("{verb} a request trailer"))?;
+            }
+            Kind::Response => self.require_response(&format!("{verb} a response header"))?,
+            Kind::ResponseTrailers => {
+                self.require_response(&format!("{verb} a response trailer"))?
+            }
+        }
+        if let Edit::Set(name, value) | Edit::Add(name, value) = &edit {
+            self.set += name.as_str().len() + value.len();
+            if self.set > MAX_SET {
+                return Err(format_err!("the guest has set more than {MAX_SET} bytes of headers"));
+            }
+        }
+        let done = match kind {
+            Kind::Request => edit.apply(&mut self.request.headers),
+            Kind::Response => edit.apply(&mut self.response.headers),
+            Kind::RequestTrailers => self.request_body.trailers.edit(edit),
+            Kind::ResponseTrailers => self.response_body.trailers.edit(edit),
+        };
+        done.map_err(|_| format_err!("there are too many headers"))
+    }
+
+    fn headers(&self, kind: Kind) -> &HeaderMap {
+        match kind {
+            Kind::Request => &self.request.headers,
+            Kind::Response => &self.response.headers,
+            Kind::RequestTrailers => self.request_body.trailers.known(),
+            Kind::ResponseTrailers => self.response_body.trailers.known(),
+        }
+    }
+
+    /// Before the next handler, what comes from the client; after it, what was kept of that.
+    pub(crate) async fn read_request_body(
+        &mut self,
+        buf: &mut [u8],
+    ) -> Result<Result<Read, ContentError>> {
+        let keep = self.features.contains(Features::BUFFER_REQUEST);
+        if self.half == Half::Response && !keep {
+            return Err(format_err!(
+                "cannot read the request body after the next handler without the feature buffer_request"
+            ));
+        }
+        Ok(self.request_body.read(buf, keep).await)
+    }
+
+    pub(crate) fn write_request_body(&mut self, bytes: Bytes) -> Result<Result<(), ContentError>> {
+        self.require_request_half("write the request body")?;
+        Ok(self.request_body.write(bytes))
+    }
+
+    pub(crate) fn read_response_body(&mut self, buf: &mut [u8]) -> Result<Read> {
+        if !self.buffers_response() {
+            return Err(format_err!(
+                "cannot read the response body without the feature buffer_response"
+            ));
+        }
+        Ok(self.response_body.read_whole(buf))
+    }
+
+    pub(crate) fn write_response_body(&mut self, bytes: Bytes) -> Result<Result<(), ContentError>> {
+        self.require_response("write the response body")?;
+        Ok(self.response_body.write(bytes))
+    }
+
+    /// The trailers that belong to the response so far.
+    pub(crate) fn take_response_trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.response_body.trailers)
+    }
+}

@@ -1,0 +1,95 @@
+//! One version of a pool's module: what its instances are made of.
+
+use std::sync::Arc;
+
+use millpond_engine::{Console, Output, Tag};
+use millpond_pool_core::InstanceId;
+use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::guest::GuestState;
+use crate::host;
+use crate::module::Traits;
+
+pub(crate) struct Generation {
+    name: String,
+    pre: InstancePre<GuestState>,
+    traits: Traits,
+    config: Arc<[u8]>,
+    shared: Arc<Shared>,
+}
+
+/// What all versions have in common.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) max_memory: usize,
+    pub(crate) output: Output,
+    /// Made for the first guest that may print.
+    pub(crate) console: std::sync::OnceLock<Console>,
+}
+
+impl Generation {
+    /// Compiles and links a module.
+    pub(crate) fn new(
+        name: &str,
+        bytes: &[u8],
+        traits: Traits,
+        config: Arc<[u8]>,
+        shared: Arc<Shared>,
+    ) -> Result<Self> {
+        let module = Module::new(&shared.engine, bytes)?;
+        let mut linker = Linker::new(&shared.engine);
+        host::link(&mut linker, traits.wasi)?;
+        let pre = linker.instantiate_pre(&module)?;
+        Ok(Self { name: name.to_owned(), pre, traits, config, shared })
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<GuestState>) -> Result<Instance> {
+        self.pre.instantiate_async(store).await
+    }
+
+    /// A context of its own for each guest: standard output and error, clocks and randomness, and no files.
+    pub(crate) fn wasi(&self, id: Option<InstanceId>) -> Option<WasiP1Ctx> {
+        if !self.traits.wasi {
+            return None;
+        }
+        let mut wasi = WasiCtx::builder();
+        wasi.arg(&self.name);
+        if let Some(id) = id {
+            wasi.env("INSTANCE_ID", id.to_string());
+        }
+        if let Some(id) = id.filter(|_| self.shared.output != Output::None) {
+            let console = self.shared.console.get_or_init(Console::new);
+            let tag = Arc::new(Tag::new(id));
+            if let Some([stdout, stderr]) = console.streams(self.shared.output, &tag) {
+                wasi.stdout(stdout).stderr(stderr);
+            }
+        }
+        Some(wasi.build_p1())
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    pub(crate) fn max_memory(&self) -> usize {
+        self.shared.max_memory
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    pub(crate) fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}

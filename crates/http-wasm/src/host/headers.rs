@@ -1,0 +1,103 @@
+//! Headers and trailers, of the request and of the response.
+
+use http::{HeaderName, HeaderValue};
+use wasmtime::{Caller, Linker, Result, format_err};
+
+use crate::exchange::Kind;
+use crate::guest::GuestState;
+
+use super::MODULE;
+use super::memory::{read, split, write_all};
+
+pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
+    linker.func_wrap(MODULE, "get_header_names", get_header_names)?;
+    linker.func_wrap(MODULE, "get_header_values", get_header_values)?;
+    linker.func_wrap(MODULE, "set_header_value", set_header_value)?;
+    linker.func_wrap(MODULE, "add_header_value", add_header_value)?;
+    linker.func_wrap(MODULE, "remove_header", remove_header)?;
+    Ok(())
+}
+
+fn get_header_names(
+    mut caller: Caller<'_, GuestState>,
+    kind: u32,
+    buf: u32,
+    limit: u32,
+) -> Result<u64> {
+    let (memory, state) = split(&mut caller)?;
+    let names = state.exchange()?.header_names(kind_of(kind)?);
+    write_all(memory, "header names", buf, limit, &names)
+}
+
+fn get_header_values(
+    mut caller: Caller<'_, GuestState>,
+    kind: u32,
+    name: u32,
+    name_len: u32,
+    buf: u32,
+    limit: u32,
+) -> Result<u64> {
+    let (memory, state) = split(&mut caller)?;
+    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    let values = state.exchange()?.header_values(kind_of(kind)?, &name);
+    write_all(memory, "header values", buf, limit, &values)
+}
+
+fn set_header_value(
+    mut caller: Caller<'_, GuestState>,
+    kind: u32,
+    name: u32,
+    name_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Result<()> {
+    let (memory, state) = split(&mut caller)?;
+    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    let value = value_of(read(memory, "header value", value, value_len)?)?;
+    state.exchange()?.set_header(kind_of(kind)?, name, value)
+}
+
+fn add_header_value(
+    mut caller: Caller<'_, GuestState>,
+    kind: u32,
+    name: u32,
+    name_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Result<()> {
+    let (memory, state) = split(&mut caller)?;
+    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    let value = value_of(read(memory, "header value", value, value_len)?)?;
+    state.exchange()?.add_header(kind_of(kind)?, name, value)
+}
+
+fn remove_header(
+    mut caller: Caller<'_, GuestState>,
+    kind: u32,
+    name: u32,
+    name_len: u32,
+) -> Result<()> {
+    let (memory, state) = split(&mut caller)?;
+    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    state.exchange()?.remove_header(kind_of(kind)?, name)
+}
+
+fn kind_of(kind: u32) -> Result<Kind> {
+    match kind {
+        0 => Ok(Kind::Request),
+        1 => Ok(Kind::Response),
+        2 => Ok(Kind::RequestTrailers),
+        3 => Ok(Kind::ResponseTrailers),
+        _ => Err(format_err!("there is no header kind {kind}")),
+    }
+}
+
+fn name_of(name: &[u8]) -> Result<HeaderName> {
+    HeaderName::from_bytes(name)
+        .map_err(|_| format_err!("{:?} is no header name", String::from_utf8_lossy(name)))
+}
+
+fn value_of(value: &[u8]) -> Result<HeaderValue> {
+    HeaderValue::from_bytes(value)
+        .map_err(|_| format_err!("{:?} is no header value", String::from_utf8_lossy(value)))
+}

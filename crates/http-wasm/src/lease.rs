@@ -1,0 +1,224 @@
+//! A guest in exclusive use by one request: its calls, and what they mean for the pool.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use millpond_engine::Cause;
+use millpond_pool_core::{
+    Error, ErrorKind, Failure, InstanceEvent, Lease, Reason, Submitted, Usage,
+};
+
+use crate::desk::{Desk, Job};
+use crate::driver::GuestDriver;
+use crate::exchange::Exchange;
+use crate::guest::{CtxNext, Guest, Returned};
+use crate::module::Traits;
+use crate::slot::{Calling, Fault};
+
+/// A guest that is this request's alone. Dropping it before [`finish`](Self::finish) ends the guest.
+pub(crate) struct GuestLease {
+    /// `None` once the guest has broken.
+    lease: Option<Lease<GuestDriver>>,
+    desk: Arc<Desk>,
+    usage: Usage,
+    traits: Traits,
+    /// The response's head is out: nobody waits for one any more.
+    responded: bool,
+}
+
+/// Waits for the guest of a request, and starts it if that is what it takes.
+pub(crate) async fn lease(
+    mut request: Submitted<GuestDriver>,
+    desk: Arc<Desk>,
+) -> Result<GuestLease, Error> {
+    loop {
+        let instance = match desk.instance().await {
+            Ok(instance) => instance,
+            Err(error) => {
+                request.over();
+                return Err(error);
+            }
+        };
+        let started = poll_fn(|cx| {
+            // To be woken when it is doomed.
+            match desk.poll_error(cx) {
+                Some(error) => Poll::Ready(Err(Ok(error))),
+                None => instance.slot().poll_start(cx).map_err(Err),
+            }
+        });
+        let (pool, id) = (request.pool().clone(), instance.id());
+        let error = match started.await {
+            Ok(new) => {
+                if new {
+                    pool.driver().started(&pool, id);
+                }
+                let lease = Some(request.lease(instance));
+                let (usage, traits) = Default::default();
+                return Ok(GuestLease { lease, desk, usage, traits, responded: false });
+            }
+            Err(Ok(error)) => error,
+            Err(Err(Fault::Doomed(_))) => desk.error().await,
+            Err(Err(fault)) => match pool.driver().not_started(fault) {
+                Some(error) => {
+                    pool.report(id, InstanceEvent::StartFailed);
+                    error
+                }
+                None => {
+                    let again = Some((request.ticket(), Job::new(Arc::clone(&desk))));
+                    pool.report(id, InstanceEvent::Exhausted { request: again });
+                    continue;
+                }
+            },
+        };
+        request.over();
+        return Err(error);
+    }
+}
+
+impl GuestLease {
+    /// What is known of the guest's module, once it has been called.
+    pub(crate) fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    pub(crate) async fn handle_request(
+        &mut self,
+        exchange: Box<Exchange>,
+    ) -> Result<(CtxNext, Box<Exchange>), Error> {
+        self.call(|mut guest| {
+            Box::pin(async move {
+                let returned = guest.handle_request(exchange).await;
+                (guest, returned)
+            })
+        })
+        .await
+    }
+
+    /// The guest waits for the next handler.
+    pub(crate) fn pin(&self) {
+        if let Some(lease) = &self.lease {
+            lease.pin();
+        }
+    }
+
+    /// Its wait is over: the second call.
+    pub(crate) async fn handle_response(
+        &mut self,
+        exchange: Box<Exchange>,
+        ctx: u32,
+        error: bool,
+    ) -> Result<Box<Exchange>, Error> {
+        if let Some(lease) = self.lease.as_ref().filter(|_| !self.responded) {
+            lease.resume();
+        }
+        let called = self.call(|mut guest: Guest| {
+            Box::pin(async move {
+                let returned = guest.handle_response(exchange, ctx, error).await;
+                (guest, returned)
+            })
+        });
+        called.await.map(|(_, exchange)| exchange)
+    }
+
+    /// The response's head goes out before the guest has been called again.
+    pub(crate) async fn respond(&mut self) -> Result<(), Error> {
+        self.responded = self.lease.as_mut().is_some_and(Lease::respond);
+        if self.responded { Ok(()) } else { Err(self.desk.error().await) }
+    }
+
+    /// A frame of the response's body has passed.
+    pub(crate) fn progress(&self) {
+        if let Some(lease) = &self.lease {
+            lease.progress();
+        }
+    }
+
+    /// The guest has made its last call for this request: others may have it.
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        let released = self.lease.take().is_some_and(|lease| lease.release(self.usage));
+        if released { Ok(()) } else { Err(self.desk.error().await) }
+    }
+
+    async fn call(
+        &mut self,
+        make: impl FnOnce(Guest) -> Calling,
+    ) -> Result<(CtxNext, Box<Exchange>), Error> {
+        let Some(lease) = &self.lease else { return Err(Error::new(ErrorKind::Retired)) };
+        let slot = lease.instance().slot();
+        let called = match slot.begin_call(make) {
+            Ok(()) => {
+                poll_fn(|cx| match self.desk.poll_error(cx) {
+                    Some(error) => Poll::Ready(Err(Ok(error))),
+                    None => slot.poll_call(cx).map_err(Err),
+                })
+                .await
+            }
+            Err(fault) => Err(Err(fault)),
+        };
+        let Returned { called, blame, usage, traits } = match called {
+            Ok(returned) => returned,
+            Err(Ok(error)) => return Err(error),
+            Err(Err(Fault::Doomed(reason))) => return Err(self.doomed(reason).await),
+            Err(Err(Fault::Panicked(panicked))) => {
+                return Err(self.broken(Reason::Host, ErrorKind::HostPanic, panicked.into(), None));
+            }
+            Err(Err(Fault::Error(error))) => {
+                return Err(self.broken(Reason::Trap, ErrorKind::Trap, error, None));
+            }
+        };
+        (self.usage, self.traits) = (usage, traits);
+        called.map_err(|error| {
+            let (reason, kind) = match &blame {
+                Some(blame) => (Reason::Host, blame.kind()),
+                None if error.is::<wasmtime_wasi::I32Exit>() => (Reason::Exit, ErrorKind::Exit),
+                None => (Reason::Trap, ErrorKind::Trap),
+            };
+            self.broken(reason, kind, error, blame)
+        })
+    }
+
+    /// The pool ends the guest. It tells the one who waits for a head why.
+    async fn doomed(&self, reason: Reason) -> Error {
+        if self.responded { Failure::Retired(reason).into() } else { self.desk.error().await }
+    }
+
+    /// The guest cannot go on.
+    fn broken(
+        &mut self,
+        reason: Reason,
+        kind: ErrorKind,
+        error: wasmtime::Error,
+        blame: Option<Error>,
+    ) -> Error {
+        let Some(lease) = self.lease.take() else { return Error::new(kind) };
+        let (pool, id) = (lease.pool().clone(), lease.instance().id());
+        let (instance, request) = (id.number(), lease.ticket().number());
+        if kind == ErrorKind::Trap || kind == ErrorKind::HostPanic {
+            let error = format!("{error:?}");
+            tracing::error!(
+                instance.id = instance, request.id = request, retire.reason = %reason, error,
+                "a guest broke"
+            );
+        } else {
+            let error = error.root_cause();
+            tracing::info!(
+                instance.id = instance, request.id = request, retire.reason = %reason, %error,
+                "a guest ended"
+            );
+        }
+        if !self.responded {
+            lease.failed();
+        }
+        pool.report(id, InstanceEvent::Broken(reason));
+        blame.unwrap_or_else(|| {
+            Error::new(kind).with_reason(reason).with_source(Cause(Arc::new(error)))
+        })
+    }
+}
+
+impl std::fmt::Debug for GuestLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestLease").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}

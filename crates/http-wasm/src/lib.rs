@@ -1,0 +1,88 @@
+//! http-wasm guests as tower middleware.
+//!
+//! An [http-wasm] guest is a core WebAssembly module that wraps a handler: its `handle_request` sees a request
+//! first, and answers it or lets it pass, changed or not; its `handle_response` sees what the next handler
+//! answered. [`HttpWasmPool`] keeps a bounded pool of its instances, and [`HttpWasmLayer`] puts them in front of
+//! any [`tower::Service`].
+//!
+//! # What a guest can rely on
+//!
+//! Both halves of a request run in the same instance, and no other request does in between: the instance stays
+//! *pinned*, idle but counted, while the next handler works. A guest that trapped, that exited, or whose
+//! request was given up in the middle is never used again. A guest whose `handle_response` has no code is not
+//! kept for it.
+//!
+//! All 19 functions of the `http_handler` module are there, the features `buffer_request`, `buffer_response` and
+//! `trailers`, and WASI preview 1 (no files, no environment, an output that is bounded) for guests that import it.
+//!
+//! # Where the published text leaves things open
+//!
+//! As the reference host `http-wasm-host-go` does:
+//!
+//! - `next` is yes if any of the lower 32 bits of `handle_request`'s result is set.
+//! - `enable_features` returns what is enabled, not what is supported; while the guest starts it is for all requests,
+//!   in `handle_request` for that one. Features that nobody knows are not enabled. In `handle_response` it is
+//!   too late for any.
+//! - Request trailers and response trailers can be read and set without the feature `trailers`.
+//! - After the next handler, changing the request traps; changing the response, and reading its body, traps without
+//!   `buffer_response`. The request's body can be read again then, with `buffer_request`, as far as the guest has
+//!   read it before.
+//! - `read_body` fills the buffer or reaches the end, and says in the same call that it did; a limit of 0 traps.
+//! - The first `write_body` of a half replaces the whole body. What the guest wrote to the response before the next
+//!   handler comes before what that one answers, unless `handle_response` writes.
+//! - `_initialize` or `_start` runs after the module's own start function; `proc_exit(0)` in it is a good end.
+//! - `get_source_addr` is empty if the server does not say whom a request is from.
+//!
+//! Otherwise than the reference host:
+//!
+//! - Without `buffer_response`, `handle_response` is called when the response has ended: before its head is sent if
+//!   the body is all there, or else before its last piece is. A guest that fails then breaks the body off. The
+//!   status can be read without buffering.
+//! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
+//!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
+//!   `server-timing` and the two `authenticate` fields, it is added.
+//! - Buffers are [bounded](HttpWasmBuilder::max_body), and so are the headers a guest may set, to 1 MiB for each request.
+//! - A URI with characters that no request line can have is percent-encoded.
+//! - If the next handler fails, the guest is told, and its failure goes on to whoever called the service.
+//!
+//! [http-wasm]: https://http-wasm.io/
+
+mod body;
+mod build;
+mod content;
+mod desk;
+mod driver;
+mod error;
+mod exchange;
+mod features;
+mod generation;
+mod guest;
+mod host;
+mod layer;
+mod lease;
+mod merge;
+mod module;
+mod modules;
+mod passage;
+mod pool;
+mod slot;
+mod trailers;
+mod uri;
+
+pub use body::{RequestBody, ResponseBody};
+pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
+pub use driver::GuestDriver;
+pub use error::BuildError;
+pub use layer::{HttpWasmLayer, HttpWasmService};
+pub use pool::HttpWasmPool;
+
+/// Whom a request is from, in the extensions of the request: what guests get from `get_source_addr`.
+///
+/// ```
+/// use millpond_http_wasm::SourceAddr;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(SourceAddr(([192, 0, 2, 1], 4711).into()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceAddr(pub std::net::SocketAddr);

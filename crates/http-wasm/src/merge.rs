@@ -1,0 +1,117 @@
+//! What the guest said before the next handler, and what that handler answered: one response.
+
+use http::header::{
+    CONTENT_LENGTH, HeaderName, HeaderValue, LINK, PROXY_AUTHENTICATE, SET_COOKIE, TRAILER,
+    TRANSFER_ENCODING, VARY, VIA, WARNING, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, response};
+
+use crate::exchange::Head;
+
+/// Fields of which handlers *add* one, beside what is there. Other fields are *set*: the last one to do so
+/// wins.
+const ADDED: [HeaderName; 8] = [
+    LINK,
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("server-timing"),
+    SET_COOKIE,
+    VARY,
+    VIA,
+    WARNING,
+    WWW_AUTHENTICATE,
+];
+
+/// Puts what the next handler answered over what the guest had set. Its headers replace the guest's of
+/// the same name, except for those that are added to; the guest's status stays, so that no failure hides
+/// behind a 200.
+pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) {
+    inner.status = *guest.status.get_or_insert(inner.status);
+    if guest.headers.is_empty() {
+        return;
+    }
+    let mut merged = std::mem::take(&mut guest.headers);
+    let answered = std::mem::take(&mut inner.headers);
+    for name in answered.keys() {
+        if !ADDED.contains(name) {
+            merged.remove(name);
+        }
+    }
+    let mut last = None;
+    for (name, value) in answered {
+        // A name comes with its first value only.
+        last = name.or(last);
+        if let Some(name) = &last {
+            // It had room for each of the two.
+            let _ = merged.try_append(name, value);
+        }
+    }
+    inner.headers = merged;
+}
+
+/// The body is not the one that these headers were for: what says how it is framed goes, and hyper says it
+/// anew.
+pub(crate) fn unframe(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+}
+
+/// Says which trailers come, without which HTTP/1.1 sends none; nor does it with a content-length.
+pub(crate) fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
+    if trailers.is_empty() {
+        return;
+    }
+    unframe(headers);
+    if headers.contains_key(TRAILER) {
+        return;
+    }
+    let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(TRAILER, names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CONTENT_TYPE, SERVER, SET_COOKIE};
+    use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+    use super::merge;
+    use crate::exchange::Head;
+
+    fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn values(map: &HeaderMap, name: HeaderName) -> Vec<&str> {
+        map.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_handlers_set_replaces_and_what_they_add_is_added() {
+        let headers = map(&[(CONTENT_TYPE, "guest"), (SET_COOKIE, "guest"), (SERVER, "guest")]);
+        let mut guest = Head { status: None, headers };
+        let mut inner = Response::new(()).into_parts().0;
+        inner.headers = map(&[(SET_COOKIE, "a"), (SET_COOKIE, "b"), (CONTENT_TYPE, "inner")]);
+        merge(&mut guest, &mut inner);
+        assert_eq!(values(&inner.headers, CONTENT_TYPE), ["inner"]);
+        assert_eq!(values(&inner.headers, SET_COOKIE), ["guest", "a", "b"]);
+        assert_eq!(values(&inner.headers, SERVER), ["guest"]);
+    }
+
+    #[test]
+    fn the_guests_status_stays() {
+        let mut inner = Response::new(()).into_parts().0;
+        let mut guest = Head { status: Some(StatusCode::FORBIDDEN), headers: HeaderMap::new() };
+        merge(&mut guest, &mut inner);
+        assert_eq!(inner.status, StatusCode::FORBIDDEN);
+
+        inner.status = StatusCode::NOT_FOUND;
+        let mut guest = Head::default();
+        merge(&mut guest, &mut inner);
+        assert_eq!((inner.status, guest.status), (StatusCode::NOT_FOUND, Some(inner.status)));
+    }
+}

@@ -1,0 +1,177 @@
+//! Where an instance's guest sits between its calls, and during them.
+//!
+//! A call is a future that owns its guest. It stays here while it runs, so that the pool can end it though
+//! the one who polls it does not come back: the caller of a request that has timed out, the client who
+//! reads nothing.
+
+use std::pin::Pin;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::task::{Context, Poll};
+
+use millpond_engine::{Panicked, catch_panic, lock};
+use millpond_pool_core::Reason;
+use tokio::sync::Notify;
+
+use crate::desk::Desk;
+use crate::guest::{Guest, Returned};
+
+#[derive(Default)]
+pub struct Slot {
+    seat: Mutex<Seat>,
+    /// Where the request that has it learns what becomes of it.
+    caller: Mutex<Option<Arc<Desk>>>,
+    /// Why it ends. From then on nothing is polled.
+    doom: OnceLock<Reason>,
+    /// Told when the seat has been unlocked since it is doomed.
+    freed: Notify,
+}
+
+/// What is in a slot.
+#[derive(Default)]
+pub(crate) enum Seat {
+    #[default]
+    New,
+    Starting(Starting),
+    /// It waits for its next call.
+    Parked(Guest),
+    Calling(Calling),
+    Gone,
+}
+
+pub(crate) type Starting = Pin<Box<dyn Future<Output = wasmtime::Result<Guest>> + Send>>;
+pub(crate) type Calling = Pin<Box<dyn Future<Output = (Guest, Returned)> + Send>>;
+
+/// Why nothing more comes of a start or a call.
+pub(crate) enum Fault {
+    /// The pool ends the instance.
+    Doomed(Reason),
+    Panicked(Panicked),
+    /// The start has failed.
+    Error(wasmtime::Error),
+}
+
+impl Slot {
+    /// A start, for the one who polls it.
+    pub(crate) fn begin_start(&self, start: Starting) {
+        *lock(&self.seat) = Seat::Starting(start);
+    }
+
+    /// Begins a call of the guest, if it is there.
+    pub(crate) fn begin_call(&self, make: impl FnOnce(Guest) -> Calling) -> Result<(), Fault> {
+        if let Some(reason) = self.doom.get() {
+            return Err(Fault::Doomed(*reason));
+        }
+        let mut seat = lock(&self.seat);
+        match std::mem::replace(&mut *seat, Seat::Gone) {
+            Seat::Parked(guest) => {
+                *seat = Seat::Calling(make(guest));
+                Ok(())
+            }
+            // Whoever ends it was faster.
+            _ => Err(Fault::Doomed(self.doomed().unwrap_or(Reason::Host))),
+        }
+    }
+
+    /// Whether the guest has started just now, or had before.
+    pub(crate) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        self.poll(|seat| match seat {
+            Seat::Parked(_) => Poll::Ready(Ok(false)),
+            Seat::Starting(start) => {
+                let polled = catch_panic(|| start.as_mut().poll(cx));
+                let (next, result) = match polled {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Ready(Ok(guest))) => (Seat::Parked(guest), Ok(true)),
+                    Ok(Poll::Ready(Err(error))) => (Seat::Gone, Err(Fault::Error(error))),
+                    Err(panicked) => (Seat::Gone, Err(Fault::Panicked(panicked))),
+                };
+                replace(seat, next);
+                Poll::Ready(result)
+            }
+            Seat::New | Seat::Calling(_) | Seat::Gone => Poll::Pending,
+        })
+    }
+
+    /// Drives the call that was begun.
+    pub(crate) fn poll_call(&self, cx: &mut Context<'_>) -> Poll<Result<Returned, Fault>> {
+        self.poll(|seat| {
+            let Seat::Calling(call) = seat else { return Poll::Pending };
+            let (next, result) = match catch_panic(|| call.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                // A store that trapped is here until it is dropped.
+                Ok(Poll::Ready((guest, returned))) => (Seat::Parked(guest), Ok(returned)),
+                Err(panicked) => (Seat::Gone, Err(Fault::Panicked(panicked))),
+            };
+            replace(seat, next);
+            Poll::Ready(result)
+        })
+    }
+
+    fn poll<T>(
+        &self,
+        poll: impl FnOnce(&mut Seat) -> Poll<Result<T, Fault>>,
+    ) -> Poll<Result<T, Fault>> {
+        if let Some(reason) = self.doom.get() {
+            return Poll::Ready(Err(Fault::Doomed(*reason)));
+        }
+        let polled = poll(&mut lock(&self.seat));
+        fence(Ordering::SeqCst);
+        if self.doom.get().is_some() {
+            self.freed.notify_one();
+        }
+        polled
+    }
+
+    /// The instance ends: nothing is polled from here on.
+    pub(crate) fn doom(&self, reason: Reason) {
+        let _ = self.doom.set(reason);
+        fence(Ordering::SeqCst);
+        if let Some(caller) = &*lock(&self.caller) {
+            caller.wake();
+        }
+    }
+
+    pub(crate) fn doomed(&self) -> Option<Reason> {
+        self.doom.get().copied()
+    }
+
+    /// Takes out what is in the slot of an instance that is doomed, once nobody polls it.
+    pub(crate) async fn clear(&self) -> Seat {
+        loop {
+            if let Some(seat) = self.try_clear() {
+                return seat;
+            }
+            // For a tick of the guest, or as long as a host call blocks.
+            self.freed.notified().await;
+        }
+    }
+
+    fn try_clear(&self) -> Option<Seat> {
+        let mut seat = match self.seat.try_lock() {
+            Ok(seat) => seat,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(std::mem::replace(&mut *seat, Seat::Gone))
+    }
+
+    pub(crate) fn set_caller(&self, desk: Arc<Desk>) {
+        *lock(&self.caller) = Some(desk);
+    }
+
+    pub(crate) fn caller(&self) -> Option<Arc<Desk>> {
+        lock(&self.caller).clone()
+    }
+}
+
+/// Puts something else into the seat. What was there may panic when it is dropped.
+fn replace(seat: &mut Seat, next: Seat) {
+    let before = std::mem::replace(seat, next);
+    let _ = catch_panic(|| drop(before));
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("doom", &self.doom).finish_non_exhaustive()
+    }
+}
