@@ -403,14 +403,23 @@ fn only_who_works_can_be_pinned_and_only_who_is_pinned_resumed() {
     unchanged(&mut rig, 1);
     unchanged(&mut rig, 2);
     rig.started(1);
-    rig.at(secs(20));
-    rig.resume(1);
-    assert!(rig.timeout() <= Some(secs(30)), "a resume without a pin buys no time");
     unchanged(&mut rig, 2);
     assert!(rig.responded(1));
     unchanged(&mut rig, 1);
     rig.ended(1);
     unchanged(&mut rig, 1);
+}
+
+#[test]
+fn a_resume_without_a_pin_buys_no_time() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.at(secs(20));
+    rig.resume(1);
+    rig.take();
+    rig.at(secs(30));
+    assert_eq!(rig.take(), ["fail 1: request-timeout", "retire 1: timeout"]);
 }
 
 #[test]
