@@ -96,7 +96,8 @@ fn a_resume_at_the_deadline_of_the_first_half_begins_the_time_of_the_second() {
         assert_eq!(pool.driver().told(ticket), None);
         pool.driver().clock.set(60);
         step(&mut reaper);
-        check_one_outcome(&pool, ticket, release(lease), Failure::RequestTimeout);
+        assert!(!release(lease));
+        check_one_outcome(&pool, ticket, false, Failure::RequestTimeout);
     });
 }
 
