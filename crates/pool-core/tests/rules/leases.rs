@@ -333,6 +333,24 @@ fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
 }
 
 #[test]
+fn who_leaves_while_pinned_when_the_instance_is_being_retired_leaves_nothing_to_wait_for() {
+    for pin in [true, false] {
+        let mut rig = Rig::new(shared(1, 2));
+        rig.submit();
+        rig.started(1);
+        rig.settled(1);
+        if pin {
+            rig.pin(1);
+        }
+        rig.stop();
+        rig.cancel(1);
+        assert_eq!(rig.timeout(), None, "the guest is being stopped");
+        rig.dropped(1);
+        assert_eq!(rig.pool.snapshot().cancelled, 1);
+    }
+}
+
+#[test]
 fn each_stage_is_counted_once_and_in_the_view() {
     let mut rig = Rig::new(exclusive(1));
     rig.hold_verdicts = true;
