@@ -60,6 +60,10 @@ impl Bare {
         let request = self.submit();
         self.in_flight.push_back(request);
         let Some((id, ticket)) = self.in_flight.pop_front() else { return };
+        if self.shape == Shape::Leased {
+            self.report(id, InstanceEvent::Pinned(ticket));
+            self.report(id, InstanceEvent::Resumed(ticket));
+        }
         self.finish(id, ticket);
         if self.in_flight.is_empty() {
             self.report(id, InstanceEvent::Usage(Usage::default()));

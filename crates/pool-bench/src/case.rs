@@ -12,6 +12,8 @@ pub const CONCURRENCY: usize = 16;
 pub enum Shape {
     /// One request after another on the same instance.
     Reused,
+    /// The same, each with a lease: the guest waits for the host once, between two calls.
+    Leased,
     /// An instance is started for each request, and retired after it.
     Fresh,
     /// The same, but started ahead: all that are idle are spares.
@@ -43,9 +45,10 @@ pub struct Case {
 impl Case {
     /// Those that make a difference: beside idle instances nobody starts a fresh one, and spares are
     /// idle.
-    pub const KINDS: [(Shape, Beside); 6] = [
+    pub const KINDS: [(Shape, Beside); 7] = [
         (Shape::Reused, Beside::Idle),
         (Shape::Reused, Beside::Busy),
+        (Shape::Leased, Beside::Idle),
         (Shape::Fresh, Beside::Busy),
         (Shape::Spare, Beside::Idle),
         (Shape::Shared, Beside::Idle),
@@ -69,7 +72,7 @@ impl Case {
         let mut limits = Limits::default();
         limits.max_instances = self.instances;
         match self.shape {
-            Shape::Reused => limits.max_requests = MaxRequests::unlimited(),
+            Shape::Reused | Shape::Leased => limits.max_requests = MaxRequests::unlimited(),
             // Beside the others, each caller has its own.
             Shape::Fresh => limits.max_instances += callers - 1,
             Shape::Spare => limits.min_idle = self.instances,
@@ -117,6 +120,7 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reused => "reused",
+            Self::Leased => "leased",
             Self::Fresh => "fresh",
             Self::Spare => "spare",
             Self::Shared => "shared",

@@ -9,23 +9,24 @@ use millpond_pool_core::{
     Submitted, Ticket, Usage,
 };
 
-use crate::case::Case;
+use crate::case::{Case, Shape};
 use crate::clock::Clock;
 
 /// Where a request's caller finds which instance has it.
 #[derive(Debug, Default)]
-pub struct Seat(Mutex<Option<InstanceId>>);
+pub struct Seat(Mutex<Option<Instance<Host>>>);
 
 impl Seat {
-    fn give(&self, id: InstanceId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    fn give(&self, instance: Instance<Host>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
     }
 
     /// It may have been another caller's report that made room, and that caller who hands over.
-    fn wait(&self) -> InstanceId {
+    fn wait(&self) -> Instance<Host> {
         loop {
-            if let Some(id) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return id;
+            let given = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(instance) = given {
+                return instance;
             }
             std::thread::yield_now();
         }
@@ -55,7 +56,7 @@ impl Driver for Host {
     fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Arc<Seat>>) {
         pool.report(instance.id(), InstanceEvent::Started);
         if let Some((_, seat)) = start.request {
-            seat.give(instance.id());
+            seat.give(instance);
         }
     }
 
@@ -66,9 +67,10 @@ impl Driver for Host {
         _: Ticket,
         seat: Arc<Seat>,
     ) {
-        seat.give(instance.id());
+        let id = instance.id();
+        seat.give(instance);
         if self.shared {
-            pool.report(instance.id(), InstanceEvent::Settled);
+            pool.report(id, InstanceEvent::Settled);
         }
     }
 
@@ -90,6 +92,7 @@ impl Driver for Host {
 pub struct Handled {
     pool: PoolHandle<Host>,
     in_flight: usize,
+    leased: bool,
     /// What keeps the others busy.
     left: Vec<Submitted<Host>>,
 }
@@ -101,14 +104,15 @@ impl Handled {
         let host = Host { clock, shared: limits.concurrency > 1 };
         let crowd = case.crowd();
         let pool = PoolHandle::new(host, limits, 0);
-        let mut handled = Self { pool, in_flight: crowd.in_flight, left: Vec::new() };
+        let leased = case.shape == Shape::Leased;
+        let mut handled = Self { pool, in_flight: crowd.in_flight, leased, left: Vec::new() };
         // Starts the spares.
         handled.turn();
         let mut first = handled.caller();
         let mut all: Vec<_> = (0..crowd.submitted).map(|_| first.submit()).collect();
-        for (id, request) in all.split_off(crowd.left) {
-            first.finish(id, request);
-            handled.pool.report(id, InstanceEvent::Quiet);
+        for (on, request) in all.split_off(crowd.left) {
+            first.finish(on.id(), request);
+            handled.pool.report(on.id(), InstanceEvent::Quiet);
         }
         handled.left = all.into_iter().map(|(_, request)| request).collect();
         let mut callers: Vec<_> = (0..callers).map(|_| handled.caller()).collect();
@@ -125,7 +129,7 @@ impl Handled {
 
     fn caller(&self) -> Caller {
         let pool = self.pool.clone();
-        Caller { pool, seat: Arc::default(), in_flight: VecDeque::new() }
+        Caller { pool, seat: Arc::default(), leased: self.leased, in_flight: VecDeque::new() }
     }
 }
 
@@ -134,14 +138,23 @@ impl Handled {
 pub struct Caller {
     pool: PoolHandle<Host>,
     seat: Arc<Seat>,
-    in_flight: VecDeque<(InstanceId, Submitted<Host>)>,
+    leased: bool,
+    in_flight: VecDeque<(Instance<Host>, Submitted<Host>)>,
 }
 
 impl Caller {
     /// A request comes; it, or the oldest in flight, runs to its end.
     pub fn request(&mut self) {
         self.enter(1);
-        let Some((id, request)) = self.in_flight.pop_front() else { return };
+        let Some((on, request)) = self.in_flight.pop_front() else { return };
+        if self.leased {
+            let lease = request.lease(on);
+            lease.pin();
+            lease.resume();
+            assert!(lease.release(Usage::default()));
+            return;
+        }
+        let id = on.id();
         self.finish(id, request);
         if self.in_flight.is_empty() {
             let events = [InstanceEvent::Usage(Usage::default()), InstanceEvent::Quiet];
@@ -156,7 +169,7 @@ impl Caller {
         }
     }
 
-    fn submit(&mut self) -> (InstanceId, Submitted<Host>) {
+    fn submit(&mut self) -> (Instance<Host>, Submitted<Host>) {
         let request = self.pool.try_submit(Arc::clone(&self.seat));
         let request = request.map_err(|(error, _)| error).expect("a place");
         (self.seat.wait(), request)

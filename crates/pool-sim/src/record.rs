@@ -74,6 +74,8 @@ pub(crate) enum Event {
     Failed(Ticket),
     Progress(Ticket),
     Ended(Ticket),
+    Pinned(Ticket),
+    Resumed(Ticket),
     Returned(Ticket),
     Usage,
     Quiet,
@@ -95,6 +97,8 @@ impl Event {
             InstanceEvent::Failed(ticket) => Self::Failed(*ticket),
             InstanceEvent::Progress(ticket) => Self::Progress(*ticket),
             InstanceEvent::Ended(ticket) => Self::Ended(*ticket),
+            InstanceEvent::Pinned(ticket) => Self::Pinned(*ticket),
+            InstanceEvent::Resumed(ticket) => Self::Resumed(*ticket),
             InstanceEvent::Returned(ticket, _) => Self::Returned(*ticket),
             InstanceEvent::Usage(_) => Self::Usage,
             InstanceEvent::Quiet => Self::Quiet,
@@ -182,6 +186,8 @@ impl Event {
             Self::Drain(_) => 12,
             Self::Broken(_) => 13,
             Self::Dropped => 14,
+            Self::Pinned(_) => 15,
+            Self::Resumed(_) => 16,
         }
     }
 
@@ -191,6 +197,8 @@ impl Event {
             Self::Failed(ticket)
             | Self::Progress(ticket)
             | Self::Ended(ticket)
+            | Self::Pinned(ticket)
+            | Self::Resumed(ticket)
             | Self::Returned(ticket) => ticket.number(),
             Self::Drain(reason) | Self::Broken(reason) => reason as u64,
             _ => 0,

@@ -55,13 +55,21 @@ pub(crate) struct Guests {
     pub(crate) slow_start: u64,
     pub(crate) failed_start: u64,
     pub(crate) silent_start: u64,
+    /// Requests of several calls, between which the guest waits for the host.
+    pub(crate) pins: u64,
     /// How long an answer takes, at most.
     pub(crate) time: Time,
 }
 
 impl Guests {
-    pub(crate) const GOOD: Self =
-        Self { faults: 0, slow_start: 0, failed_start: 0, silent_start: 0, time: 20 * MILLI };
+    pub(crate) const GOOD: Self = Self {
+        faults: 0,
+        slow_start: 0,
+        failed_start: 0,
+        silent_start: 0,
+        pins: 100,
+        time: 20 * MILLI,
+    };
 }
 
 impl Scenario {
@@ -172,6 +180,7 @@ fn draw_guests(random: &mut Random, rough: u64) -> Guests {
         slow_start: rate(random),
         failed_start: if random.chance(30) { 900 } else { rate(random) },
         silent_start: rate(random) / 2,
+        pins: random.pick(&[0, 0, 50, 500]),
         time: random.spread(MILLI, 400 * MILLI),
     }
 }

@@ -189,13 +189,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.retire_idle_if_drained(now);
             return item;
         };
-        let shared = self.instances.get(id.0).is_some_and(|instance| instance.shared);
+        let on = self.instances.get(id.0);
+        let shared = on.is_some_and(|instance| instance.shared);
+        let live = on.is_some_and(Instance::is_live);
         match *stage {
             Stage::Busy { .. } | Stage::Pinned { .. } if shared => {
                 self.counters.count(Outcome::Cancelled);
                 let stage = self.requests.stage_mut(ticket)?;
                 stage.leave_to_guest(now, self.limits.request_timeout);
-                let deadline = stage.deadline();
+                let deadline = stage.deadline().filter(|_| live);
                 self.arm(id, deadline);
                 self.update(now, id);
             }

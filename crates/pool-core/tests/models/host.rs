@@ -5,6 +5,7 @@ mod book;
 mod house;
 mod play;
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use millpond_pool_core::{
 pub(crate) use book::{Life, Told};
 pub(crate) use house::House;
 pub(crate) use play::{
-    answer, begun, check_empty, finish, finish_abandoned, finish_in_one, handed_over, reserve,
-    submit,
+    answer, begun, check_empty, fail, finish, finish_abandoned, finish_in_one, handed_over, pinned,
+    release, release_with, reserve, submit,
 };
 
 use book::{Book, Guest};
@@ -112,6 +113,8 @@ pub(crate) struct Host {
     begin: Box<dyn Fn() -> Begin + Send + Sync>,
     house: Option<House>,
     book: Arc<Mutex<Book>>,
+    /// Where requests were handed to, for leases. Not in the book, which may outlive the pool.
+    given: Option<std::sync::Mutex<BTreeMap<Ticket, Instance<Host>>>>,
 }
 
 /// What comes of a start, before the driver returns.
@@ -134,6 +137,7 @@ impl Host {
             begin: Box::new(|| Begin::Started),
             house: None,
             book: Arc::default(),
+            given: None,
         }
     }
 
@@ -149,6 +153,12 @@ impl Host {
     /// Instances begin like this.
     pub(crate) fn begin(mut self, begin: impl Fn() -> Begin + Send + Sync + 'static) -> Self {
         self.begin = Box::new(begin);
+        self
+    }
+
+    /// With leases for its requests: see [`pinned`].
+    pub(crate) fn leased(mut self) -> Self {
+        self.given = Some(std::sync::Mutex::default());
         self
     }
 
@@ -229,6 +239,12 @@ impl Host {
         pool.report(instance.id(), InstanceEvent::StartFailed);
     }
 
+    fn note_given(&self, ticket: Ticket, instance: &Instance<Self>) {
+        if let Some(given) = &self.given {
+            given.lock().unwrap().insert(ticket, instance.clone());
+        }
+    }
+
     /// Its guest lets go of the request. True: it has no other.
     fn release(&self, id: InstanceId, ticket: Ticket) -> bool {
         let mut book = self.book.lock().unwrap();
@@ -259,6 +275,9 @@ impl Driver for Host {
 
     fn start(&self, pool: &Pool, instance: Instance<Self>, start: Start<Item>) {
         let id = instance.id();
+        if let Some((ticket, _)) = &start.request {
+            self.note_given(*ticket, &instance);
+        }
         let begin = (self.begin)();
         #[cfg(not(any(loom, shuttle)))]
         assert!(begin != Begin::Panic, "a driver that panics");
@@ -287,6 +306,7 @@ impl Driver for Host {
     }
 
     fn assign(&self, pool: &Pool, instance: Instance<Self>, ticket: Ticket, item: Item) {
+        self.note_given(ticket, &instance);
         let id = instance.id();
         let mut item = Some(item);
         self.write(|book| {

@@ -17,6 +17,7 @@ mod deadlines;
 mod host;
 #[cfg(not(loom))]
 mod large;
+mod leases;
 mod mode;
 mod permits;
 mod policies;

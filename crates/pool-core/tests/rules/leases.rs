@@ -54,8 +54,11 @@ fn a_report_of_quiet_between_the_halves_frees_no_seat() {
     rig.submit();
     rig.quiet(1);
     rig.resume(1);
-    assert_eq!(rig.take(), [""; 0]);
-    assert_eq!(rig.newest_poll(1).view.status, Status::Busy);
+    assert!(rig.responded(1));
+    rig.ended(1);
+    assert_eq!(rig.take(), [""; 0], "its guest has worked since");
+    rig.quiet(1);
+    assert_eq!(rig.take(), ["assign 2 to 1"]);
 }
 
 #[test]
@@ -330,6 +333,24 @@ fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
 }
 
 #[test]
+fn who_leaves_while_pinned_when_the_instance_is_being_retired_leaves_nothing_to_wait_for() {
+    for pin in [true, false] {
+        let mut rig = Rig::new(shared(1, 2));
+        rig.submit();
+        rig.started(1);
+        rig.settled(1);
+        if pin {
+            rig.pin(1);
+        }
+        rig.stop();
+        rig.cancel(1);
+        assert_eq!(rig.timeout(), None, "the guest is being stopped");
+        rig.dropped(1);
+        assert_eq!(rig.pool.snapshot().cancelled, 1);
+    }
+}
+
+#[test]
 fn each_stage_is_counted_once_and_in_the_view() {
     let mut rig = Rig::new(exclusive(1));
     rig.hold_verdicts = true;
@@ -400,14 +421,23 @@ fn only_who_works_can_be_pinned_and_only_who_is_pinned_resumed() {
     unchanged(&mut rig, 1);
     unchanged(&mut rig, 2);
     rig.started(1);
-    rig.at(secs(20));
-    rig.resume(1);
-    assert!(rig.timeout() <= Some(secs(30)), "a resume without a pin buys no time");
     unchanged(&mut rig, 2);
     assert!(rig.responded(1));
     unchanged(&mut rig, 1);
     rig.ended(1);
     unchanged(&mut rig, 1);
+}
+
+#[test]
+fn a_resume_without_a_pin_buys_no_time() {
+    let mut rig = Rig::new(exclusive(1));
+    rig.submit();
+    rig.started(1);
+    rig.at(secs(20));
+    rig.resume(1);
+    rig.take();
+    rig.at(secs(30));
+    assert_eq!(rig.take(), ["fail 1: request-timeout", "retire 1: timeout"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Books {
             Record::Reserve(Ok(())) => self.reserved += 1,
             Record::Release => self.reserved -= 1,
             Record::Submit(ticket) => self.submit(at, *ticket)?,
-            Record::Cancel(ticket, back) => self.cancel(*ticket, *back)?,
+            Record::Cancel(ticket, back) => self.cancel(at, *ticket, *back)?,
             Record::Drain => self.draining = true,
             Record::Stop => (self.draining, self.stopped) = (true, true),
             Record::Limits(limits, quota) => {
@@ -76,7 +76,8 @@ impl Books {
     pub(crate) fn settled(&mut self) -> Applied {
         if let Some((id, gone)) = self.going.take() {
             for ticket in gone.requests {
-                if matches!(self.place(ticket), Some(Place::Busy(_) | Place::Starting(_))) {
+                let place = self.place(ticket);
+                if matches!(place, Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_))) {
                     return Err(format!(
                         "{ticket} has no outcome though its instance {id} is gone"
                     ));
@@ -111,7 +112,7 @@ impl Books {
         Ok(())
     }
 
-    fn cancel(&mut self, ticket: Ticket, back: bool) -> Applied {
+    fn cancel(&mut self, at: Time, ticket: Ticket, back: bool) -> Applied {
         let place = self.place(ticket);
         if back != (place == Some(Place::Queued)) {
             return Err(format!("{ticket} was {place:?} when cancelled, and its item came {back}"));
@@ -123,7 +124,15 @@ impl Books {
                 self.outcomes.cancelled += 1;
                 self.put(ticket, Place::Abandoned(id));
             }
-            Place::Queued | Place::Busy(_) | Place::Starting(_) => {
+            Place::Pinned(id) if shared => {
+                self.outcomes.cancelled += 1;
+                self.put(ticket, Place::Abandoned(id));
+                // Nobody resumes it: its guest has its time from now.
+                if self.instance(id).is_some_and(|instance| instance.is_live()) {
+                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                }
+            }
+            Place::Queued | Place::Busy(_) | Place::Pinned(_) | Place::Starting(_) => {
                 self.outcomes.cancelled += 1;
                 self.over(ticket);
             }
@@ -136,12 +145,14 @@ impl Books {
     fn responded(&mut self, ticket: Ticket, waits: bool) -> Applied {
         let place = self.place(ticket);
         match place {
-            Some(Place::Busy(id)) if waits => {
+            Some(Place::Busy(id) | Place::Pinned(id)) if waits => {
                 self.outcomes.responded += 1;
                 self.put(ticket, Place::Streaming(id));
             }
             Some(Place::Abandoned(_)) if !waits => self.over(ticket),
-            Some(Place::Busy(_)) => return Err(format!("the head of {ticket} was thrown away")),
+            Some(Place::Busy(_) | Place::Pinned(_)) => {
+                return Err(format!("the head of {ticket} was thrown away"));
+            }
             _ if waits => return Err(format!("{ticket} got a head while {place:?}")),
             _ => {}
         }
@@ -211,7 +222,7 @@ impl Books {
                 self.give_up(ticket);
                 self.close(id);
             }
-            (Failure::Retired(_), Some(Place::Busy(on))) if on == id => {
+            (Failure::Retired(_), Some(Place::Busy(on) | Place::Pinned(on))) if on == id => {
                 self.outcomes.failed += 1;
                 self.over(ticket);
             }
@@ -255,7 +266,7 @@ impl Books {
                 self.queue.insert(ticket);
                 self.set_deadline(ticket, after(submitted, self.limits.queue_timeout));
             }
-            Place::Starting(_) | Place::Streaming(_) => {
+            Place::Starting(_) | Place::Pinned(_) | Place::Streaming(_) => {
                 self.queue.remove(&ticket);
                 self.set_deadline(ticket, None);
             }
@@ -295,7 +306,7 @@ impl Books {
         let least = self.quota.quota(1.0);
         let soon = self.instances.values().filter(|instance| match instance.phase {
             Phase::Starting => instance.shared || instance.ahead,
-            Phase::Open => !instance.backpressure && instance.settling.is_some_and(|s| !s.over),
+            Phase::Open => self.takes_more(instance) && instance.settling.is_some_and(|s| !s.over),
             Phase::Closing | Phase::Retiring => false,
         });
         let seats = soon.map(|instance| {

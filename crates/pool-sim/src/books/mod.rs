@@ -121,6 +121,12 @@ impl Books {
         if self.draining { 0 } else { free }
     }
 
+    /// Neither its guest nor a lease holds requests back.
+    pub(crate) fn takes_more(&self, instance: &Instance) -> bool {
+        let pinned = |ticket| matches!(self.place(ticket), Some(Place::Pinned(_)));
+        !instance.backpressure && !instance.requests.iter().copied().any(pinned)
+    }
+
     /// The most seats that an instance can still have, as things are.
     pub(crate) fn seats_left(&self, instance: &Instance) -> usize {
         let left = if instance.shared {
@@ -136,7 +142,7 @@ impl Books {
     pub(crate) fn coming(&self) -> usize {
         let soon = self.instances.values().filter(|instance| match instance.phase {
             Phase::Starting => instance.shared || instance.ahead,
-            Phase::Open => !instance.backpressure && instance.settling.is_some_and(|s| !s.over),
+            Phase::Open => self.takes_more(instance) && instance.settling.is_some_and(|s| !s.over),
             Phase::Closing | Phase::Retiring => false,
         });
         soon.map(|instance| self.seats_left(instance)).fold(0, usize::saturating_add)

@@ -34,13 +34,25 @@ impl Books {
                 self.remove(id);
             }
             Event::Failed(ticket) if here(ticket) => {
-                if let Some(Place::Busy(_) | Place::Starting(_)) = self.place(ticket) {
+                let place = self.place(ticket);
+                if let Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_)) = place {
                     self.outcomes.failed += 1;
                 }
                 self.over(ticket);
             }
             Event::Ended(ticket) if self.place(ticket) == Some(Place::Streaming(id)) => {
                 self.over(ticket);
+            }
+            Event::Pinned(ticket) if self.place(ticket) == Some(Place::Busy(id)) => {
+                if self.instances[&id].is_live() {
+                    self.put(ticket, Place::Pinned(id));
+                }
+            }
+            Event::Resumed(ticket) if self.place(ticket) == Some(Place::Pinned(id)) => {
+                if self.instances[&id].is_live() {
+                    self.put(ticket, Place::Busy(id));
+                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                }
             }
             Event::Returned(ticket) if here(ticket) => self.returned(id, ticket),
             Event::Returned(_) => self.discards += 1,
@@ -52,7 +64,8 @@ impl Books {
 
     fn guest_says(&mut self, id: InstanceId, event: Event) {
         let requests = &self.requests;
-        let busy = |ticket: &Ticket| matches!(requests[ticket].place, Place::Busy(_));
+        let busy =
+            |ticket: &Ticket| matches!(requests[ticket].place, Place::Busy(_) | Place::Pinned(_));
         let Some(instance) = self.instances.get_mut(&id) else { return };
         match event {
             Event::Settled => instance.settling = None,
@@ -92,7 +105,8 @@ impl Books {
     }
 
     fn returned(&mut self, id: InstanceId, ticket: Ticket) {
-        let waits = matches!(self.place(ticket), Some(Place::Busy(_) | Place::Starting(_)));
+        let place = self.place(ticket);
+        let waits = matches!(place, Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_)));
         if waits {
             self.put(ticket, Place::Queued);
         } else {

@@ -11,6 +11,8 @@ pub(crate) enum Place {
     /// With the start of its own instance.
     Starting(InstanceId),
     Busy(InstanceId),
+    /// Its guest waits for the host.
+    Pinned(InstanceId),
     Streaming(InstanceId),
     /// Its outcome is known, its guest goes on.
     Abandoned(InstanceId),
@@ -20,9 +22,11 @@ impl Place {
     pub(crate) fn on(self) -> Option<InstanceId> {
         match self {
             Self::Queued => None,
-            Self::Starting(id) | Self::Busy(id) | Self::Streaming(id) | Self::Abandoned(id) => {
-                Some(id)
-            }
+            Self::Starting(id)
+            | Self::Busy(id)
+            | Self::Pinned(id)
+            | Self::Streaming(id)
+            | Self::Abandoned(id) => Some(id),
         }
     }
 }

@@ -36,18 +36,19 @@ fn recount(books: &Books, snapshot: &Snapshot) -> Checked {
     same("reserved permits", snapshot.permits_reserved, books.reserved)?;
     same("draining", snapshot.draining, books.draining)?;
 
-    let mut places = [0; 5];
+    let mut places = [0; 6];
     for request in books.requests.values() {
         places[match request.place {
             Place::Queued => 0,
             Place::Starting(_) => 1,
             Place::Busy(_) => 2,
-            Place::Streaming(_) => 3,
-            Place::Abandoned(_) => 4,
+            Place::Pinned(_) => 3,
+            Place::Streaming(_) => 4,
+            Place::Abandoned(_) => 5,
         }] += 1;
     }
-    let Snapshot { queued, starting, busy, streaming, abandoned, .. } = *snapshot;
-    same("requests by stage", [queued, starting, busy, streaming, abandoned], places)?;
+    let Snapshot { queued, starting, busy, pinned, streaming, abandoned, .. } = *snapshot;
+    same("requests by stage", [queued, starting, busy, pinned, streaming, abandoned], places)?;
     same("instances by status", &snapshot.instances, &instances(books))
 }
 
@@ -58,7 +59,10 @@ fn instances(books: &Books) -> InstanceGauges {
         *match instance.phase {
             Phase::Starting => &mut gauges.starting,
             Phase::Retiring => &mut gauges.retiring,
-            _ if places().any(|p| !matches!(p, Place::Streaming(_))) => &mut gauges.busy,
+            _ if places().any(|p| matches!(p, Place::Busy(_) | Place::Abandoned(_))) => {
+                &mut gauges.busy
+            }
+            _ if places().any(|p| matches!(p, Place::Pinned(_))) => &mut gauges.pinned,
             _ if places().next().is_some() => &mut gauges.streaming,
             _ if instance.working => &mut gauges.post_return,
             _ => &mut gauges.idle,

@@ -53,7 +53,9 @@ impl Check for Counters {
                 let exclusive = |id| books.instance(id).is_some_and(|instance| !instance.shared);
                 match books.place(ticket) {
                     Some(Place::Streaming(_)) => self.ran(books, at, ticket),
-                    Some(Place::Busy(id)) if exclusive(id) => self.ran(books, at, ticket),
+                    Some(Place::Busy(id) | Place::Pinned(id)) if exclusive(id) => {
+                        self.ran(books, at, ticket)
+                    }
                     _ => {}
                 }
             }

@@ -12,6 +12,7 @@ mod exact_limits;
 mod fairness;
 mod no_hot_loop;
 mod no_orphan;
+mod pinning;
 mod spares;
 mod timeouts;
 
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Box<dyn Check>> {
     vec![
         Box::new(conservation::Conservation),
         Box::new(closing::Closing::default()),
+        Box::new(pinning::Pinning::default()),
         Box::new(exact_limits::ExactLimits::default()),
         Box::new(blast_radius::BlastRadius::default()),
         Box::new(timeouts::Timeouts),

@@ -35,7 +35,7 @@ impl Check for NoOrphan {
         }
         let free = books.instances.iter().find(|(_, instance)| {
             instance.phase == Phase::Open
-                && !instance.backpressure
+                && books.takes_more(instance)
                 && instance.settling.is_none()
                 && books.seats_left(instance) > 0
         });

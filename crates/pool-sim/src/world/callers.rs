@@ -90,6 +90,7 @@ impl World {
             Some(Place::Queued) => "left the queue",
             Some(Place::Starting(_)) => "left a start",
             Some(Place::Busy(_)) => "left a guest",
+            Some(Place::Pinned(_)) => "left while pinned",
             Some(Place::Streaming(_)) => "left a body",
             Some(Place::Abandoned(_)) => "left after a timeout",
         };

@@ -131,10 +131,12 @@ impl World {
         let Some(id) = books.instances.keys().next().copied() else { return Ok(()) };
         let Some(ticket) = books.requests.keys().next().copied() else { return Ok(()) };
         let elsewhere = books.place(ticket).and_then(|place| place.on()) != Some(id);
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 if elsewhere => self.report(pool, id, InstanceEvent::Failed(ticket)),
             1 if elsewhere => self.report(pool, id, InstanceEvent::Ended(ticket)),
             2 => self.report(pool, id, InstanceEvent::Progress(ticket)),
+            3 if elsewhere => self.report(pool, id, InstanceEvent::Pinned(ticket)),
+            4 if elsewhere => self.report(pool, id, InstanceEvent::Resumed(ticket)),
             _ => self.report(pool, id, InstanceEvent::Settled),
         }
     }

@@ -133,8 +133,9 @@ impl World {
         let failed = |what: String| Err(violation("conservation", what));
         for side in &self.sides {
             let end = side.pool.snapshot();
-            let gauges = end.queued + end.starting + end.busy + end.streaming + end.abandoned;
-            let left = gauges + end.instances.live() + end.permits_reserved + end.permits_free;
+            let waiting = end.queued + end.starting + end.busy + end.pinned;
+            let left = waiting + end.streaming + end.abandoned;
+            let left = left + end.instances.live() + end.permits_reserved + end.permits_free;
             if !side.pool.is_drained() || left + end.spares > 0 || end.unaccounted() != 0 {
                 return failed(format!("the drain has left {end:?}"));
             }

@@ -22,6 +22,8 @@ pub(super) enum Deed {
     Settle,
     /// Its time with a request is over.
     Conclude(Ticket),
+    /// The host makes the next call.
+    Resume(Ticket),
     Frame(Ticket),
     End(Ticket),
     /// Has nothing more to do, if that is so.
@@ -59,6 +61,7 @@ impl World {
             Deed::Take if live => self.take(pool, id),
             Deed::Settle if live => self.report(pool, id, InstanceEvent::Settled),
             Deed::Conclude(ticket) if live => self.conclude(pool, id, ticket),
+            Deed::Resume(ticket) if live => self.resume(pool, id, ticket),
             Deed::Frame(ticket) if live && host.running.contains_key(&ticket) => {
                 self.report(pool, id, InstanceEvent::Progress(ticket))
             }
@@ -106,9 +109,11 @@ impl World {
         let fate = self.fate(manners.faults);
         let time = self.random.spread(10 * MICRO, manners.time);
         let settles = self.random.below(time.min(10 * MILLI));
+        let pins = if self.random.chance(manners.pins) { self.random.between(1, 3) } else { 0 };
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
         let shared = host.shared;
-        host.running.insert(ticket, Run { _item: item, fate, answered: false });
+        let run = Run { _item: item, fate, answered: false, pins, pinned: false };
+        host.running.insert(ticket, run);
         let settles = match fate {
             Fate::Spin => None,
             Fate::Compute => Some(settles + self.random.spread(10 * MILLI, SECOND)),
@@ -155,6 +160,9 @@ impl World {
         let Some(run) = host.running.get_mut(&ticket).filter(|run| !run.answered) else {
             return Ok(());
         };
+        if run.pins > 0 && !run.pinned {
+            return self.pin(pool, id, ticket);
+        }
         let fate = if good { Fate::Answer } else { run.fate };
         match fate {
             Fate::NoAnswer => {
@@ -168,6 +176,41 @@ impl World {
             Fate::HostPanic => self.breaks(pool, id, ticket, Reason::Host),
             _ => self.answer(pool, id, ticket, fate),
         }
+    }
+
+    /// One call is over, and the host takes its time before the next.
+    fn pin(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+        let manners = self.manners(pool);
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        (run.pins, run.pinned) = (run.pins - 1, true);
+        self.fault("pinned");
+        self.report(pool, id, InstanceEvent::Pinned(ticket))?;
+        if self.random.chance(manners.faults) {
+            self.fault("pinned without end");
+            let patience = self.random.spread(100 * MILLI, 60 * SECOND);
+            self.plan(patience, Event::Leave(pool, ticket));
+            return Ok(());
+        }
+        let most = if self.good { manners.time } else { 2 * SECOND };
+        let wait = self.random.spread(10 * MICRO, most);
+        self.plan(wait, Event::Guest(pool, id, Deed::Resume(ticket)));
+        Ok(())
+    }
+
+    fn resume(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+        // Now and then it has nothing more to do, and answers at once.
+        let answers = self.random.chance(100);
+        let time = self.random.spread(10 * MICRO, self.manners(pool).time);
+        let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        if answers {
+            run.pins = 0;
+            return self.conclude(pool, id, ticket);
+        }
+        run.pinned = false;
+        self.plan(time, Event::Guest(pool, id, Deed::Conclude(ticket)));
+        self.report(pool, id, InstanceEvent::Resumed(ticket))
     }
 
     fn breaks(&mut self, pool: usize, id: InstanceId, ticket: Ticket, why: Reason) -> Happens {

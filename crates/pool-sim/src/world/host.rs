@@ -49,6 +49,9 @@ pub(super) struct Run {
     pub(super) _item: Item,
     pub(super) fate: Fate,
     pub(super) answered: bool,
+    /// How often it will wait for the host yet, between two calls.
+    pub(super) pins: u64,
+    pub(super) pinned: bool,
 }
 
 /// What becomes of a request.

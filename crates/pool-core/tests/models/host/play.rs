@@ -1,6 +1,6 @@
 //! Those who submit, and those who play the guests.
 
-use millpond_pool_core::{InstanceEvent, InstanceId, OwnedPermit, Submitted, Ticket};
+use millpond_pool_core::{InstanceEvent, InstanceId, Lease, OwnedPermit, Submitted, Ticket, Usage};
 
 use super::book::Life;
 use super::{Guest, Host, Item, Pool};
@@ -73,6 +73,35 @@ pub(crate) fn finish_in_one(mut request: Submitted<Host>, on: InstanceId) {
     assert!(pool.driver().release(on, request.ticket()));
     pool.report_all(on, [InstanceEvent::Ended(request.ticket()), InstanceEvent::Quiet]);
     request.over();
+}
+
+/// A request whose guest, which has it at once, waits for the host between two calls.
+pub(crate) fn pinned(pool: &Pool) -> Lease<Host> {
+    let request = submit(pool);
+    let given = pool.driver().given.as_ref().expect("a host with leases");
+    let instance = given.lock().unwrap().remove(&request.ticket()).expect("handed over at once");
+    let lease = request.lease(instance);
+    lease.pin();
+    lease
+}
+
+/// The guest has made its last call for the request.
+pub(crate) fn release(lease: Lease<Host>) -> bool {
+    release_with(lease, Usage::default())
+}
+
+/// The same, and holds so much.
+pub(crate) fn release_with(lease: Lease<Host>, usage: Usage) -> bool {
+    lease.pool().driver().release(lease.instance().id(), lease.ticket());
+    lease.release(usage)
+}
+
+/// The guest gives up on the request, says so to its caller, and is quiet.
+pub(crate) fn fail(lease: Lease<Host>) {
+    let (pool, id) = (lease.pool().clone(), lease.instance().id());
+    pool.driver().release(id, lease.ticket());
+    lease.failed();
+    pool.report(id, InstanceEvent::Quiet);
 }
 
 /// Nothing is left of any request, and each had one outcome.

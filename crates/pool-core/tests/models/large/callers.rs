@@ -1,6 +1,6 @@
 //! Those who submit, and the account they give in the end.
 
-use millpond_pool_core::{InstanceGauges, Limits, OwnedPermit, Ticket};
+use millpond_pool_core::{InstanceEvent, InstanceGauges, Limits, OwnedPermit, Ticket};
 
 use crate::host::{Host, Item, Pool, exclusive, finish, finish_abandoned, handed_over, shared};
 use crate::mode::block_on;
@@ -66,17 +66,23 @@ pub(super) fn crowd(pool: &Pool) -> [JoinHandle<Claims>; 3] {
     })
 }
 
-/// Submits a request and waits for what comes of it; plays the guest that gets it.
+/// Submits a request and waits for what comes of it; plays the guest that gets it. Every other one waits
+/// for its host in the middle.
 pub(super) fn see_through(pool: &Pool, permit: Permit) -> Account {
     let mut request = pool.submit(permit, Item::default());
     let ticket = request.ticket();
     observe(pool);
-    if let Some(on) = handed_over(pool, ticket)
-        && pool.responded(ticket)
-    {
-        observe(pool);
-        finish(&mut request, on);
-        return (ticket, Claim::Answered);
+    if let Some(on) = handed_over(pool, ticket) {
+        if ticket.number().is_multiple_of(2) {
+            pool.report(on, InstanceEvent::Pinned(ticket));
+            observe(pool);
+            pool.report(on, InstanceEvent::Resumed(ticket));
+        }
+        if pool.responded(ticket) {
+            observe(pool);
+            finish(&mut request, on);
+            return (ticket, Claim::Answered);
+        }
     }
     block_on(pool.driver().hear(ticket));
     request.over();
@@ -121,10 +127,11 @@ pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims)
         snapshot.queued,
         snapshot.starting,
         snapshot.busy,
+        snapshot.pinned,
         snapshot.streaming,
         snapshot.abandoned,
     ];
-    assert_eq!(gauges, [0; 7], "{snapshot:?}");
+    assert_eq!(gauges, [0; 8], "{snapshot:?}");
     assert_eq!(snapshot.instances, InstanceGauges::default());
 
     let book = book.lock().unwrap();

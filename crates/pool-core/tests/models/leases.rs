@@ -1,0 +1,190 @@
+//! Leases, against what can end them: whoever is first decides, and nothing is left.
+
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use millpond_pool_core::expiration::{boxed, from_fn};
+use millpond_pool_core::{
+    Failure, InstanceEvent, InstanceId, Lease, Reason, Snapshot, Status, Ticket, Usage,
+};
+
+use crate::clock::Task;
+use crate::host::{
+    Host, Pool, Told, answer, check_empty, exclusive, fail, pinned, release, release_with, step,
+    submit,
+};
+use crate::mode::{block_on, explore, thread};
+
+fn pool() -> (Pool, Task) {
+    Host::new(exclusive()).leased().open()
+}
+
+/// The next call, and what comes of it. False: nobody waits for it.
+fn second_half(lease: Lease<Host>) -> bool {
+    lease.resume();
+    release(lease)
+}
+
+/// The request had one outcome: an answer, or its caller was told this.
+fn check_one_outcome(pool: &Pool, ticket: Ticket, waits: bool, failure: Failure) -> Snapshot {
+    let told = pool.driver().told(ticket);
+    assert_eq!(told, (!waits).then_some(Told::Failed(failure)));
+    let snapshot = pool.snapshot();
+    assert_eq!((snapshot.responded, snapshot.failed), (waits.into(), (!waits).into()));
+    assert_eq!(snapshot.cancelled, 0);
+    check_empty(pool);
+    snapshot
+}
+
+/// The second half beside something that ends the instance.
+fn second_half_while(end: fn(&Pool, InstanceId), reason: Reason) {
+    explore(move || {
+        let (pool, _) = pool();
+        let lease = pinned(&pool);
+        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        let other = pool.clone();
+        let ending = thread::spawn(move || end(&other, id));
+        let waits = second_half(lease);
+        ending.join().unwrap();
+        let snapshot = check_one_outcome(&pool, ticket, waits, Failure::Retired(reason));
+        assert_eq!((snapshot.retired.get(reason), snapshot.instances.live()), (1, 0));
+    });
+}
+
+#[test]
+fn the_second_half_of_a_lease_or_the_stop_of_its_pool_wins_never_both() {
+    second_half_while(|pool, _| pool.stop(), Reason::Drain);
+}
+
+#[test]
+fn the_second_half_of_a_lease_or_the_end_of_its_instance_wins_never_both() {
+    let breaks = |pool: &Pool, id| pool.report(id, InstanceEvent::Broken(Reason::Trap));
+    second_half_while(breaks, Reason::Trap);
+}
+
+#[test]
+fn the_release_of_a_lease_at_its_deadline_or_the_timeout_wins_never_both() {
+    explore(|| {
+        let (pool, mut reaper) = pool();
+        step(&mut reaper);
+        let lease = pinned(&pool);
+        lease.resume();
+        let ticket = lease.ticket();
+        pool.driver().clock.set(30);
+        let reaping = thread::spawn(move || step(&mut reaper));
+        let waits = release(lease);
+        reaping.join().unwrap();
+        check_one_outcome(&pool, ticket, waits, Failure::RequestTimeout);
+    });
+}
+
+#[test]
+fn a_resume_at_the_deadline_of_the_first_half_begins_the_time_of_the_second() {
+    explore(|| {
+        let (pool, mut reaper) = pool();
+        step(&mut reaper);
+        let lease = pinned(&pool);
+        let ticket = lease.ticket();
+        pool.driver().clock.set(30);
+        let reaping = thread::spawn(move || {
+            step(&mut reaper);
+            reaper
+        });
+        lease.resume();
+        let mut reaper = reaping.join().unwrap();
+        step(&mut reaper);
+        assert_eq!(pool.driver().told(ticket), None);
+        pool.driver().clock.set(60);
+        step(&mut reaper);
+        assert!(!release(lease));
+        check_one_outcome(&pool, ticket, false, Failure::RequestTimeout);
+    });
+}
+
+#[test]
+fn a_drain_waits_for_the_second_half_of_a_lease() {
+    explore(|| {
+        let (pool, _) = pool();
+        let lease = pinned(&pool);
+        let draining = pool.clone();
+        let draining = thread::spawn(move || block_on(draining.drain()));
+        assert!(second_half(lease), "nothing ends it");
+        draining.join().unwrap();
+        assert_eq!(pool.snapshot().instances.live(), 0);
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn a_lease_that_is_dropped_while_somebody_comes_leaves_nothing_behind() {
+    explore(|| {
+        let (pool, _) = pool();
+        let lease = pinned(&pool);
+        let leaving = thread::spawn(move || drop(lease));
+        let request = submit(&pool);
+        leaving.join().unwrap();
+        let snapshot = pool.snapshot();
+        assert_eq!((snapshot.cancelled, snapshot.retired.get(Reason::Cancelled)), (1, 1));
+        assert!(answer(request), "another instance has it");
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn a_lease_that_is_released_while_somebody_comes_serves_them_next() {
+    explore(|| {
+        let (pool, _) = pool();
+        let lease = pinned(&pool);
+        let leaving = thread::spawn(move || second_half(lease));
+        let request = submit(&pool);
+        assert!(leaving.join().unwrap(), "it has seen nobody else's before its end");
+        assert!(answer(request));
+        assert_eq!(pool.snapshot().starts, 1, "the same instance");
+        check_empty(&pool);
+    });
+}
+
+#[test]
+fn what_has_failed_is_not_cancelled_and_its_instance_goes_on() {
+    explore(|| {
+        let (pool, _) = pool();
+        let lease = pinned(&pool);
+        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        assert_eq!(lease.pool().snapshot().pinned, 1);
+        fail(lease);
+        check_empty(&pool);
+
+        let lease = pinned(&pool);
+        assert_eq!(lease.instance().id(), id);
+        assert_ne!(lease.ticket(), ticket);
+        assert!(release(lease), "pinned or not");
+        check_empty(&pool);
+        let snapshot = pool.snapshot();
+        assert_eq!((snapshot.responded, snapshot.failed, snapshot.cancelled), (1, 1, 0));
+        assert_eq!((snapshot.starts, snapshot.retired.total()), (1, 0));
+    });
+}
+
+#[test]
+fn of_a_release_a_policy_sees_what_has_become_of_the_instance() {
+    explore(|| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seeing = Arc::clone(&seen);
+        let policy = move || {
+            let seen = Arc::clone(&seeing);
+            boxed(from_fn(move |cx| {
+                seen.lock().unwrap().push((cx.view().status, cx.view().memory));
+                Poll::Pending
+            }))
+        };
+        let (pool, _) = Host::new(exclusive()).leased().policy(policy).open();
+        let lease = pinned(&pool);
+        assert_eq!(*seen.lock().unwrap(), [(Status::Busy, 0), (Status::Pinned, 0)]);
+        seen.lock().unwrap().clear();
+        let mut usage = Usage::default();
+        usage.memory = 7;
+        assert!(release_with(lease, usage));
+        assert_eq!(*seen.lock().unwrap(), [(Status::Idle, 7)], "in one turn");
+        check_empty(&pool);
+    });
+}

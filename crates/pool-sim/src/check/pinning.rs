@@ -1,0 +1,112 @@
+//! Pinning: an instance that is kept for a request between two calls is given nobody else's, and no time
+//! runs: neither that of the request nor that of the instance.
+//!
+//! Kept from the reports alone, apart from the books' places.
+
+use std::collections::BTreeMap;
+use std::task::Poll;
+
+use millpond_pool_core::expiration::Expired;
+use millpond_pool_core::{InstanceId, Reason, Ticket};
+
+use super::{Check, Checked, Step, hold};
+use crate::agenda::Time;
+use crate::books::{Books, Place};
+use crate::record::{Event, Record};
+
+#[derive(Debug, Default)]
+pub(super) struct Pinning {
+    pinned: BTreeMap<Ticket, InstanceId>,
+    /// In this step something happened that ends instances, whatever they are kept for.
+    ends: bool,
+}
+
+impl Pinning {
+    fn on(&self, id: InstanceId) -> Option<Ticket> {
+        let mut pinned = self.pinned.iter().filter(|(_, on)| **on == id);
+        pinned.next().map(|(ticket, _)| *ticket)
+    }
+
+    /// A guest works on it, as far as its instance is not on its way out.
+    fn is_worked_on(books: &Books, ticket: Ticket, id: InstanceId) -> bool {
+        let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
+        live && books.place(ticket) == Some(Place::Busy(id))
+    }
+
+    fn event(&mut self, books: &Books, id: InstanceId, event: Event) {
+        match event {
+            Event::Pinned(ticket) if Self::is_worked_on(books, ticket, id) => {
+                self.pinned.insert(ticket, id);
+            }
+            Event::Resumed(ticket) | Event::Failed(ticket) | Event::Returned(ticket)
+                if self.pinned.get(&ticket) == Some(&id) =>
+            {
+                self.pinned.remove(&ticket);
+            }
+            Event::Broken(_) => self.ends = true,
+            Event::Dropped => {
+                self.ends = true;
+                self.pinned.retain(|_, on| *on != id);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Check for Pinning {
+    fn name(&self) -> &'static str {
+        "pinning"
+    }
+
+    fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
+        match *record {
+            Record::Event(id, event) => self.event(books, id, event),
+            Record::Stop => self.ends = true,
+            Record::Cancel(ticket, _) | Record::Responded(ticket, _) => {
+                self.ends = true;
+                self.pinned.remove(&ticket);
+            }
+            Record::Verdict(id, revision, Poll::Ready(verdict)) => {
+                let newest = books.instances.get(&id).and_then(|instance| instance.revision);
+                if newest == Some(revision)
+                    && let Expired::Retire(reason) = verdict
+                {
+                    let timed = matches!(reason, Reason::Idle | Reason::Timeout);
+                    let kept = self.on(id).filter(|_| timed);
+                    hold!(kept.is_none(), "time runs for {id} ({reason}), kept for {kept:?}");
+                    self.ends = true;
+                }
+            }
+            Record::Assign(id, ticket) => {
+                let kept = self.on(id);
+                hold!(kept.is_none(), "{ticket} is given to {id}, kept for {kept:?}");
+            }
+            Record::Fail(id, ticket, _) => {
+                // With the instance, it may fail; by its time it may not.
+                let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
+                let kept = live && self.pinned.contains_key(&ticket);
+                hold!(!kept, "{ticket} fails though {id} is kept for it");
+            }
+            Record::Retire(id, reason) => {
+                let kept = self.on(id);
+                // Beside a guest that had twice its time, it ends.
+                let overdue =
+                    books.requests.values().any(|r| r.overdue && r.place.on() == Some(id));
+                let may = self.ends || overdue && reason == Reason::Timeout;
+                hold!(kept.is_none() || may, "{id} ends ({reason}), kept for {kept:?}");
+                self.pinned.retain(|_, on| *on != id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, books: &Books, _: &Step<'_>) -> Checked {
+        self.ends = false;
+        for (ticket, id) in &self.pinned {
+            let place = books.place(*ticket);
+            hold!(place == Some(Place::Pinned(*id)), "{ticket} is pinned on {id}, and {place:?}");
+        }
+        Ok(())
+    }
+}
