@@ -23,8 +23,24 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
-/// The target all guests are built for.
-pub const TARGET: &str = "wasm32-wasip2";
+/// What a guest becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Artifact {
+    /// A component, for wasi:http.
+    Component,
+    /// A core module, for http-wasm.
+    Module,
+}
+
+impl Artifact {
+    /// The target it is built for.
+    const fn target(self) -> &'static str {
+        match self {
+            Self::Component => "wasm32-wasip2",
+            Self::Module => "wasm32-wasip1",
+        }
+    }
+}
 
 /// Variables of the outer build which must not reach the inner one.
 ///
@@ -53,6 +69,23 @@ const NOT_INHERITED: &[&str] = &[
 /// This is for build scripts and behaves like one: what goes wrong is reported as a build error,
 /// and the process ends.
 pub fn build(manifest_dir: &Path, artifact: &str) -> PathBuf {
+    build_for(Artifact::Component, manifest_dir, artifact)
+}
+
+/// The same for a guest that is to be a core module.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guests/guard");
+/// let wasm = millpond_build_guest::build_module(&guest, "millpond-guard");
+/// println!("cargo::rustc-env=GUARD_WASM={}", wasm.display());
+/// ```
+pub fn build_module(manifest_dir: &Path, artifact: &str) -> PathBuf {
+    build_for(Artifact::Module, manifest_dir, artifact)
+}
+
+fn build_for(kind: Artifact, manifest_dir: &Path, artifact: &str) -> PathBuf {
+    let target = kind.target();
     // First of all, so that a failed build is tried again when somebody mends the guest.
     for input in ["Cargo.toml", "Cargo.lock", "src"] {
         println!("cargo::rerun-if-changed={}", manifest_dir.join(input).display());
@@ -60,7 +93,7 @@ pub fn build(manifest_dir: &Path, artifact: &str) -> PathBuf {
     if !manifest_dir.join("Cargo.toml").is_file() {
         fail(&format!("there is no guest crate in {}", manifest_dir.display()));
     }
-    ensure_target();
+    ensure_target(target);
 
     // A target directory of its own: the outer cargo holds the lock of the usual one until this
     // build script is done, so sharing it would be a deadlock. Guests of the same build script
@@ -72,7 +105,7 @@ pub fn build(manifest_dir: &Path, artifact: &str) -> PathBuf {
         // Where somebody would stand who builds the guest by hand: the same `.cargo/config.toml`
         // counts.
         .current_dir(manifest_dir)
-        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(["build", "--release", "--locked", "--target", target])
         .env("CARGO_TARGET_DIR", &target_dir)
         // The same again, for those who configured one build directory for everything.
         .env("CARGO_BUILD_BUILD_DIR", &target_dir)
@@ -94,7 +127,7 @@ pub fn build(manifest_dir: &Path, artifact: &str) -> PathBuf {
     }
 
     let file = format!("{}.wasm", artifact.replace('-', "_"));
-    let wasm = target_dir.join(TARGET).join("release").join(file);
+    let wasm = target_dir.join(target).join("release").join(file);
     if !wasm.is_file() {
         fail(&format!(
             "the guest in {} was built, but {} is not there: is `{artifact}` its name, and is it a cdylib?",
@@ -109,19 +142,19 @@ pub fn build(manifest_dir: &Path, artifact: &str) -> PathBuf {
 ///
 /// `rust-toolchain.toml` names the target, so rustup normally installed it with the compiler. Not
 /// so for somebody who chose another toolchain (`cargo +nightly`) or has none of rustup's.
-fn ensure_target() {
-    if has_target() {
+fn ensure_target(target: &str) {
+    if has_target(target) {
         return;
     }
     let toolchain = env::var("RUSTUP_TOOLCHAIN").ok();
-    let mut args = vec!["target", "add", TARGET];
+    let mut args = vec!["target", "add", target];
     if let Some(toolchain) = &toolchain {
         args.extend(["--toolchain", toolchain]);
     }
     let added = Command::new("rustup").args(&args).stdout(Stdio::null()).status();
 
     // Ask again instead of trusting the status: another build script may have been quicker.
-    if has_target() {
+    if has_target(target) {
         return;
     }
     let command = format!("rustup {}", args.join(" "));
@@ -130,15 +163,15 @@ fn ensure_target() {
         Err(error) => format!("rustup could not be run to install it ({error})"),
     };
     fail(&format!(
-        "the compiler has no standard library for {TARGET}, and {why}. Run `{command}`, or install \
+        "the compiler has no standard library for {target}, and {why}. Run `{command}`, or install \
          the target the way your distribution of Rust does it."
     ));
 }
 
 /// Whether the compiler has a standard library for the target.
-fn has_target() -> bool {
+fn has_target(target: &str) -> bool {
     let output = Command::new(required("RUSTC"))
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output();
     match output {
         // rustc tells where the library would be, whether or not it is there.

@@ -74,6 +74,8 @@ pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
 pub use driver::GuestDriver;
 pub use error::BuildError;
 pub use layer::{HttpWasmLayer, HttpWasmService};
+pub use millpond_engine::{DEFAULT_MAX_MEMORY, Output};
+pub use millpond_pool_core::{Drained, Limits, MaxRequests, Reason, Snapshot, Warmed, expiration};
 pub use pool::HttpWasmPool;
 
 /// Whom a request is from, in the extensions of the request: what guests get from `get_source_addr`.

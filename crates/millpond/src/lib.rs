@@ -24,6 +24,7 @@
 //!
 //! * [`WasmPool`] is a pool of instances of one wasi:http component, 0.2 or 0.3.
 //! * [`PoolService`] mounts it in tower middleware, with backpressure; [`InfallibleService`] in axum.
+//! * [`HttpWasmLayer`](http_wasm::HttpWasmLayer) puts http-wasm guests in front of any service, from a pool of their own.
 //! * [`expiration`] has the policies that decide when an instance ends; write your own with
 //!   [`InstanceExpiration`](expiration::InstanceExpiration).
 //! * [`Host`] is for embedders with store data, imports or hooks of their own.
@@ -36,6 +37,9 @@ pub use millpond_pool_core::{
     OwnedPermit, Reason, Reserve, Retirements, Serve, Share, SharedBudget, Snapshot, Status,
     Ticket, Usage, Warmed, expiration,
 };
+
+#[cfg(feature = "http-wasm")]
+pub use millpond_http_wasm as http_wasm;
 
 #[cfg(feature = "tower")]
 pub use millpond_tower_adapter::{InfallibleService, PoolService, response};
