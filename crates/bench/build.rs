@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn main() {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
-    for name in ["hello-p2", "hello-p3", "large"] {
+    for name in ["guard-p2", "hello-p2", "hello-p3", "large"] {
         let package = format!("millpond-bench-guest-{name}");
         let wasm = millpond_build_guest::build(&guests.join(name), &package);
         let variable = name.replace('-', "_").to_uppercase();

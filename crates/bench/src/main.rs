@@ -9,6 +9,7 @@
 mod calls;
 mod compare;
 mod latency;
+mod layer;
 mod load;
 mod neighbours;
 mod peers;
@@ -40,6 +41,8 @@ enum What {
     Neighbours,
     /// What a call costs without a network, beside wasmtime's ProxyHandler
     Calls(calls::Options),
+    /// What an http-wasm guest costs in front of a service, beside native middleware and a component
+    Layer,
     /// Millpond beside its peers: bare axum, wasmtime's ProxyHandler, `wasmtime serve`
     Compare(compare::Options),
     /// One load at a fixed rate; prints what came of it as JSON
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         What::Compare(options) => compare::run(&options, cli.rounds),
         What::Load(options) => load::run(&options),
         What::Calls(options) => calls::run(&options, cli.rounds),
+        What::Layer => layer::run(cli.rounds),
         What::Peer(options) => peers::run(options),
     };
     match outcome {
