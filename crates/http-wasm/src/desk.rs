@@ -1,11 +1,12 @@
 //! Where a request waits for its guest, and learns if it gets none or loses it.
 
 use std::future::poll_fn;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use millpond_engine::{keep, lock};
-use millpond_pool_core::{Error, ErrorKind, Instance};
+use millpond_pool_core::{Error, ErrorKind, Instance, Ticket};
 
 use crate::driver::GuestDriver;
 
@@ -61,7 +62,7 @@ impl Desk {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn hand_over(&self, instance: Instance<GuestDriver>) {
+    fn give(&self, instance: Instance<GuestDriver>) {
         let waker = {
             let mut state = lock(&self.state);
             state.instance = Some(instance);
@@ -96,12 +97,23 @@ impl Job {
         Self { desk: Some(desk) }
     }
 
-    /// It is handed to an instance.
-    pub(crate) fn hand_over(mut self, instance: Instance<GuestDriver>) {
-        if let Some(desk) = self.desk.take() {
-            instance.slot().set_caller(Arc::clone(&desk));
-            desk.hand_over(instance);
+    /// It is handed to an instance, unless that has been ended meanwhile: then it comes back.
+    pub(crate) fn hand_over(
+        mut self,
+        ticket: Ticket,
+        instance: Instance<GuestDriver>,
+    ) -> Result<(), Self> {
+        let Some(desk) = self.desk.take() else { return Ok(()) };
+        let slot = instance.slot();
+        // First, so that whoever ends it from here on finds whom to tell.
+        slot.set_caller(ticket, Arc::clone(&desk));
+        fence(Ordering::SeqCst);
+        if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
+            self.desk = Some(desk);
+            return Err(self);
         }
+        desk.give(instance);
+        Ok(())
     }
 
     /// There is no guest for it.

@@ -97,17 +97,22 @@ impl Driver for GuestDriver {
     }
 
     fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Job>) {
-        instance.slot().begin_start(self.starting(instance.id()));
+        if !instance.slot().begin_start(self.starting(instance.id())) {
+            // The request answers for itself.
+            return;
+        }
         match start.request {
             // The request's own future drives it.
-            Some((_, job)) => job.hand_over(instance),
+            Some((ticket, job)) => drop(job.hand_over(ticket, instance)),
             None => self.runtime.spawn(Box::pin(start_spare(pool.clone(), instance))),
         }
     }
 
-    fn assign(&self, _: &PoolHandle<Self>, instance: Instance<Self>, _: Ticket, job: Job) {
-        // If it ends at this moment, the pool tells the caller.
-        job.hand_over(instance);
+    fn assign(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, ticket: Ticket, job: Job) {
+        let id = instance.id();
+        if let Err(job) = job.hand_over(ticket, instance) {
+            pool.report(id, InstanceEvent::Returned(ticket, job));
+        }
     }
 
     fn refuse(&self, _: Ticket, job: Job, refusal: Refusal) {
@@ -123,8 +128,8 @@ impl Driver for GuestDriver {
         job.fail(error);
     }
 
-    fn fail(&self, instance: Instance<Self>, _: Ticket, failure: Failure) {
-        if let Some(caller) = instance.slot().caller() {
+    fn fail(&self, instance: Instance<Self>, ticket: Ticket, failure: Failure) {
+        if let Some(caller) = instance.slot().take_caller(Some(ticket)) {
             caller.fail(failure.into());
         }
     }
@@ -138,6 +143,10 @@ impl Driver for GuestDriver {
             let _ = millpond_engine::catch_panic(|| drop(seat));
             pool.driver().modules.delist(instance.id());
             pool.report(instance.id(), InstanceEvent::Dropped);
+            // Effects come in any order: the pool may have told a caller who was not there yet.
+            if let Some(caller) = instance.slot().take_caller(None) {
+                caller.fail(Failure::Retired(reason).into());
+            }
         }));
     }
 }
@@ -161,5 +170,71 @@ async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriv
 impl std::fmt::Debug for GuestDriver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("GuestDriver")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket};
+
+    use super::GuestDriver;
+    use crate::HttpWasmPool;
+    use crate::desk::{Desk, Job};
+    use crate::lease::lease;
+
+    const GUEST: &str = r#"(module
+        (memory (export "memory") 1)
+        (func (export "handle_request") (result i64) (i64.const 1))
+        (func (export "handle_response") (param i32 i32)))"#;
+
+    /// An instance that a request was handed to, which then went away: it is ended.
+    async fn ended() -> (PoolHandle<GuestDriver>, Instance<GuestDriver>, Ticket) {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, desk) = pool.try_submit().unwrap();
+        let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
+        let lease = lease(submitted, desk).await.unwrap();
+        let instance = lease.instance();
+        drop(lease);
+        assert_eq!(instance.slot().doomed(), Some(Reason::Cancelled));
+        (handle, instance, ticket)
+    }
+
+    async fn told(desk: &Desk) -> ErrorKind {
+        let error = tokio::time::timeout(Duration::from_secs(30), desk.error());
+        error.await.expect("somebody tells it").kind()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_handed_to_an_instance_which_has_ended_is_told() {
+        let (pool, instance, ticket) = ended().await;
+        let desk = Arc::new(Desk::default());
+        pool.driver().assign(&pool, instance, ticket, Job::new(Arc::clone(&desk)));
+        assert_eq!(told(&desk).await, ErrorKind::Retired);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_failed_before_it_was_handed_over_is_told_when_the_instance_ends() {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, desk) = pool.try_submit().unwrap();
+        let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
+        let lease = lease(submitted, desk).await.unwrap();
+        let instance = lease.instance();
+        lease.finish().await.unwrap();
+
+        // As if the pool had told it before it was there.
+        let desk = Arc::new(Desk::default());
+        instance.slot().set_caller(ticket, Arc::clone(&desk));
+        handle.driver().retire(&handle, instance, Reason::Timeout);
+        assert_eq!(told(&desk).await, ErrorKind::RequestTimeout);
+    }
+
+    #[tokio::test]
+    async fn nothing_starts_in_an_instance_that_has_ended() {
+        let (pool, instance, _) = ended().await;
+        let starting = pool.driver().starting(instance.id());
+        assert!(!instance.slot().begin_start(starting));
     }
 }

@@ -65,6 +65,7 @@ pub(crate) async fn lease(
                     error
                 }
                 None => {
+                    instance.slot().take_caller(Some(request.ticket()));
                     let again = Some((request.ticket(), Job::new(Arc::clone(&desk))));
                     pool.report(id, InstanceEvent::Exhausted { request: again });
                     continue;
@@ -80,6 +81,11 @@ impl GuestLease {
     /// What is known of the guest's module, once it has been called.
     pub(crate) fn traits(&self) -> Traits {
         self.traits
+    }
+
+    #[cfg(test)]
+    pub(crate) fn instance(&self) -> millpond_pool_core::Instance<GuestDriver> {
+        self.lease.as_ref().expect("it has not broken").instance().clone()
     }
 
     pub(crate) async fn handle_request(

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::task::{Context, Poll};
 
 use millpond_engine::{Panicked, catch_panic, lock};
-use millpond_pool_core::Reason;
+use millpond_pool_core::{Reason, Ticket};
 use tokio::sync::Notify;
 
 use crate::desk::Desk;
@@ -19,8 +19,8 @@ use crate::guest::{Guest, Returned};
 #[derive(Default)]
 pub struct Slot {
     seat: Mutex<Seat>,
-    /// Where the request that has it learns what becomes of it.
-    caller: Mutex<Option<Arc<Desk>>>,
+    /// The newest request that was handed to it, and where that one learns what becomes of it.
+    caller: Mutex<Option<(Ticket, Arc<Desk>)>>,
     /// Why it ends. From then on nothing is polled.
     doom: OnceLock<Reason>,
     /// Told when the seat has been unlocked since it is doomed.
@@ -52,16 +52,19 @@ pub(crate) enum Fault {
 }
 
 impl Slot {
-    /// A start, for the one who polls it.
-    pub(crate) fn begin_start(&self, start: Starting) {
-        *lock(&self.seat) = Seat::Starting(start);
+    /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
+    pub(crate) fn begin_start(&self, start: Starting) -> bool {
+        // Under the lock: whoever ends it takes out what is there after it is doomed.
+        let mut seat = lock(&self.seat);
+        let begins = self.doom.get().is_none();
+        if begins {
+            *seat = Seat::Starting(start);
+        }
+        begins
     }
 
     /// Begins a call of the guest, if it is there.
     pub(crate) fn begin_call(&self, make: impl FnOnce(Guest) -> Calling) -> Result<(), Fault> {
-        if let Some(reason) = self.doom.get() {
-            return Err(Fault::Doomed(*reason));
-        }
         let mut seat = lock(&self.seat);
         match std::mem::replace(&mut *seat, Seat::Gone) {
             Seat::Parked(guest) => {
@@ -126,7 +129,8 @@ impl Slot {
     pub(crate) fn doom(&self, reason: Reason) {
         let _ = self.doom.set(reason);
         fence(Ordering::SeqCst);
-        if let Some(caller) = &*lock(&self.caller) {
+        let caller = lock(&self.caller).as_ref().map(|(_, caller)| Arc::clone(caller));
+        if let Some(caller) = caller {
             caller.wake();
         }
     }
@@ -155,12 +159,18 @@ impl Slot {
         Some(std::mem::replace(&mut *seat, Seat::Gone))
     }
 
-    pub(crate) fn set_caller(&self, desk: Arc<Desk>) {
-        *lock(&self.caller) = Some(desk);
+    /// A request is handed to the instance.
+    pub(crate) fn set_caller(&self, ticket: Ticket, desk: Arc<Desk>) {
+        let before = lock(&self.caller).replace((ticket, desk));
+        drop(before);
     }
 
-    pub(crate) fn caller(&self) -> Option<Arc<Desk>> {
-        lock(&self.caller).clone()
+    /// The request that was handed to it last; with a ticket, only if it is that one. What is told to one
+    /// that has had its answer, nobody hears.
+    pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Desk>> {
+        let mut caller = lock(&self.caller);
+        let (_, desk) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;
+        Some(desk)
     }
 }
 
