@@ -1,9 +1,11 @@
-//! Builds the demo component, which the examples serve unless they are given another.
+//! Builds the guests that the examples run unless they are given another.
 
 use std::path::Path;
 
 fn main() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/demo");
-    let wasm = millpond_build_guest::build(&demo, "millpond-demo");
-    println!("cargo::rustc-env=MILLPOND_DEMO={}", wasm.display());
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
+    let demo = millpond_build_guest::build(&guests.join("demo"), "millpond-demo");
+    println!("cargo::rustc-env=MILLPOND_DEMO={}", demo.display());
+    let guard = millpond_build_guest::build_module(&guests.join("guard"), "millpond-guard");
+    println!("cargo::rustc-env=MILLPOND_GUARD={}", guard.display());
 }

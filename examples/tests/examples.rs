@@ -24,10 +24,7 @@ struct Example {
 
 impl Example {
     fn start(name: &str, settings: &[(&str, &str)]) -> Self {
-        let deps = env::current_exe().unwrap();
-        let binary = deps.ancestors().nth(2).unwrap().join("examples").join(name);
-        assert!(binary.exists(), "`cargo build --workspace --examples` makes {}", binary.display());
-        let mut child = Command::new(binary)
+        let mut child = Command::new(Self::binary(name))
             .env("ADDR", "127.0.0.1:0")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
@@ -44,6 +41,13 @@ impl Example {
             line.strip_prefix("Listening on http://").and_then(|rest| rest.strip_suffix('/'));
         let addr = addr.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
         Self { child, addr, log }
+    }
+
+    fn binary(name: &str) -> PathBuf {
+        let deps = env::current_exe().unwrap();
+        let binary = deps.ancestors().nth(2).unwrap().join("examples").join(name);
+        assert!(binary.exists(), "`cargo build --workspace --examples` makes {}", binary.display());
+        binary
     }
 
     /// Sends a request, and leaves the answer to be read.
@@ -249,6 +253,39 @@ fn expiration_never_fires_where_memory_cannot_be_seen() {
     assert_eq!(example.get("/counter").body, "1\n");
     assert_eq!(example.get("/counter").body, "2\n");
     example.stats_say("instances: 1 live, 0 ended to save memory");
+}
+
+#[test]
+fn guard_lets_pass_who_has_the_token() {
+    let example = Example::start("guard", &[("TOKEN", "open")]);
+    assert_eq!(example.get("/").body, "open to all\n");
+
+    let ask = |method: &str, path: &str, headers: &str| {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n");
+        Answer::read(example.send_raw(&request))
+    };
+    let refused = ask("GET", "/admin", "authorization: Bearer sesame\r\nx-user: root\r\n");
+    assert_eq!((refused.status, &*refused.body), (401, "not without the token\n"));
+    assert!(refused.head.contains("\r\nwww-authenticate: bearer"), "{refused:?}");
+    let allowed = ask("GET", "/admin", "authorization: Bearer open\r\nx-user: root\r\n");
+    assert_eq!((allowed.status, &*allowed.body), (200, "hello, friend\n"));
+
+    // One guest had both, and only those.
+    example.stats_say("requests: 0 busy, 0 pinned, 2 responded, 0 failed\n");
+    example.stats_say("guests: 1 idle, 0 pinned, 1 started\n");
+
+    assert_eq!(ask("POST", "/reload", "").body, "reloaded\n");
+    assert_eq!(ask("GET", "/admin", "authorization: Bearer open\r\n").status, 200);
+    example.stats_say("guests: 1 idle, 0 pinned, 2 started\n");
+}
+
+#[test]
+fn guard_does_not_start_without_a_token() {
+    let mut example = Command::new(Example::binary("guard"));
+    let output = example.env("TOKEN", "").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("does not start"), "{error}");
 }
 
 #[test]
