@@ -1,6 +1,5 @@
 //! One request's way through its guest, the service behind it, and back.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -9,7 +8,6 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, response};
 use http_body::{Body, Frame};
-use http_body_util::Full;
 use millpond_pool_core::{Error, ErrorKind};
 use tower::Service;
 
@@ -94,20 +92,15 @@ where
         *response.status_mut() = exchange.response.status.unwrap_or(StatusCode::OK);
         *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
         let length = exchange.response_body.written_len();
-        let (chunks, _) = exchange.response_body.pass_on();
-        let trailers = exchange.take_response_trailers();
         let headers = response.headers_mut();
         if !self.head || length.is_some() {
             unframe(headers);
         }
-        announce(headers, trailers.known());
-        if self.head {
-            if let Some(length) = length {
-                headers.insert(CONTENT_LENGTH, length.into());
-            }
-            return response.map(|()| ResponseBody::own(Full::default()));
+        if let Some(length) = length.filter(|_| self.head) {
+            headers.insert(CONTENT_LENGTH, length.into());
         }
-        response.map(|()| ResponseBody::new(chunks, None, trailers))
+        announce(headers, exchange.response_body.trailers.known());
+        passed_on(response.into_parts().0, exchange, None, self.head)
     }
 }
 
@@ -161,23 +154,21 @@ impl Back {
     where
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if self.exchange.response_body.written_len().is_some_and(|written| written > 0) {
+        let content = &mut self.exchange.response_body;
+        if content.written_len().is_some_and(|written| written > 0) {
             unframe(&mut parts.headers);
         }
-        self.exchange.response_body.settle_written();
-        announce(&mut parts.headers, self.exchange.response_body.trailers.known());
+        content.settle_written();
+        announce(&mut parts.headers, content.trailers.known());
         if self.lease.is_none() {
-            let (chunks, _) = self.exchange.response_body.pass_on();
-            let trailers = self.exchange.take_response_trailers();
-            let body = ResponseBody::new(chunks, Some(body), trailers);
-            return Ok(Response::from_parts(parts, body));
+            return Ok(passed_on(parts, &mut self.exchange, Some(body), head));
         }
         if self.exchange.buffers_response() {
             if let Err(error) = self.collect(&mut body).await {
                 self.tell_failure().await;
                 return Err(error);
             }
-            return self.rewrite(parts).await;
+            return self.rewrite(parts, head).await;
         }
         let no_content = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
         let no_body = head || no_content.contains(&parts.status);
@@ -185,43 +176,33 @@ impl Back {
         let whole = no_body
             || body.is_end_stream()
             || match peek(&mut body, remaining).await {
-                Ok(Peeked { chunk, trailers, whole }) => {
-                    if let Some(chunk) = chunk {
-                        self.exchange.response_body.append(chunk);
-                    }
-                    if whole {
-                        self.exchange.response_body.trailers.arrive(trailers);
-                    }
-                    whole
-                }
+                Ok(peeked) => self.take(peeked),
                 Err(error) => {
                     self.tell_failure().await;
                     return Err(Error::new(ErrorKind::Upstream).with_source(error));
                 }
             };
-        if whole {
-            self.show_head(&parts);
-            self.finish(false).await?;
-            let (chunks, _) = self.exchange.response_body.pass_on();
-            let trailers = self.exchange.take_response_trailers();
-            // Of a body that is not sent, the server is not to think otherwise.
-            let rest = no_body.then_some(body);
-            return Ok(Response::from_parts(parts, ResponseBody::new(chunks, rest, trailers)));
+        if !whole {
+            return self.stream(parts, body, remaining).await;
         }
-        self.stream(parts, body, remaining).await
+        self.show_head(&parts);
+        let mut exchange = self.finish(false).await?;
+        // Of a body that is not sent, the server is not to think otherwise.
+        let rest = no_body.then_some(body);
+        Ok(passed_on(parts, &mut exchange, rest, head))
     }
 
     /// Makes the guest's last call, and gives it back to the pool.
-    async fn finish(&mut self, error: bool) -> Result<(), Error> {
-        let Some(mut lease) = self.lease.take() else { return Ok(()) };
-        let empty = Box::new(Exchange::new(Request::new(()).into_parts().0, None, None, 0));
-        let exchange = std::mem::replace(&mut self.exchange, empty);
-        self.exchange = lease.handle_response(exchange, self.ctx, error).await?;
-        lease.finish().await
+    async fn finish(self, error: bool) -> Result<Box<Exchange>, Error> {
+        let Self { lease, ctx, exchange } = self;
+        let Some(mut lease) = lease else { return Ok(exchange) };
+        let exchange = lease.handle_response(exchange, ctx, error).await?;
+        lease.finish().await?;
+        Ok(exchange)
     }
 
     /// Tells the guest that there is no response. What it makes of that, nobody sees.
-    async fn tell_failure(&mut self) {
+    async fn tell_failure(self) {
         let _ = self.finish(true).await;
     }
 
@@ -230,6 +211,18 @@ impl Back {
         if self.lease.as_ref().is_some_and(|lease| lease.traits().looks) {
             self.exchange.response.headers.clone_from(&parts.headers);
         }
+    }
+
+    /// Takes what has come of the response's body. Whether that is all.
+    fn take(&mut self, peeked: Peeked) -> bool {
+        let content = &mut self.exchange.response_body;
+        if let Some(chunk) = peeked.chunk {
+            content.append(chunk);
+        }
+        if peeked.whole {
+            content.trailers.arrive(peeked.trailers);
+        }
+        peeked.whole
     }
 
     /// Waits for all of a response's body.
@@ -256,19 +249,20 @@ impl Back {
     async fn rewrite<R>(
         mut self,
         mut parts: response::Parts,
+        head: bool,
     ) -> Result<Response<ResponseBody<R>>, Error> {
         self.exchange.response.headers = std::mem::take(&mut parts.headers);
-        self.finish(false).await?;
-        parts.status = self.exchange.response.status.unwrap_or(parts.status);
-        parts.headers = std::mem::take(&mut self.exchange.response.headers);
-        let content = &mut self.exchange.response_body;
-        if content.is_changed() {
+        let mut exchange = self.finish(false).await?;
+        parts.status = exchange.response.status.unwrap_or(parts.status);
+        parts.headers = std::mem::take(&mut exchange.response.headers);
+        if let Some(length) = exchange.response_body.written_len() {
             unframe(&mut parts.headers);
+            if head {
+                parts.headers.insert(CONTENT_LENGTH, length.into());
+            }
         }
-        let (chunks, _) = content.pass_on();
-        let trailers = self.exchange.take_response_trailers();
-        announce(&mut parts.headers, trailers.known());
-        Ok(Response::from_parts(parts, ResponseBody::new(chunks, None, trailers)))
+        announce(&mut parts.headers, exchange.response_body.trailers.known());
+        Ok(passed_on(parts, &mut exchange, None, head))
     }
 
     /// Sends the response on as it comes. The guest is called when it ends.
@@ -282,11 +276,27 @@ impl Back {
             lease.respond().await?;
         }
         self.show_head(&parts);
-        let (chunks, _): (VecDeque<Bytes>, _) = self.exchange.response_body.pass_on();
+        let (chunks, _) = self.exchange.response_body.pass_on();
         let trailers = self.exchange.take_response_trailers();
         let body = ResponseBody::leased(chunks, body, trailers, remaining, self);
         Ok(Response::from_parts(parts, body))
     }
+}
+
+/// A response with which the guest has nothing to do any more.
+fn passed_on<R>(
+    parts: response::Parts,
+    exchange: &mut Exchange,
+    rest: Option<Pin<Box<R>>>,
+    head: bool,
+) -> Response<ResponseBody<R>> {
+    let (mut chunks, _) = exchange.response_body.pass_on();
+    let mut trailers = exchange.take_response_trailers();
+    if head {
+        // hyper takes the body off for HTTP/1, but not for HTTP/2.
+        (chunks, trailers) = Default::default();
+    }
+    Response::from_parts(parts, ResponseBody::new(chunks, rest, trailers))
 }
 
 impl Listener for Back {
@@ -299,7 +309,7 @@ impl Listener for Back {
     fn end(mut self: Box<Self>, error: bool, trailers: Option<HeaderMap>) -> Ending {
         Box::pin(async move {
             self.exchange.response_body.trailers.arrive(trailers);
-            self.finish(error).await.map_err(Into::into)
+            self.finish(error).await.map(drop).map_err(Into::into)
         })
     }
 }
