@@ -101,6 +101,24 @@ async fn what_is_read_without_buffering_is_gone() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_buffering_began_is_gone_and_nothing_else() {
+    let front = mirrored().await;
+    for protocol in PROTOCOLS {
+        let mut client = front.connect(protocol).await;
+        for script in [
+            Script("read 0 1500;features 1", ""),
+            Script("read 0 1500;features 1;read 0 100", ""),
+            Script("read 0 1500;features 1;read 0 2400", ""),
+            Script("read 0 1500;features 1;drink 0 7", ""),
+        ] {
+            let body = noise(5000);
+            let reply = post(&mut client, script, &body, true).await;
+            assert_whole(&seen(&reply), &body.slice(1500..));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_written_replaces_the_request_body_whole() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
