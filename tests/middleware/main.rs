@@ -11,3 +11,4 @@ mod config;
 mod features;
 mod memory;
 mod requests;
+mod trailers;
