@@ -9,4 +9,7 @@ fn main() {
         let wasm = millpond_build_guest::build(&guests.join(version), &guest);
         println!("cargo::rustc-env=GUEST_{}={}", version.to_uppercase(), wasm.display());
     }
+    let guest = guests.join("http-wasm");
+    let wasm = millpond_build_guest::build_module(&guest, "millpond-test-guest-http-wasm");
+    println!("cargo::rustc-env=GUEST_HTTP_WASM={}", wasm.display());
 }

@@ -7,6 +7,7 @@
 //! after [`PATIENCE`].
 
 mod client;
+mod middleware;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use axum::serve::ListenerExt as _;
 use millpond::{Builder, Host, HttpVersion, InfallibleService, Snapshot, WasiHost, WasmPool};
 
 pub use client::{Body, Client, Protocol, Reply, empty, full, whole};
+pub use middleware::{Front, guest_module};
 
 /// How long anything may take before a test fails. Generous: it decides nothing but that.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,14 +67,8 @@ pub struct Server<H: Host = WasiHost> {
 impl<H: Host> Server<H> {
     /// Serves a pool.
     pub async fn start(pool: WasmPool<H>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("it is bound");
         let app = Router::new().fallback_service(InfallibleService::new(pool.clone()));
-        let task = tokio::spawn(async move {
-            // Else what follows a head waits for the client's delayed acknowledgement, 40 ms.
-            let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("a socket"));
-            axum::serve(listener, app).await.expect("axum's serve does not fail");
-        });
+        let (addr, task) = listen(app).await;
         Self { addr, pool, task }
     }
 
@@ -101,6 +97,19 @@ impl<H: Host> Drop for Server<H> {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Serves an app on a port of its own. It can learn whom its requests are from.
+async fn listen(app: Router) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let task = tokio::spawn(async move {
+        // Else what follows a head waits for the client's delayed acknowledgement, 40 ms.
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("a socket"));
+        axum::serve(listener, app).await.expect("axum's serve does not fail");
+    });
+    (addr, task)
 }
 
 /// Waits until `look` sees something.

@@ -256,6 +256,10 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Forward<R> {
         let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(here));
+        // From an exact one, HTTP/1.1 makes a content-length, after which there are no trailers.
+        if !self.trailers.known().is_empty() {
+            return hint;
+        }
         if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(here)) {
             hint.set_upper(upper);
         }

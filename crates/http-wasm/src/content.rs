@@ -147,28 +147,26 @@ impl Content {
             self.at = (0, 0);
             return (written, None);
         }
-        let mut chunks = self.chunks.clone();
-        if self.consumed
-            && let Some(first) = chunks.front_mut()
-        {
-            first.advance(self.at.1);
-        }
         self.at = (0, 0);
-        (chunks, rest)
+        (self.chunks.clone(), rest)
     }
 
     /// Copies what has come.
     fn copy(&mut self, mut buf: &mut [u8], keep: bool) -> usize {
         let mut copied = 0;
-        while let Some(chunk) = self.chunks.get(self.at.0) {
+        while let Some(chunk) = self.chunks.get_mut(self.at.0) {
             let from = &chunk[self.at.1..];
             let len = from.len().min(buf.len());
             let (to, more) = buf.split_at_mut(len);
             to.copy_from_slice(&from[..len]);
             (buf, copied) = (more, copied + len);
-            self.at.1 += len;
-            if len > 0 && !keep {
-                self.consumed = true;
+            if keep {
+                self.at.1 += len;
+            } else {
+                // Now, and not when it goes on: until then the guest may have begun to keep what it reads.
+                chunk.advance(len);
+                self.held -= len;
+                self.consumed |= len > 0;
             }
             if self.at.1 < chunk.len() {
                 break;
@@ -176,9 +174,7 @@ impl Content {
             if keep {
                 self.at = (self.at.0 + 1, 0);
             } else {
-                self.held -= chunk.len();
                 self.chunks.remove(self.at.0);
-                self.at.1 = 0;
             }
         }
         copied
@@ -314,6 +310,14 @@ mod tests {
         assert_eq!(read(&mut content, 4, false), ("abcd".to_owned(), false));
         assert!(content.is_changed());
         assert_eq!(passed_on(&mut content), "efghi");
+    }
+
+    #[test]
+    fn what_was_gone_before_the_rest_was_kept_stays_gone() {
+        let mut content = Content::coming(pieces(&["abc", "defghi", "jkl"]), 100);
+        assert_eq!(read(&mut content, 1, false), ("a".to_owned(), false));
+        assert_eq!(read(&mut content, 7, true), ("bcdefgh".to_owned(), false));
+        assert_eq!(passed_on(&mut content), "bcdefghijkl");
     }
 
     #[test]
