@@ -90,7 +90,7 @@ fn stats(now: &Snapshot) -> String {
         now.responded,
         now.failed,
         now.refused,
-        now.busy + now.streaming,
+        now.busy + now.pinned + now.streaming,
         now.queued,
         now.instances.live(),
         now.instances.idle,

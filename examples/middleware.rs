@@ -113,7 +113,8 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 fn stats(pool: &WasmPool) -> String {
     let now = pool.snapshot();
-    format!("requests: {} submitted, {} running\n", now.submitted, now.busy + now.streaming)
+    let running = now.busy + now.pinned + now.streaming;
+    format!("requests: {} submitted, {running} running\n", now.submitted)
 }
 
 /// A number from the environment.

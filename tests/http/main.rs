@@ -6,6 +6,7 @@ mod errors;
 mod hello;
 mod lifetime;
 mod limits;
+mod middleware;
 mod outbound;
 mod output;
 mod process;

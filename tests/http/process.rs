@@ -31,9 +31,13 @@ impl Process {
 
     /// The same, but nobody reads its stdout.
     pub(crate) async fn start_unread(version: HttpVersion, args: &[&str]) -> Self {
+        let guest = guest(version).to_str().expect("a path that is text");
+        Self::serve_unread(&[&[guest], args].concat()).await
+    }
+
+    async fn serve_unread(args: &[&str]) -> Self {
         let mut child = Command::new(millpond())
             .arg("serve")
-            .arg(guest(version))
             .arg("--addr=127.0.0.1:0")
             .args(args)
             .stdin(Stdio::null())

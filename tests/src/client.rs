@@ -31,6 +31,7 @@ pub type Body = BoxBody<Bytes, std::convert::Infallible>;
 pub struct Client {
     sender: Sender,
     addr: SocketAddr,
+    local_addr: SocketAddr,
     connection: JoinHandle<()>,
 }
 
@@ -66,6 +67,7 @@ impl Client {
     pub async fn connect(addr: SocketAddr, protocol: Protocol) -> Self {
         let stream = TcpStream::connect(addr).await.expect("somebody listens");
         stream.set_nodelay(true).expect("a socket");
+        let local_addr = stream.local_addr().expect("it is bound");
         let io = TokioIo::new(stream);
         let (sender, connection) = match protocol {
             Protocol::Http1 => {
@@ -78,7 +80,12 @@ impl Client {
                 (Sender::H2c(sender), tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        Self { sender, addr, connection }
+        Self { sender, addr, local_addr, connection }
+    }
+
+    /// The client's end of it.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
     }
 
     /// A request for a path, to be finished with a body.

@@ -1,135 +1,109 @@
-//! The pool that the settings ask for.
+//! What is served: the component, behind the middleware.
 
-use std::io::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
-use millpond::expiration::{InstanceExpiration as _, memory_watermark};
-use millpond::{Destination, MaxRequests, MemorySource, MemoryWatch, Output, WasiHost, WasmPool};
+use http::{HeaderName, HeaderValue, Request};
+use hyper::body::Incoming;
+use millpond::http_wasm::HttpWasmPool;
+use millpond::{InfallibleService, WasmPool};
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt as _;
+use tracing::warn;
 
+use crate::admin::Measured;
 use crate::error::StartError;
+use crate::listen::{Limits, Listener, Outcome};
+use crate::say::say;
 use crate::settings::Settings;
-use crate::values::Outbound;
+use crate::{component, headers, middleware};
 
-/// What is served when no component is given.
-const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));
+/// How long the end of instances that were told to stop is waited for.
+const STOPPING: Duration = Duration::from_secs(2);
 
-/// After this long, a start says what takes so long.
-const PATIENCE: Duration = Duration::from_millis(300);
-
-/// Compiles the component, or finds it in the cache, and makes its pool.
-pub(crate) async fn pool(settings: &Settings) -> Result<WasmPool, StartError> {
-    let builder = builder(settings)?;
-    let component = settings.component.clone();
-    let name = component.as_deref().map_or("the built-in demo".into(), Path::to_string_lossy);
-    let mut built = tokio::task::spawn_blocking({
-        let component = component.clone();
-        move || match component {
-            Some(path) => builder.from_file(path),
-            None => builder.from_bytes(DEMO),
-        }
-    });
-    let built = match tokio::time::timeout(PATIENCE, &mut built).await {
-        Ok(built) => built,
-        Err(_) => {
-            say(&format!("Compiling {name} ..."));
-            built.await
-        }
-    };
-    let built = built.map_err(|panic| StartError::failed(format!("compiling {name}: {panic}")))?;
-    let pool = built.map_err(|error| StartError::failed(error.to_string()))?;
-    if component.is_none() {
-        say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
-    }
-    Ok(pool)
+/// Clones are the same.
+#[derive(Clone)]
+pub(crate) struct App {
+    pool: WasmPool,
+    /// The outermost first.
+    middleware: Vec<HttpWasmPool>,
 }
 
-fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartError> {
-    let s = settings.clone();
-    let mut builder = WasmPool::builder(host(settings)?).limits(move |limits| {
-        let set = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
-        set(&mut limits.queue_timeout, s.queue_timeout);
-        set(&mut limits.request_timeout, s.request_timeout);
-        set(&mut limits.start_timeout, s.start_timeout);
-        limits.max_queue = s.queue.unwrap_or(limits.max_queue);
-        limits.max_instances = s.max_instances.unwrap_or(limits.max_instances);
-        limits.max_running = s.max_concurrent_requests;
-        if let Some(count) = s.max_instance_reuse_count {
-            limits.max_requests = MaxRequests::exactly(count as u64);
+impl App {
+    /// Compiles all that is to be compiled. What is wrong with one of the modules is said at once, however long
+    /// another takes.
+    pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let (pool, middleware) =
+            tokio::try_join!(component::pool(settings), middleware::pools(settings))?;
+        if settings.component.is_none() {
+            say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        if let Some(count) = s.max_instance_concurrent_reuse_count {
-            limits.concurrency = count;
-        }
-        set(&mut limits.idle_timeout, s.idle_instance_timeout);
-        set(&mut limits.max_age, s.max_instance_age);
-        limits.min_idle = s.min_idle.unwrap_or(limits.min_idle);
-    });
-    if let Some(bytes) = settings.instance_memory_watermark {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        builder = builder.expiration(move |policy| policy.or(memory_watermark(bytes)));
+        Ok(Self { pool, middleware })
     }
-    if let Some(bytes) = settings.process_memory_watermark {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let watch = MemoryWatch::new(MemorySource::Process, bytes);
-        let watch = watch
-            .map_err(|error| StartError::failed(format!("--process-memory-watermark: {error}")))?;
-        // The policies keep it: it watches for as long as there is a pool.
-        builder = builder.expiration(move |policy| policy.or(watch.end_idle()));
-    }
-    if let Some(dir) = &settings.profile {
-        builder = builder.profile_dir(dir);
-    }
-    if let Some(dir) = &settings.coredump {
-        builder = builder.coredump_dir(dir);
-    }
-    if settings.codegen.cache == Some(false) {
-        builder = builder.without_cache();
-    } else if let Some(file) = &settings.codegen.cache_config {
-        builder = builder.cache_config(file);
-    }
-    Ok(builder)
-}
 
-fn host(settings: &Settings) -> Result<WasiHost, StartError> {
-    let output = if settings.logging_prefix { Output::Prefixed } else { Output::Plain };
-    let mut host = WasiHost::new().output(output);
-    for (name, value) in &settings.env {
-        host = host.env(name, value);
+    /// Serves until `shutdown` resolves and the connections have ended. Each request first gets the operator's headers.
+    pub(crate) async fn serve(
+        &self,
+        listener: Listener,
+        operator: Vec<(HeaderName, HeaderValue)>,
+        limits: Limits,
+        shutdown: impl Future<Output = ()>,
+    ) -> Outcome {
+        let set = move |mut request: Request<Incoming>| {
+            headers::set(&operator, request.headers_mut());
+            request
+        };
+        // What has nothing in front is not put into boxes.
+        if self.middleware.is_empty() {
+            let service = InfallibleService::new(self.pool.clone());
+            return listener.serve(service.map_request(set), limits, shutdown).await;
+        }
+        let service = InfallibleService::new(self.pool.clone());
+        let service = middleware::in_front(&self.middleware, service);
+        listener.serve(service.map_request(set), limits, shutdown).await
     }
-    for dir in &settings.dirs {
-        host = host.dir(&dir.host, &dir.guest);
+
+    /// Whether as many instances have started as spares are to be kept.
+    pub(crate) fn is_warmed(&self) -> bool {
+        self.pool.is_warmed()
     }
-    if let Some(bytes) = settings.max_memory {
-        host = host.max_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+
+    /// What all pools count.
+    pub(crate) fn measure(&self) -> Vec<Measured> {
+        let component = Measured { middleware: None, snapshot: self.pool.snapshot() };
+        let middleware = self.middleware.iter().enumerate().map(|(index, pool)| Measured {
+            middleware: Some(index + 1),
+            snapshot: pool.snapshot(),
+        });
+        std::iter::once(component).chain(middleware).collect()
     }
-    if let Some(allowed) = &settings.allow_outbound {
-        host = host.deny_outbound();
-        for outbound in allowed {
-            host = host.allow_outbound(destination(outbound)?);
+
+    /// Lets what runs come to its end until the deadline, and stops the rest.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        if timeout_at(deadline, self.drained()).await.is_ok() {
+            return;
+        }
+        self.pool.stop();
+        self.middleware.iter().for_each(HttpWasmPool::stop);
+        if tokio::time::timeout(STOPPING, self.drained()).await.is_err() {
+            warn!("left instances behind that did not stop");
         }
     }
-    let wasi = &settings.wasi;
-    if wasi.config == Some(true) || !wasi.config_var.is_empty() {
-        host = host.config(wasi.config_var.iter().cloned());
-    }
-    if wasi.keyvalue == Some(true) || !wasi.keyvalue_in_memory_data.is_empty() {
-        host = host.keyvalue(wasi.keyvalue_in_memory_data.iter().cloned());
-    }
-    Ok(host)
-}
 
-fn destination(outbound: &Outbound) -> Result<Destination, StartError> {
-    let host = &outbound.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let text = match outbound.port {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    };
-    text.parse().map_err(|error| StartError::usage(format!("--allow-outbound: {error}")))
-}
+    async fn drained(&self) {
+        // A drain begins with the call, and goes on by itself: all of them do so at once.
+        let pool = self.pool.drain();
+        let middleware: Vec<_> = self.middleware.iter().map(HttpWasmPool::drain).collect();
+        pool.await;
+        for drained in middleware {
+            drained.await;
+        }
+    }
 
-/// A line for whoever started the process: it comes whatever the log filter says.
-pub(crate) fn say(line: &str) {
-    // A closed stderr is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    /// The requests that came so far: those that the outermost pool was given.
+    pub(crate) fn requests(&self) -> u64 {
+        match self.middleware.first() {
+            Some(pool) => pool.snapshot().submitted,
+            None => self.pool.snapshot().submitted,
+        }
+    }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::error::StartError;
 use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
+use crate::middleware::MiddlewareFlags;
 use crate::values::{
     Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Size,
     Spares, Threads, Time,
@@ -94,6 +95,13 @@ pub(crate) struct Flags {
     /// Write the core dump of each instance that traps into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) coredump: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) middleware: MiddlewareFlags,
+
+    /// Instances of each middleware alive at once; a request on its way through holds one [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Middleware")]
+    pub(crate) max_middleware_instances: Option<Count>,
 
     /// Requests that may wait for an instance; 0: none [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Pool")]
@@ -216,6 +224,10 @@ impl Flags {
             no_logging_prefix: self.no_logging_prefix || file.no_logging_prefix,
             profile: self.profile.or(file.profile),
             coredump: self.coredump.or(file.coredump),
+            middleware: MiddlewareFlags(list(self.middleware.0, file.middleware.0)),
+            max_middleware_instances: self
+                .max_middleware_instances
+                .or(file.max_middleware_instances),
             queue: self.queue.or(file.queue),
             queue_timeout: self.queue_timeout.or(file.queue_timeout),
             request_timeout: self.request_timeout.or(file.request_timeout),

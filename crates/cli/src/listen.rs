@@ -4,6 +4,9 @@
 //! kernel's backlog fills), the size of a request head and the time to send it, and the streams of one connection. An
 //! accept that fails is tried again, so running out of file descriptors is a pause and not the end.
 //!
+//! Every request has the peer's address in its extensions, as the [`SourceAddr`](millpond::http_wasm::SourceAddr) that
+//! middleware asks for.
+//!
 //! Shutting down goes in three steps: accept no more, tell every connection to finish (one that is idle closes at once),
 //! and cut those that remain at the deadline.
 
@@ -32,10 +35,6 @@ use accept_errors::AcceptErrors;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
-
-/// The peer's address, in the extensions of every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PeerAddr(pub(crate) SocketAddr);
 
 /// The bounds that are the operator's to choose.
 #[derive(Debug, Clone, Copy)]

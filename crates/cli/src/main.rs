@@ -7,12 +7,16 @@
 mod admin;
 mod app;
 mod args;
+mod component;
 mod config_file;
 mod error;
 mod groups;
 mod headers;
 mod listen;
 mod log;
+mod middleware;
+mod pool;
+mod say;
 mod serve;
 mod settings;
 mod signals;

@@ -7,22 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
-use millpond::InfallibleService;
-use tokio::time::{Instant, timeout, timeout_at};
-use tower::ServiceExt as _;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::admin::Admin;
-use crate::app::{self, say};
+use crate::app::App;
 use crate::error::StartError;
 use crate::listen::{Limits, Listener};
+use crate::say::say;
 use crate::settings::Settings;
-use crate::{headers, signals};
-
-/// How long the end of instances that were told to stop is waited for.
-const STOPPING: Duration = Duration::from_secs(2);
+use crate::signals;
 
 /// Serves until a signal, or a connection to `--shutdown-addr`, asks for the end and everything has drained.
 pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
@@ -33,7 +27,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let shutdown_listener = settings.shutdown_addr.map(Listener::bind).transpose()?;
     let admin_listener = settings.admin.map(Listener::bind).transpose()?;
     let listener = Listener::bind(settings.addr)?;
-    let pool = app::pool(&settings).await?;
+    let app = App::start(&settings).await?;
     let draining = Arc::new(AtomicBool::new(false));
 
     if let Some(listener) = &shutdown_listener {
@@ -41,7 +35,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     }
     if let Some(listener) = admin_listener {
         say(&format!("Admin on http://{}/", listener.local_addr()));
-        let admin = Admin::new(pool.clone(), Arc::clone(&draining));
+        let admin = Admin::new(app.clone(), Arc::clone(&draining));
         let limits = Limits { max_connections: 100, drain_timeout: Duration::ZERO };
         tokio::spawn(listener.serve(admin, limits, std::future::pending()));
     }
@@ -66,31 +60,19 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
         max_connections: settings.max_concurrent_connections,
         drain_timeout: settings.drain_timeout,
     };
-    let operator = settings.headers;
-    let service = InfallibleService::new(pool.clone());
-    let service = service.map_request(move |mut request: Request<Incoming>| {
-        headers::set(&operator, request.headers_mut());
-        request
-    });
     let mut stopping = None;
     let shutdown = async {
         shutdown.await;
         stopping = Some(Instant::now());
     };
-    let outcome = listener.serve(service, limits, shutdown).await;
+    let outcome = app.serve(listener, settings.headers, limits, shutdown).await;
     if outcome.cut > 0 {
         warn!(connections = outcome.cut, "cut connections that outlasted the drain timeout");
     }
 
     // What outlives the connections: work after the response.
     let deadline = stopping.unwrap_or_else(Instant::now) + settings.drain_timeout;
-    if timeout_at(deadline, pool.drain()).await.is_err() {
-        pool.stop();
-        if timeout(STOPPING, pool.drain()).await.is_err() {
-            warn!("left instances behind that did not stop");
-        }
-    }
-    let snapshot = pool.snapshot();
-    info!(connections = outcome.accepted, requests = snapshot.submitted, "stopped");
+    app.drain(deadline).await;
+    info!(connections = outcome.accepted, requests = app.requests(), "stopped");
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::config_file;
 use crate::error::StartError;
 use crate::groups::{Codegen, Group as _, Wasi, Wasm};
 use crate::log;
+use crate::middleware::Middleware;
 use crate::values::{Dir, EnvVar, LogFormat, Outbound};
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -46,6 +47,11 @@ pub(crate) struct Settings {
     pub(crate) profile: Option<PathBuf>,
     /// Where core dumps go, likewise.
     pub(crate) coredump: Option<PathBuf>,
+
+    /// What requests pass before they reach the component: the first is outermost.
+    pub(crate) middleware: Vec<Middleware>,
+    /// Of each of them; `None` leaves it to the pool's default.
+    pub(crate) max_middleware_instances: Option<usize>,
 
     // The pool: `None` leaves it to the backend's default.
     /// Zero: nothing waits.
@@ -113,6 +119,8 @@ impl Settings {
             logging_prefix: !flags.no_logging_prefix,
             profile: flags.profile.map(|dir| dir.0),
             coredump: flags.coredump,
+            middleware: flags.middleware.0,
+            max_middleware_instances: flags.max_middleware_instances.map(|n| n.0),
             queue: flags.queue.map(|n| n.0),
             queue_timeout: flags.queue_timeout.map(|time| time.0),
             request_timeout: flags.request_timeout.map(|time| time.0),
@@ -143,6 +151,11 @@ impl Settings {
 
     /// What each value alone cannot tell.
     fn check(&self) -> Result<(), StartError> {
+        if self.middleware.is_empty() && self.max_middleware_instances.is_some() {
+            return Err(StartError::usage(
+                "--max-middleware-instances: there is no --middleware for which to count",
+            ));
+        }
         for dir in &self.dirs {
             let host = dir.host.display();
             match std::fs::metadata(&dir.host) {

@@ -89,6 +89,51 @@ fn a_core_module_in_text_form_is_refused() {
 }
 
 #[test]
+fn middleware_that_is_none_is_refused() {
+    let refused = |module: &str, says: &[&str]| {
+        let says = [&["--middleware", module], says].concat();
+        is_refused(&["--middleware", module], 1, &says);
+    };
+    refused("/no/such/guard.wasm", &["No such file"]);
+    refused(env!("CARGO_TARGET_TMPDIR"), &["directory"]);
+    let expected = "is no http-wasm guest: it does not export memory: memory";
+    refused(&file("no-guest.wasm", b"\0asm\x01\0\0\0"), &[expected]);
+    refused(&file("empty-guest.wasm", ""), &["is no module"]);
+    refused(&file("component-guest.wat", "(component)"), &["is a component"]);
+    refused(&file("text-guest.wasm", "this is\nno module\n"), &["is no module"]);
+    let imports = r#"(module (import "env" "now" (func)))"#;
+    refused(&file("imports-guest.wat", imports), &["imports what nobody provides: env.now"]);
+    let spins = guest(r#"(func $spin (loop (br 0))) (start $spin)"#);
+    let spins = file("spins-guest.wat", spins);
+    let flags = ["--middleware", &spins, "--start-timeout=10ms"];
+    is_refused(&flags, 1, &[&spins, "does not start", "10ms"]);
+}
+
+#[test]
+fn a_configuration_that_belongs_to_no_middleware_is_refused() {
+    let (module, config) = (file("pass.wat", guest("")), file("pass.txt", ""));
+    is_refused(&["--middleware-config", &config], 2, &["--middleware-config", &config]);
+    let twice = ["--middleware", &module, "--middleware-config=a", "--middleware-config=b"];
+    is_refused(&twice, 2, &["--middleware-config b", &module, "has a already"]);
+    let missing = ["--middleware", &module, "--middleware-config=/no/such/file"];
+    is_refused(&missing, 1, &["--middleware-config /no/such/file: cannot read it: No such file"]);
+    is_refused(&["--max-middleware-instances=3"], 2, &["there is no --middleware"]);
+    let table = file("middleware.toml", "[[middleware]]\nconfig = \"a\"\n");
+    is_refused(&["--config", &table], 2, &[&format!("{table}:1: middleware: missing field")]);
+}
+
+/// An http-wasm guest that lets everything pass, with more code.
+fn guest(more: &str) -> String {
+    format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "handle_request") (result i64) (i64.const 1))
+            (func (export "handle_response") (param i32 i32))
+            {more})"#
+    )
+}
+
+#[test]
 fn garbage_is_refused() {
     let bytes: Vec<u8> = (0..=255_u8).rev().cycle().take(5000).collect();
     let garbage = file("garbage.wasm", &bytes);

@@ -12,11 +12,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use millpond::http_wasm::SourceAddr;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
-use super::PeerAddr;
 use super::head_timer::HeadTimer;
 use super::opening::Opening;
 
@@ -72,7 +72,7 @@ pub(crate) async fn drive<S, B>(
     let _ = stream.set_nodelay(true);
 
     let service = service.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddr(peer));
+        request.extensions_mut().insert(SourceAddr(peer));
         request
     });
     let io = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));

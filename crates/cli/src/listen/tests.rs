@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use millpond::http_wasm::SourceAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -112,7 +113,7 @@ fn held() -> (impl Fn(Request<Incoming>) -> ResponseFuture + Clone + Send, Held)
 #[tokio::test]
 async fn speaks_http1_and_http2_and_names_the_peer() {
     let mut server = Server::start(10, PATIENCE, |request: Request<Incoming>| async move {
-        let PeerAddr(peer) = request.extensions().get().unwrap();
+        let SourceAddr(peer) = request.extensions().get().unwrap();
         text(format!("{:?} {peer}", request.version()))
     });
 
@@ -143,7 +144,7 @@ async fn at_the_limit_the_next_connection_waits_until_one_closes() {
     let server = Server::start(1, PATIENCE, {
         let seen = seen.clone();
         move |request: Request<Incoming>| {
-            seen.lock().unwrap().push(request.extensions().get::<PeerAddr>().unwrap().0);
+            seen.lock().unwrap().push(request.extensions().get::<SourceAddr>().unwrap().0);
             async { text("ok") }
         }
     });

@@ -1,3 +1,5 @@
+mod middleware;
+
 use clap::Parser as _;
 
 use super::*;
@@ -76,6 +78,10 @@ const EVERY_FLAG: &[&str] = &[
     "--no-logging-prefix",
     "--profile=profiles",
     "--coredump=dumps",
+    "--middleware=outer.wasm",
+    "--middleware=inner.wasm",
+    "--middleware-config=inner.toml",
+    "--max-middleware-instances=17",
     "--queue=0",
     "--queue-timeout=250ms",
     "--request-timeout=2s",
@@ -120,6 +126,7 @@ const EVERY_KEY: &str = r#"
     no-logging-prefix = true
     profile = "profiles"
     coredump = "dumps"
+    max-middleware-instances = 17
     queue = 0
     queue-timeout = "250ms"
     request-timeout = 2
@@ -141,6 +148,11 @@ const EVERY_KEY: &str = r#"
     wasi = ["cli,http", "keyvalue=n,config-var=k=v"]
     wasm = ["component-model-async"]
     codegen = ["cache=n,cache-config=cache.toml"]
+    [[middleware]]
+    module = "outer.wasm"
+    [[middleware]]
+    module = "inner.wasm"
+    config = "inner.toml"
 "#;
 
 fn everything() -> Settings {
@@ -158,6 +170,11 @@ fn everything() -> Settings {
         logging_prefix: false,
         profile: Some("profiles".into()),
         coredump: Some("dumps".into()),
+        middleware: vec![
+            Middleware { module: "outer.wasm".into(), config: None },
+            Middleware { module: "inner.wasm".into(), config: Some("inner.toml".into()) },
+        ],
+        max_middleware_instances: Some(17),
         queue: Some(0),
         queue_timeout: Some(Duration::from_millis(250)),
         request_timeout: Some(Duration::from_secs(2)),
@@ -217,6 +234,8 @@ fn every_flag_wins_over_every_key() {
         no-logging-prefix = false
         profile = "other"
         coredump = "other"
+        middleware = [{ module = "other.wasm" }]
+        max-middleware-instances = 1
         queue = 1
         queue-timeout = 1
         request-timeout = 1
@@ -254,6 +273,8 @@ fn nothing_given_means_the_defaults() {
         logging_prefix: true,
         profile: None,
         coredump: None,
+        middleware: vec![],
+        max_middleware_instances: None,
         queue: None,
         queue_timeout: None,
         request_timeout: None,

@@ -1,0 +1,175 @@
+//! Snapshots in Prometheus' text format. The labels are fixed sets: never ids, hosts or URIs.
+//!
+//! The component's pool has no label of its own; those of the middleware have one, `pool="middleware-1"` and so on.
+
+use std::fmt::{self, Write as _};
+
+use millpond::{Histogram, Snapshot};
+
+/// A pool's gauges and counters.
+pub(crate) struct Measured {
+    /// Its number, if it is a middleware's; the outermost has 1.
+    pub(crate) middleware: Option<usize>,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// All families, of all pools.
+pub(crate) fn metrics(pools: &[Measured]) -> String {
+    let mut text = String::new();
+    family(&mut text, pools, ("requests", "gauge", "Requests by where they are."), |pool| {
+        let stages = [
+            ("queued", pool.queued),
+            ("starting", pool.starting),
+            ("busy", pool.busy),
+            ("pinned", pool.pinned),
+            ("streaming", pool.streaming),
+            ("abandoned", pool.abandoned),
+        ];
+        labelled("stage", stages.map(|(stage, count)| (stage, count as u64)))
+    });
+    family(&mut text, pools, ("instances", "gauge", "Live instances by status."), |pool| {
+        let instances = &pool.instances;
+        let statuses = [
+            ("starting", instances.starting),
+            ("busy", instances.busy),
+            ("pinned", instances.pinned),
+            ("streaming", instances.streaming),
+            ("post_return", instances.post_return),
+            ("idle", instances.idle),
+            ("retiring", instances.retiring),
+        ];
+        labelled("status", statuses.map(|(status, count)| (status, count as u64)))
+    });
+    family(&mut text, pools, ("permits", "gauge", "Places for requests."), |pool| {
+        let (free, reserved) = (pool.permits_free as u64, pool.permits_reserved as u64);
+        labelled("state", [("free", free), ("reserved", reserved)])
+    });
+    family(&mut text, pools, ("requests_total", "counter", "Requests by outcome."), |pool| {
+        let outcomes = [
+            ("responded", pool.responded),
+            ("failed", pool.failed),
+            ("refused", pool.refused),
+            ("cancelled", pool.cancelled),
+            ("overloaded", pool.overloaded),
+        ];
+        labelled("outcome", outcomes)
+    });
+    let help = "Instances started; failed: or given up, as when the caller left.";
+    family(&mut text, pools, ("starts_total", "counter", help), |pool| {
+        let ok = pool.starts.saturating_sub(pool.failed_starts);
+        labelled("result", [("ok", ok), ("failed", pool.failed_starts)])
+    });
+    family(
+        &mut text,
+        pools,
+        ("retired_total", "counter", "Instances retired by reason."),
+        |pool| {
+            labelled("reason", pool.retired.iter().map(|(reason, count)| (reason.as_str(), count)))
+        },
+    );
+    let help = "Instances made ahead that wait for their first request.";
+    family(&mut text, pools, ("spares", "gauge", help), |pool| vec![(None, pool.spares as u64)]);
+    let help = "1 while an instance is wanted and none can be had.";
+    family(&mut text, pools, ("pressure", "gauge", help), |pool| {
+        vec![(None, u64::from(pool.pressure))]
+    });
+    let help = "How long requests waited in the queue, of those that were handed over.";
+    histogram(&mut text, pools, ("queue_wait", help), |pool| &pool.queue_wait);
+    let help = "How long instances took to start.";
+    histogram(&mut text, pools, ("start_time", help), |pool| &pool.start_time);
+    let help = "How long requests ran, their bodies included.";
+    histogram(&mut text, pools, ("run_time", help), |pool| &pool.run_time);
+    text
+}
+
+/// What a pool has of a family: each value with the label that tells it from the others.
+type Rows<'a> = Vec<(Option<(&'a str, &'a str)>, u64)>;
+
+fn labelled<'a>(
+    label: &'a str,
+    rows: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Vec<(Option<(&'a str, &'a str)>, u64)> {
+    rows.into_iter().map(|(value, count)| (Some((label, value)), count)).collect()
+}
+
+fn family(
+    text: &mut String,
+    pools: &[Measured],
+    (name, kind, help): (&str, &str, &str),
+    rows: impl Fn(&Snapshot) -> Rows<'_>,
+) {
+    let _ = writeln!(text, "# HELP millpond_{name} {help}\n# TYPE millpond_{name} {kind}");
+    for pool in pools {
+        for (label, count) in rows(&pool.snapshot) {
+            let labels = Labels(pool.middleware, label);
+            let _ = writeln!(text, "millpond_{name}{labels} {count}");
+        }
+    }
+}
+
+fn histogram(
+    text: &mut String,
+    pools: &[Measured],
+    (name, help): (&str, &str),
+    times: impl Fn(&Snapshot) -> &Histogram,
+) {
+    let name = format!("millpond_{name}_seconds");
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+    for pool in pools {
+        let times = times(&pool.snapshot);
+        let pool = pool.middleware;
+        for (bound, count) in times.buckets() {
+            let bound = bound.as_secs_f64().to_string();
+            let _ = writeln!(text, "{name}_bucket{} {count}", Labels(pool, Some(("le", &bound))));
+        }
+        let (count, sum) = (times.count(), times.sum().as_secs_f64());
+        let _ = writeln!(text, "{name}_bucket{} {count}", Labels(pool, Some(("le", "+Inf"))));
+        let _ = writeln!(text, "{name}_sum{} {sum}", Labels(pool, None));
+        let _ = writeln!(text, "{name}_count{} {count}", Labels(pool, None));
+    }
+}
+
+/// The pool's label and the value's, as far as there are any.
+struct Labels<'a>(Option<usize>, Option<(&'a str, &'a str)>);
+
+impl fmt::Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            (None, None) => Ok(()),
+            (None, Some((label, value))) => write!(f, "{{{label}=\"{value}\"}}"),
+            (Some(n), None) => write!(f, "{{pool=\"middleware-{n}\"}}"),
+            (Some(n), Some((label, value))) => {
+                write!(f, "{{pool=\"middleware-{n}\",{label}=\"{value}\"}}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pools_of_middleware_are_told_apart_by_a_label() {
+        let pool = |middleware, queued| {
+            let mut snapshot = Snapshot::default();
+            snapshot.queued = queued;
+            Measured { middleware, snapshot }
+        };
+        let text = metrics(&[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)]);
+        let lines: Vec<_> = text.lines().collect();
+        for line in [
+            "millpond_requests{stage=\"queued\"} 1",
+            "millpond_requests{pool=\"middleware-1\",stage=\"queued\"} 2",
+            "millpond_requests{pool=\"middleware-2\",stage=\"queued\"} 3",
+            "millpond_spares 0",
+            "millpond_spares{pool=\"middleware-1\"} 0",
+            "millpond_run_time_seconds_bucket{pool=\"middleware-2\",le=\"+Inf\"} 0",
+            "millpond_run_time_seconds_count{pool=\"middleware-2\"} 0",
+        ] {
+            assert!(lines.contains(&line), "no {line}: {text}");
+        }
+        let helps = lines.iter().filter(|line| line.starts_with("# HELP millpond_requests "));
+        assert_eq!(helps.count(), 1, "a family has one head");
+    }
+}

@@ -1,0 +1,103 @@
+//! The component that the settings ask for, and its pool.
+
+use std::path::Path;
+
+use millpond::expiration::{InstanceExpiration as _, memory_watermark};
+use millpond::{Destination, MaxRequests, WasiHost, WasmPool};
+
+use crate::error::StartError;
+use crate::pool::to_usize;
+use crate::say::patiently;
+use crate::settings::Settings;
+use crate::values::Outbound;
+
+/// What is served when no component is given.
+const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));
+
+/// Compiles the component, or finds it in the cache, and makes its pool.
+pub(crate) async fn pool(settings: &Settings) -> Result<WasmPool, StartError> {
+    let builder = builder(settings)?;
+    let component = settings.component.clone();
+    let name = component.as_deref().map_or("the built-in demo".into(), Path::to_string_lossy);
+    let compiling = tokio::task::spawn_blocking({
+        let component = component.clone();
+        move || match component {
+            Some(path) => builder.from_file(path),
+            None => builder.from_bytes(DEMO),
+        }
+    });
+    let built = patiently(&name, compiling).await;
+    let built = built.map_err(|panic| StartError::failed(format!("compiling {name}: {panic}")))?;
+    built.map_err(|error| StartError::failed(error.to_string()))
+}
+
+fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartError> {
+    let s = settings.clone();
+    let mut builder = WasmPool::builder(host(settings)?).limits(move |limits| {
+        s.set_limits(limits);
+        limits.max_instances = s.max_instances.unwrap_or(limits.max_instances);
+        limits.max_running = s.max_concurrent_requests;
+        if let Some(count) = s.max_instance_reuse_count {
+            limits.max_requests = MaxRequests::exactly(count as u64);
+        }
+        if let Some(count) = s.max_instance_concurrent_reuse_count {
+            limits.concurrency = count;
+        }
+        limits.min_idle = s.min_idle.unwrap_or(limits.min_idle);
+    });
+    if let Some(bytes) = settings.instance_memory_watermark {
+        builder = builder.expiration(move |policy| policy.or(memory_watermark(to_usize(bytes))));
+    }
+    if let Some(watch) = settings.memory_watch()? {
+        builder = builder.expiration(move |policy| policy.or(watch.end_idle()));
+    }
+    if let Some(dir) = &settings.profile {
+        builder = builder.profile_dir(dir);
+    }
+    if let Some(dir) = &settings.coredump {
+        builder = builder.coredump_dir(dir);
+    }
+    if settings.codegen.cache == Some(false) {
+        builder = builder.without_cache();
+    } else if let Some(file) = &settings.codegen.cache_config {
+        builder = builder.cache_config(file);
+    }
+    Ok(builder)
+}
+
+fn host(settings: &Settings) -> Result<WasiHost, StartError> {
+    let mut host = WasiHost::new().output(settings.output());
+    for (name, value) in &settings.env {
+        host = host.env(name, value);
+    }
+    for dir in &settings.dirs {
+        host = host.dir(&dir.host, &dir.guest);
+    }
+    if let Some(bytes) = settings.max_memory {
+        host = host.max_memory(to_usize(bytes));
+    }
+    if let Some(allowed) = &settings.allow_outbound {
+        host = host.deny_outbound();
+        for outbound in allowed {
+            host = host.allow_outbound(destination(outbound)?);
+        }
+    }
+    let wasi = &settings.wasi;
+    if wasi.config == Some(true) || !wasi.config_var.is_empty() {
+        host = host.config(wasi.config_var.iter().cloned());
+    }
+    if wasi.keyvalue == Some(true) || !wasi.keyvalue_in_memory_data.is_empty() {
+        host = host.keyvalue(wasi.keyvalue_in_memory_data.iter().cloned());
+    }
+    Ok(host)
+}
+
+fn destination(outbound: &Outbound) -> Result<Destination, StartError> {
+    let host = &outbound.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let text = match outbound.port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    };
+    text.parse().map_err(|error| StartError::usage(format!("--allow-outbound: {error}")))
+}
