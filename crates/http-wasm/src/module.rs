@@ -57,6 +57,8 @@ struct Module<'a> {
     functions: Vec<u32>,
     imported_functions: usize,
     imports: Vec<(&'a str, &'a str, bool)>,
+    /// Of each memory: whether threads share it. None is imported.
+    shared: Vec<bool>,
     exports: Vec<(&'a str, ExternalKind, u32)>,
     /// Of each function of its own: whether it does nothing.
     empty: Vec<bool>,
@@ -92,6 +94,11 @@ impl<'a> Module<'a> {
                 Payload::FunctionSection(section) => {
                     for ty in section {
                         module.functions.push(ty?);
+                    }
+                }
+                Payload::MemorySection(section) => {
+                    for memory in section {
+                        module.shared.push(memory?.shared);
                     }
                 }
                 Payload::ExportSection(section) => {
@@ -134,14 +141,13 @@ impl<'a> Module<'a> {
     }
 
     fn require_memory(&self) -> Result<(), ModuleError> {
-        let found = self.exports.iter().find(|(name, ..)| *name == MEMORY);
-        match found {
-            Some((_, ExternalKind::Memory, _)) => Ok(()),
-            other => Err(ModuleError::Export {
-                name: MEMORY,
-                expected: "memory",
-                found: other.map(|(_, kind, _)| format!("{kind:?}").to_lowercase()),
-            }),
+        let fail = |found| Err(ModuleError::Export { name: MEMORY, expected: "memory", found });
+        match self.exports.iter().find(|(name, ..)| *name == MEMORY) {
+            Some((_, ExternalKind::Memory, index)) => match self.shared.get(*index as usize) {
+                Some(true) => fail(Some("shared memory".to_owned())),
+                _ => Ok(()),
+            },
+            other => fail(other.map(|(_, kind, _)| format!("{kind:?}").to_lowercase())),
         }
     }
 
@@ -259,6 +265,11 @@ mod tests {
                 r#"(module (import "env" "now" (func)) (import "http_handler" "get_time" (func)))"#
             ),
             "imports what nobody provides: env.now, http_handler.get_time"
+        );
+        let shared = REST.replace("\"memory\") 1)", "\"memory\") 1 1 shared)");
+        assert_eq!(
+            error(&format!("(module {shared})")),
+            "is no http-wasm guest: it exports memory: shared memory, expected memory"
         );
         assert!(error("(component)").starts_with("is a component"));
     }
