@@ -5,6 +5,16 @@ use std::sync::Arc;
 
 use wasmtime::PoolConcurrencyLimitError;
 
+/// A text on one line, as people want their errors.
+pub fn one_line(text: impl fmt::Display) -> String {
+    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with all that led to it, on one line.
+pub fn chain(error: &wasmtime::Error) -> String {
+    one_line(format_args!("{error:#}"))
+}
+
 /// Why an instance did not start. The source of an [`Error`](millpond_pool_core::Error) of the kinds
 /// [`Instantiation`](millpond_pool_core::ErrorKind::Instantiation) and
 /// [`ResourcesExhausted`](millpond_pool_core::ErrorKind::ResourcesExhausted).

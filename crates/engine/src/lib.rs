@@ -16,7 +16,7 @@ mod sync;
 mod ticks;
 
 pub use engine::{CacheChoice, Guests, Needs};
-pub use failure::{Cause, InstantiationError};
+pub use failure::{Cause, InstantiationError, chain, one_line};
 pub use limits::{DEFAULT_MAX_MEMORY, GuestLimits};
 pub use output::{Console, GuestOutput, Output, Tag};
 pub use panic::{Panicked, catch_panic};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use millpond_engine::{chain, one_line};
+
 use crate::module::ModuleError;
 
 /// Why there is no pool, or why it goes on with the module that it had. Its text is one line: what, where,
@@ -49,14 +51,6 @@ impl fmt::Display for BuildError {
             Problem::Panicked(message) => write!(f, "{name}: {message}"),
         }
     }
-}
-
-fn chain(error: &wasmtime::Error) -> String {
-    one_line(format!("{error:#}"))
-}
-
-fn one_line(text: impl ToString) -> String {
-    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Debug for BuildError {

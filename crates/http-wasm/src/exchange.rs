@@ -1,5 +1,6 @@
 //! One request and its response, as their guest sees them.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -111,14 +112,14 @@ impl Exchange {
 
     // What the guest asks for.
 
-    pub(crate) fn require_request_half(&self, what: &str) -> Result<()> {
+    pub(crate) fn require_request_half(&self, what: impl Display) -> Result<()> {
         match self.half {
             Half::Request => Ok(()),
             Half::Response => Err(format_err!("cannot {what} after the next handler")),
         }
     }
 
-    pub(crate) fn require_response(&self, what: &str) -> Result<()> {
+    pub(crate) fn require_response(&self, what: impl Display) -> Result<()> {
         if self.half == Half::Request || self.buffers_response() {
             return Ok(());
         }
@@ -154,37 +155,20 @@ impl Exchange {
         self.request.uri.authority().map(http::uri::Authority::as_str)
     }
 
-    pub(crate) fn set_header(
-        &mut self,
-        kind: Kind,
-        name: HeaderName,
-        value: HeaderValue,
-    ) -> Result<()> {
-        self.edit(kind, "set", Edit::Set(name, value))
-    }
-
-    pub(crate) fn add_header(
-        &mut self,
-        kind: Kind,
-        name: HeaderName,
-        value: HeaderValue,
-    ) -> Result<()> {
-        self.edit(kind, "add", Edit::Add(name, value))
-    }
-
-    pub(crate) fn remove_header(&mut self, kind: Kind, name: HeaderName) -> Result<()> {
-        self.edit(kind, "remove", Edit::Remove(name))
-    }
-
-    fn edit(&mut self, kind: Kind, verb: &str, edit: Edit) -> Result<()> {
+    pub(crate) fn edit(&mut self, kind: Kind, edit: Edit) -> Result<()> {
+        let verb = match &edit {
+            Edit::Set(..) => "set",
+            Edit::Add(..) => "add",
+            Edit::Remove(_) => "remove",
+        };
         match kind {
-            Kind::Request => self.require_request_half(&format!("{verb} a request header"))?,
+            Kind::Request => self.require_request_half(format_args!("{verb} a request header"))?,
             Kind::RequestTrailers => {
-                self.require_request_half(&format!("{verb} a request trailer"))?;
+                self.require_request_half(format_args!("{verb} a request trailer"))?;
             }
-            Kind::Response => self.require_response(&format!("{verb} a response header"))?,
+            Kind::Response => self.require_response(format_args!("{verb} a response header"))?,
             Kind::ResponseTrailers => {
-                self.require_response(&format!("{verb} a response trailer"))?
+                self.require_response(format_args!("{verb} a response trailer"))?
             }
         }
         if let Edit::Set(name, value) | Edit::Add(name, value) = &edit {

@@ -5,6 +5,7 @@ use wasmtime::{Caller, Linker, Result, format_err};
 
 use crate::exchange::Kind;
 use crate::guest::GuestState;
+use crate::trailers::Edit;
 
 use super::MODULE;
 use super::memory::{read, split, write_all};
@@ -12,8 +13,20 @@ use super::memory::{read, split, write_all};
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(MODULE, "get_header_names", get_header_names)?;
     linker.func_wrap(MODULE, "get_header_values", get_header_values)?;
-    linker.func_wrap(MODULE, "set_header_value", set_header_value)?;
-    linker.func_wrap(MODULE, "add_header_value", add_header_value)?;
+    linker.func_wrap(
+        MODULE,
+        "set_header_value",
+        |caller: Caller<'_, _>, kind, n, n_len, v, v_len| {
+            change(caller, kind, (n, n_len, v, v_len), Edit::Set)
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "add_header_value",
+        |caller: Caller<'_, _>, kind, n, n_len, v, v_len| {
+            change(caller, kind, (n, n_len, v, v_len), Edit::Add)
+        },
+    )?;
     linker.func_wrap(MODULE, "remove_header", remove_header)?;
     Ok(())
 }
@@ -43,32 +56,20 @@ fn get_header_values(
     write_all(memory, "header values", buf, limit, &values)
 }
 
-fn set_header_value(
-    mut caller: Caller<'_, GuestState>,
-    kind: u32,
-    name: u32,
-    name_len: u32,
-    value: u32,
-    value_len: u32,
-) -> Result<()> {
-    let (memory, state) = split(&mut caller)?;
-    let name = name_of(read(memory, "header name", name, name_len)?)?;
-    let value = value_of(read(memory, "header value", value, value_len)?)?;
-    state.exchange()?.set_header(kind_of(kind)?, name, value)
-}
+/// Where the guest has a name and a value: pointer and length of each.
+type NameAndValue = (u32, u32, u32, u32);
 
-fn add_header_value(
+/// Reads a name and a value, and does with them what the guest asked for.
+fn change(
     mut caller: Caller<'_, GuestState>,
     kind: u32,
-    name: u32,
-    name_len: u32,
-    value: u32,
-    value_len: u32,
+    (name, name_len, value, value_len): NameAndValue,
+    edit: fn(HeaderName, HeaderValue) -> Edit,
 ) -> Result<()> {
     let (memory, state) = split(&mut caller)?;
     let name = name_of(read(memory, "header name", name, name_len)?)?;
     let value = value_of(read(memory, "header value", value, value_len)?)?;
-    state.exchange()?.add_header(kind_of(kind)?, name, value)
+    state.exchange()?.edit(kind_of(kind)?, edit(name, value))
 }
 
 fn remove_header(
@@ -79,7 +80,7 @@ fn remove_header(
 ) -> Result<()> {
     let (memory, state) = split(&mut caller)?;
     let name = name_of(read(memory, "header name", name, name_len)?)?;
-    state.exchange()?.remove_header(kind_of(kind)?, name)
+    state.exchange()?.edit(kind_of(kind)?, Edit::Remove(name))
 }
 
 fn kind_of(kind: u32) -> Result<Kind> {

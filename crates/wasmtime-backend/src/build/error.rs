@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use millpond_engine::{chain, one_line};
 use millpond_pool_core::BudgetError;
 
 use crate::interfaces::InterfacesError;
@@ -50,14 +51,6 @@ impl fmt::Display for BuildError {
             Problem::Records(error) => write!(f, "{error}"),
         }
     }
-}
-
-fn chain(error: &wasmtime::Error) -> String {
-    one_line(format!("{error:#}"))
-}
-
-fn one_line(text: impl ToString) -> String {
-    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Debug for BuildError {
