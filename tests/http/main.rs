@@ -13,4 +13,5 @@ mod process;
 mod requests;
 mod reuse;
 mod support;
+mod upstream;
 mod world;

@@ -35,6 +35,13 @@ impl Process {
         Self::serve_unread(&[&[guest], args].concat()).await
     }
 
+    /// `millpond serve ARGS`, whatever these say is served.
+    pub(crate) async fn serve(args: &[&str]) -> Self {
+        let mut process = Self::serve_unread(args).await;
+        process.read_stdout();
+        process
+    }
+
     async fn serve_unread(args: &[&str]) -> Self {
         let mut child = Command::new(millpond())
             .arg("serve")

@@ -40,7 +40,9 @@ impl Admin {
                 (StatusCode::SERVICE_UNAVAILABLE, "making spares\n".to_owned())
             }
             "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
-            "/metrics" => (StatusCode::OK, metrics::metrics(&self.app.measure())),
+            "/metrics" => {
+                (StatusCode::OK, metrics::metrics(&self.app.measure(), self.app.at_upstream()))
+            }
             _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),
         }
     }

@@ -1,4 +1,4 @@
-//! What is served: the component, behind the middleware.
+//! What is served: a component or an upstream, behind the middleware.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::error::StartError;
 use crate::listen::{Limits, Listener, Outcome};
 use crate::say::say;
 use crate::settings::Settings;
+use crate::upstream::{Upstream, Usage};
 use crate::{component, headers, middleware};
 
 /// How long the end of instances that were told to stop is waited for.
@@ -23,21 +24,33 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// Clones are the same.
 #[derive(Clone)]
 pub(crate) struct App {
-    pool: WasmPool,
+    answers: Answers,
     /// The outermost first.
     middleware: Vec<HttpWasmPool>,
+}
+
+/// Who answers what the middleware lets pass.
+#[derive(Clone)]
+enum Answers {
+    Component(WasmPool),
+    Upstream(Upstream),
 }
 
 impl App {
     /// Compiles all that is to be compiled. What is wrong with one of the modules is said at once, however long
     /// another takes.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+        if let Some(origin) = &settings.upstream {
+            let middleware = middleware::pools(settings).await?;
+            let answers = Answers::Upstream(Upstream::new(origin.clone(), settings));
+            return Ok(Self { answers, middleware });
+        }
         let (pool, middleware) =
             tokio::try_join!(component::pool(settings), middleware::pools(settings))?;
         if settings.component.is_none() {
             say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        Ok(Self { pool, middleware })
+        Ok(Self { answers: Answers::Component(pool), middleware })
     }
 
     /// Serves until `shutdown` resolves and the connections have ended. Each request first gets the operator's headers.
@@ -53,28 +66,47 @@ impl App {
             request
         };
         // What has nothing in front is not put into boxes.
-        if self.middleware.is_empty() {
-            let service = InfallibleService::new(self.pool.clone());
-            return listener.serve(service.map_request(set), limits, shutdown).await;
-        }
-        let service = InfallibleService::new(self.pool.clone());
-        let service = middleware::in_front(&self.middleware, service);
+        let service = match (&self.answers, &self.middleware[..]) {
+            (Answers::Component(pool), []) => {
+                let service = InfallibleService::new(pool.clone()).map_request(set);
+                return listener.serve(service, limits, shutdown).await;
+            }
+            (Answers::Upstream(upstream), []) => {
+                let service = upstream.clone().map_request(set);
+                return listener.serve(service, limits, shutdown).await;
+            }
+            (Answers::Component(pool), middleware) => {
+                middleware::in_front(middleware, InfallibleService::new(pool.clone()))
+            }
+            (Answers::Upstream(upstream), middleware) => {
+                middleware::in_front(middleware, upstream.clone())
+            }
+        };
         listener.serve(service.map_request(set), limits, shutdown).await
     }
 
     /// Whether as many instances have started as spares are to be kept.
     pub(crate) fn is_warmed(&self) -> bool {
-        self.pool.is_warmed()
+        self.pool().is_none_or(WasmPool::is_warmed)
+    }
+
+    /// The component's pool.
+    fn pool(&self) -> Option<&WasmPool> {
+        match &self.answers {
+            Answers::Component(pool) => Some(pool),
+            Answers::Upstream(_) => None,
+        }
     }
 
     /// What all pools count.
     pub(crate) fn measure(&self) -> Vec<Measured> {
-        let component = Measured { middleware: None, snapshot: self.pool.snapshot() };
+        let component = self.pool().map(WasmPool::snapshot);
+        let component = component.map(|snapshot| Measured { middleware: None, snapshot });
         let middleware = self.middleware.iter().enumerate().map(|(index, pool)| Measured {
             middleware: Some(index + 1),
             snapshot: pool.snapshot(),
         });
-        std::iter::once(component).chain(middleware).collect()
+        component.into_iter().chain(middleware).collect()
     }
 
     /// Lets what runs come to its end until the deadline, and stops the rest.
@@ -82,7 +114,9 @@ impl App {
         if timeout_at(deadline, self.drained()).await.is_ok() {
             return;
         }
-        self.pool.stop();
+        if let Some(pool) = self.pool() {
+            pool.stop();
+        }
         self.middleware.iter().for_each(HttpWasmPool::stop);
         if tokio::time::timeout(STOPPING, self.drained()).await.is_err() {
             warn!("left instances behind that did not stop");
@@ -91,19 +125,30 @@ impl App {
 
     async fn drained(&self) {
         // A drain begins with the call, and goes on by itself: all of them do so at once.
-        let pool = self.pool.drain();
+        let pool = self.pool().map(WasmPool::drain);
         let middleware: Vec<_> = self.middleware.iter().map(HttpWasmPool::drain).collect();
-        pool.await;
+        if let Some(pool) = pool {
+            pool.await;
+        }
         for drained in middleware {
             drained.await;
         }
     }
 
-    /// The requests that came so far: those that the outermost pool was given.
+    /// The requests at the upstream, if there is one.
+    pub(crate) fn at_upstream(&self) -> Option<Usage> {
+        match &self.answers {
+            Answers::Component(_) => None,
+            Answers::Upstream(upstream) => Some(upstream.usage()),
+        }
+    }
+
+    /// The requests that came so far: those that the outermost was given.
     pub(crate) fn requests(&self) -> u64 {
-        match self.middleware.first() {
-            Some(pool) => pool.snapshot().submitted,
-            None => self.pool.snapshot().submitted,
+        match (self.middleware.first(), &self.answers) {
+            (Some(pool), _) => pool.snapshot().submitted,
+            (None, Answers::Component(pool)) => pool.snapshot().submitted,
+            (None, Answers::Upstream(upstream)) => upstream.usage().taken,
         }
     }
 }

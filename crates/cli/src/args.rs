@@ -12,6 +12,7 @@ use crate::error::StartError;
 use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
 use crate::middleware::MiddlewareFlags;
+use crate::upstream::Origin;
 use crate::values::{
     Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Size,
     Spares, Threads, Time,
@@ -42,6 +43,10 @@ pub(crate) struct Flags {
     /// The component to serve [default: a built-in demo]
     #[arg(value_name = "COMPONENT", help_heading = None)]
     pub(crate) component: Option<PathBuf>,
+
+    /// Serve as a proxy in front of this HTTP server, in place of a component
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<Origin>,
 
     /// Read settings from this TOML file: the names below are its keys; a flag wins over the file
     #[arg(long, value_name = "FILE")]
@@ -209,6 +214,7 @@ impl Flags {
     pub(crate) fn over(self, file: Self) -> Self {
         Self {
             component: self.component.or(file.component),
+            upstream: self.upstream.or(file.upstream),
             config: self.config.or(file.config),
             addr: self.addr.or(file.addr),
             admin: self.admin.or(file.admin),

@@ -20,6 +20,7 @@ mod say;
 mod serve;
 mod settings;
 mod signals;
+mod upstream;
 mod values;
 
 use std::io::Write as _;

@@ -3,6 +3,8 @@
 //! Only the server's own defaults are known here. What the pool decides stays `None` unless somebody asked for it, so
 //! that there is one place where its defaults are written down.
 
+mod unused;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::error::StartError;
 use crate::groups::{Codegen, Group as _, Wasi, Wasm};
 use crate::log;
 use crate::middleware::Middleware;
+use crate::upstream::Origin;
 use crate::values::{Dir, EnvVar, LogFormat, Outbound};
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -24,8 +27,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything a start needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// The component's file; the built-in demo if `None`.
+    /// The component's file; the built-in demo if `None`, unless there is an upstream.
     pub(crate) component: Option<PathBuf>,
+    /// The server in place of a component.
+    pub(crate) upstream: Option<Origin>,
 
     // The server.
     pub(crate) addr: SocketAddr,
@@ -48,7 +53,7 @@ pub(crate) struct Settings {
     /// Where core dumps go, likewise.
     pub(crate) coredump: Option<PathBuf>,
 
-    /// What requests pass before they reach the component: the first is outermost.
+    /// What requests pass before they reach what is served: the first is outermost.
     pub(crate) middleware: Vec<Middleware>,
     /// Of each of them; `None` leaves it to the pool's default.
     pub(crate) max_middleware_instances: Option<usize>,
@@ -102,9 +107,11 @@ impl Settings {
             }
             None => flags,
         };
+        unused::refuse(&flags)?;
         let wasm = Wasm::sum(flags.wasm);
         let settings = Self {
             component: flags.component,
+            upstream: flags.upstream,
             addr: flags.addr.map_or(ADDR, |addr| addr.0),
             admin: flags.admin.map(|addr| addr.0),
             shutdown_addr: flags.shutdown_addr.map(|addr| addr.0),
@@ -151,11 +158,6 @@ impl Settings {
 
     /// What each value alone cannot tell.
     fn check(&self) -> Result<(), StartError> {
-        if self.middleware.is_empty() && self.max_middleware_instances.is_some() {
-            return Err(StartError::usage(
-                "--max-middleware-instances: there is no --middleware for which to count",
-            ));
-        }
         for dir in &self.dirs {
             let host = dir.host.display();
             match std::fs::metadata(&dir.host) {

@@ -122,6 +122,19 @@ fn a_configuration_that_belongs_to_no_middleware_is_refused() {
     is_refused(&["--config", &table], 2, &[&format!("{table}:1: middleware: missing field")]);
 }
 
+#[test]
+fn an_upstream_that_is_none_is_refused() {
+    for url in ["https://a", "http://a/path", "http://a?query", "http://", "a:3000", ":", ""] {
+        is_refused(&["--upstream", url], 2, &["--upstream", "expected http://HOST[:PORT]"]);
+    }
+    let upstream = "--upstream=http://127.0.0.1:1";
+    is_refused(&[upstream, "app.wasm"], 2, &["app.wasm is to be served already"]);
+    is_refused(&[upstream, "--env=A=1"], 2, &["--env is for components"]);
+    is_refused(&[upstream, "--max-memory=1MiB"], 2, &["--max-memory is for guests"]);
+    let guard = "--middleware=/no/such/guard.wasm";
+    is_refused(&[upstream, guard], 1, &["cannot read /no/such/guard.wasm"]);
+}
+
 /// An http-wasm guest that lets everything pass, with more code.
 fn guest(more: &str) -> String {
     format!(

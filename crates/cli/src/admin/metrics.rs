@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 
 use millpond::{Histogram, Snapshot};
 
+use crate::upstream::Usage;
+
 /// A pool's gauges and counters.
 pub(crate) struct Measured {
     /// Its number, if it is a middleware's; the outermost has 1.
@@ -13,8 +15,8 @@ pub(crate) struct Measured {
     pub(crate) snapshot: Snapshot,
 }
 
-/// All families, of all pools.
-pub(crate) fn metrics(pools: &[Measured]) -> String {
+/// All families, of all pools, and of the upstream if there is one.
+pub(crate) fn metrics(pools: &[Measured], upstream: Option<Usage>) -> String {
     let mut text = String::new();
     family(&mut text, pools, ("requests", "gauge", "Requests by where they are."), |pool| {
         let stages = [
@@ -79,6 +81,18 @@ pub(crate) fn metrics(pools: &[Measured]) -> String {
     histogram(&mut text, pools, ("start_time", help), |pool| &pool.start_time);
     let help = "How long requests ran, their bodies included.";
     histogram(&mut text, pools, ("run_time", help), |pool| &pool.run_time);
+    if let Some(Usage { queued, running, taken }) = upstream {
+        let _ = write!(
+            text,
+            "# HELP millpond_upstream_requests Requests to the upstream by where they are.\n\
+             # TYPE millpond_upstream_requests gauge\n\
+             millpond_upstream_requests{{stage=\"queued\"}} {queued}\n\
+             millpond_upstream_requests{{stage=\"running\"}} {running}\n\
+             # HELP millpond_upstream_requests_total Requests that went to the upstream.\n\
+             # TYPE millpond_upstream_requests_total counter\n\
+             millpond_upstream_requests_total {taken}\n"
+        );
+    }
     text
 }
 
@@ -156,7 +170,7 @@ mod tests {
             snapshot.queued = queued;
             Measured { middleware, snapshot }
         };
-        let text = metrics(&[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)]);
+        let text = metrics(&[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)], None);
         let lines: Vec<_> = text.lines().collect();
         for line in [
             "millpond_requests{stage=\"queued\"} 1",

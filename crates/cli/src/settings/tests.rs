@@ -1,4 +1,5 @@
 mod middleware;
+mod upstream;
 
 use clap::Parser as _;
 
@@ -158,6 +159,7 @@ const EVERY_KEY: &str = r#"
 fn everything() -> Settings {
     Settings {
         component: Some("app.wasm".into()),
+        upstream: None,
         addr: "[::1]:0".parse().unwrap(),
         admin: Some("127.0.0.1:9090".parse().unwrap()),
         shutdown_addr: Some("127.0.0.1:9091".parse().unwrap()),
@@ -261,6 +263,7 @@ fn every_flag_wins_over_every_key() {
 fn nothing_given_means_the_defaults() {
     let expected = Settings {
         component: None,
+        upstream: None,
         addr: "127.0.0.1:8080".parse().unwrap(),
         admin: None,
         shutdown_addr: None,

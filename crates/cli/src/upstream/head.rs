@@ -1,0 +1,170 @@
+//! The heads of requests and responses on their way through a proxy (RFC 9110, section 7.6, and RFC 9112).
+//!
+//! What concerns one connection only stays behind, both ways: with `Upgrade` gone, nobody switches to another protocol.
+//! The upstream learns whom a request is from, and which host that one meant.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::uri::Authority;
+use http::{Request, Response, Version, request};
+use http_body::Body;
+use millpond::http_wasm::SourceAddr;
+use millpond::{Error, ErrorKind};
+
+use super::origin::Origin;
+
+/// What concerns the connection, whether `Connection` names it or not.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The request as the upstream is to get it.
+///
+/// # Errors
+///
+/// [`ErrorKind::BadRequest`] if it has no host, several, or a malformed one; with the status 501 if its body comes in
+/// a coding other than `chunked`.
+pub(crate) fn for_upstream<B: Body>(
+    request: Request<B>,
+    origin: &Origin,
+) -> Result<Request<B>, Error> {
+    let (mut from, body) = request.into_parts();
+    let host = host(&from)?;
+    let takes_trailers = lists(&from.headers, &TE, "trailers");
+    if !leave_connection(&mut from.headers) {
+        let error = bad("Transfer-Encoding", "expected chunked and nothing else");
+        return Err(error.with_status(501));
+    }
+    let uri = origin.join(from.uri.path_and_query());
+    let uri = uri.map_err(|error| bad("the request target", error))?;
+    let headers = &mut from.headers;
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(host) = host {
+        headers.entry(FORWARDED_HOST).or_insert_with(|| host.clone());
+        // In place of what came: over HTTP/2 the host is in the URI.
+        headers.insert(HOST, host);
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(SourceAddr(addr)) = from.extensions.get() {
+        append(headers, &addr.ip().to_canonical().to_string());
+    }
+    let length_is_known =
+        body.size_hint().exact().is_some() || headers.contains_key(CONTENT_LENGTH);
+    if !length_is_known && !body.is_end_stream() {
+        // Without it, hyper takes a GET for one without a body.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = from.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = from.headers;
+    Ok(request)
+}
+
+/// The response as the client is to get it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Upstream`] if its body comes in a coding other than `chunked`.
+pub(crate) fn for_client<B>(mut response: Response<B>) -> Result<Response<B>, Error> {
+    if !leave_connection(response.headers_mut()) {
+        let error = Error::new(ErrorKind::Upstream);
+        return Err(error.with_source("its Transfer-Encoding is not chunked and nothing else"));
+    }
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
+}
+
+/// Removes what concerns the connection it came on. `false`: its body is in a coding that is not known here.
+fn leave_connection(headers: &mut HeaderMap) -> bool {
+    let named: Vec<HeaderName> =
+        tokens(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
+    let mut codings = tokens(headers, &TRANSFER_ENCODING);
+    let is_chunked = codings.next().map(|coding| coding.eq_ignore_ascii_case("chunked"));
+    let is_known = is_chunked.unwrap_or(true) && codings.next().is_none();
+    drop(codings);
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // It goes before the length (RFC 9112, section 6.3), which may be there to fool somebody.
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    is_known
+}
+
+/// The elements of a header that is a list; what is no text is none.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',').map(str::trim)).filter(|token| !token.is_empty())
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|other| other.eq_ignore_ascii_case(token))
+}
+
+/// The host that the client meant, as it wrote it: the target's goes before the header's (RFC 9112, section 3.2.2).
+/// `None`: HTTP/1.0 knows none.
+fn host(request: &request::Parts) -> Result<Option<HeaderValue>, Error> {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("the Host header", "there are several"));
+    }
+    if let Some(authority) = request.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str());
+        let host = host.map_err(|error| bad("the request target", error))?;
+        return plain(host).map(Some);
+    }
+    match host {
+        Some(host) => plain(host.clone()).map(Some),
+        None if request.version < Version::HTTP_11 => Ok(None),
+        None => Err(bad("the Host header", "there is none")),
+    }
+}
+
+/// A host and perhaps a port: no user, and no port that is none.
+fn plain(host: HeaderValue) -> Result<HeaderValue, Error> {
+    let authority = Authority::try_from(host.as_bytes()).map_err(|error| bad("the host", error))?;
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("" | ":") => Ok(host),
+        Some(_) if authority.port_u16().is_some() => Ok(host),
+        _ => Err(bad("the host", "expected HOST or HOST:PORT")),
+    }
+}
+
+/// Adds an address to those that `X-Forwarded-For` has, all in one line.
+fn append(headers: &mut HeaderMap, addr: &str) {
+    let mut list = Vec::new();
+    for before in headers.get_all(FORWARDED_FOR) {
+        list.extend_from_slice(before.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(addr.as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(FORWARDED_FOR, list);
+    }
+}
+
+fn bad(what: &str, why: impl ToString) -> Error {
+    let source = format!("{what}: {}", why.to_string());
+    Error::new(ErrorKind::BadRequest).with_source(source)
+}
+
+#[cfg(test)]
+mod tests;

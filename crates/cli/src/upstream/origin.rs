@@ -1,0 +1,99 @@
+//! Where the upstream is.
+
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+use crate::values::deserialize_from_text;
+
+/// `http://HOST[:PORT]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin(Authority);
+
+impl Origin {
+    /// Its host, and the port if there is one.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// What this path and query are there.
+    pub(crate) fn join(&self, path_and_query: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
+        let path_and_query = path_and_query.map_or("/", PathAndQuery::as_str);
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone());
+        uri.path_and_query(path_and_query).build()
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected http://HOST[:PORT], such as http://127.0.0.1:3000";
+        let uri: Uri = text.parse().map_err(|_| expected)?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(format!("TLS is not spoken here, {expected}")),
+            _ => return Err(expected.into()),
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
+            return Err(format!("{expected}, without a path or a query"));
+        }
+        let authority = uri.authority().ok_or(expected)?;
+        // Nothing but a host, and a port that is one.
+        let rest = authority.as_str().strip_prefix(authority.host());
+        let plain = match (rest, authority.port_u16()) {
+            (Some(""), _) => true,
+            (Some(_), Some(port)) => port > 0,
+            _ => false,
+        };
+        if authority.host().is_empty() || !plain {
+            return Err(expected.into());
+        }
+        Ok(Self(authority.clone()))
+    }
+}
+
+deserialize_from_text!(Origin);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_perhaps_a_port() {
+        for (text, authority) in [
+            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
+            ("http://app.internal/", "app.internal"),
+            ("HTTP://[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(text.parse::<Origin>().unwrap().as_str(), authority);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_was_expected() {
+        let expected = "expected http://HOST[:PORT], such as http://127.0.0.1:3000";
+        let error = |text: &str| text.parse::<Origin>().unwrap_err();
+        for text in [
+            "",
+            "127.0.0.1:3000",
+            "localhost",
+            "http://",
+            "http://:3000",
+            "http:///path",
+            "http://a:",
+            "http://a:0",
+            "http://a:65536",
+            "http://me@a",
+            "ftp://a",
+            "/path",
+        ] {
+            assert_eq!(error(text), expected, "{text}");
+        }
+        assert_eq!(error("https://a"), format!("TLS is not spoken here, {expected}"));
+        for text in ["http://a/path", "http://a?query", "http://a/?", "http://a/#fragment"] {
+            assert_eq!(error(text), format!("{expected}, without a path or a query"), "{text}");
+        }
+    }
+}

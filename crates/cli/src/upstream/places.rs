@@ -1,0 +1,123 @@
+//! How many requests may be at the upstream, and how many may wait to be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use millpond::{Error, ErrorKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::settings::Settings;
+
+/// Requests at the upstream at once, and those that wait for that; unless told otherwise, as in a pool.
+const SEATS: usize = 1000;
+const QUEUE: usize = 1024;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The places of requests: seats, and a queue in front of them.
+#[derive(Clone)]
+pub(crate) struct Places {
+    /// As many as there are seats and places in the queue.
+    all: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
+    taken: Arc<AtomicU64>,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    all: usize,
+    seats: usize,
+    queue_timeout: Duration,
+}
+
+/// A request's seat, from its way to the upstream until its response has ended.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _seat: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+/// How many requests are where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) queued: usize,
+    pub(crate) running: usize,
+    /// Went there so far.
+    pub(crate) taken: u64,
+}
+
+impl Places {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let seats = settings.max_concurrent_requests.unwrap_or(SEATS).min(Semaphore::MAX_PERMITS);
+        let queue = settings.queue.unwrap_or(QUEUE);
+        let all = seats.saturating_add(queue).min(Semaphore::MAX_PERMITS);
+        let queue_timeout = settings.queue_timeout.unwrap_or(QUEUE_TIMEOUT);
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            seats: Arc::new(Semaphore::new(seats)),
+            taken: Arc::default(),
+            limits: Limits { all, seats, queue_timeout },
+        }
+    }
+
+    /// Waits for a seat, first come, first served. Where there is no place in the queue, the request fails at once.
+    pub(crate) async fn take(&self) -> Result<Place, Error> {
+        let place = Arc::clone(&self.all).try_acquire_owned();
+        let place = place.map_err(|_| Error::new(ErrorKind::Overloaded))?;
+        let seat = Arc::clone(&self.seats).acquire_owned();
+        let seat = tokio::time::timeout(self.limits.queue_timeout, seat).await;
+        let seat = seat.map_err(|_| Error::new(ErrorKind::QueueTimeout))?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { _seat: seat.expect("the semaphore is never closed"), _place: place })
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        // Not of one moment: a request takes its place first, and gives its seat back first.
+        let running = self.limits.seats - self.seats.available_permits();
+        let all = self.limits.all - self.all.available_permits();
+        let taken = self.taken.load(Ordering::Relaxed);
+        Usage { queued: all.saturating_sub(running), running, taken }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(seats: usize, queue: usize) -> Places {
+        let limits = Limits { all: seats + queue, seats, queue_timeout: Duration::from_secs(5) };
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let taken = Arc::default();
+        Places { all: semaphore(limits.all), seats: semaphore(limits.seats), taken, limits }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seats_are_bounded_and_so_are_the_queue_and_the_time_in_it() {
+        let places = places(1, 1);
+        let first = places.take().await.unwrap();
+        let second = tokio::spawn({
+            let places = places.clone();
+            async move { places.take().await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(places.usage(), Usage { queued: 1, running: 1, taken: 1 });
+        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
+        drop(first);
+        let second = second.await.unwrap().unwrap();
+        assert_eq!(places.usage(), Usage { queued: 0, running: 1, taken: 2 });
+
+        let start = tokio::time::Instant::now();
+        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::QueueTimeout);
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        drop(second);
+        assert_eq!(places.usage(), Usage { queued: 0, running: 0, taken: 2 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_queue_nothing_waits() {
+        let places = places(1, 0);
+        let _first = places.take().await.unwrap();
+        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
+    }
+}
