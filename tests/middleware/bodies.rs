@@ -24,7 +24,7 @@ fn sized(body: &Bytes, chunked: bool) -> millpond_tests::Body {
 
 async fn post(
     client: &mut Client,
-    script: Script,
+    script: Script<'_>,
     body: &Bytes,
     chunked: bool,
 ) -> millpond_tests::Reply {

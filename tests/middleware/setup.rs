@@ -141,9 +141,9 @@ pub(crate) fn noise(len: usize) -> Bytes {
 
 /// What the guest is to do, before the next handler and after it.
 #[derive(Clone, Copy)]
-pub(crate) struct Script(pub(crate) &'static str, pub(crate) &'static str);
+pub(crate) struct Script<'a>(pub(crate) &'a str, pub(crate) &'a str);
 
-impl Script {
+impl Script<'_> {
     pub(crate) fn on(self, request: http::request::Builder) -> http::request::Builder {
         let request = if self.0.is_empty() { request } else { request.header("x-request", self.0) };
         if self.1.is_empty() { request } else { request.header("x-response", self.1) }
@@ -242,14 +242,16 @@ pub(crate) struct Sent(JoinHandle<Reply>);
 
 impl Sent {
     /// GET of the root, HTTP/1.1, on a connection of its own.
-    pub(crate) fn get(addr: SocketAddr, script: Script) -> Self {
+    pub(crate) fn get(addr: SocketAddr, script: Script<'_>) -> Self {
         Self::get_over(addr, Protocol::Http1, script)
     }
 
-    pub(crate) fn get_over(addr: SocketAddr, protocol: Protocol, script: Script) -> Self {
-        Self(tokio::spawn(
-            async move { script.get(&mut Client::connect(addr, protocol).await).await },
-        ))
+    pub(crate) fn get_over(addr: SocketAddr, protocol: Protocol, script: Script<'_>) -> Self {
+        let (request, response) = (script.0.to_owned(), script.1.to_owned());
+        Self(tokio::spawn(async move {
+            let script = Script(&request, &response);
+            script.get(&mut Client::connect(addr, protocol).await).await
+        }))
     }
 
     /// The answer.

@@ -32,7 +32,7 @@ fn with_trailers(
     StreamBody::new(futures::stream::iter(frames))
 }
 
-async fn post(front: &Front, protocol: millpond_tests::Protocol, script: Script) -> Reply {
+async fn post(front: &Front, protocol: millpond_tests::Protocol, script: Script<'_>) -> Reply {
     let mut client = front.connect(protocol).await;
     let body = with_trailers(&["hel", "lo"], map(&[("x-sum", "42"), ("x-more", "1")])).boxed();
     let with = |request: http::request::Builder| {
@@ -107,7 +107,7 @@ fn answers(pieces: &'static [&'static str], length: Option<&'static str>) -> Rou
     })
 }
 
-async fn get(front: &Front, protocol: millpond_tests::Protocol, script: Script) -> Reply {
+async fn get(front: &Front, protocol: millpond_tests::Protocol, script: Script<'_>) -> Reply {
     let mut client = front.connect(protocol).await;
     let with = |request: http::request::Builder| request.header("te", "trailers");
     script.send(&mut client, with, millpond_tests::empty()).await

@@ -1,0 +1,113 @@
+//! Clients that leave, or stop reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::channel::Channel;
+use millpond::Reason;
+use millpond_tests::{Client, Front, empty};
+
+use crate::setup::{Gate, PROTOCOLS, Script, Sent, guests, mirrored, out};
+use crate::traps::streams;
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_next_handler_works_ends_its_guest() {
+    let gate = Gate::closed();
+    let front = Front::start(guests(|builder| builder).await, gate.app()).await;
+    for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
+        let sent = Sent::get_over(front.addr, protocol, Script("features 2", "kept"));
+        gate.until_come(1).await;
+        front.until("it is pinned", |now| now.pinned == 1).await;
+        sent.leave();
+        let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
+        assert_eq!((now.pinned, now.cancelled, now.failed), (0, left, 0));
+        assert_eq!((now.retired.get(Reason::Cancelled), now.retired.total()), (left, left));
+    }
+    gate.open(3);
+    let mut client = front.connect(PROTOCOLS[0]).await;
+    assert_eq!(out(&Script("requests", "").get(&mut client).await), "1", "a fresh one");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
+    let (app, mut streams) = streams();
+    let front = Front::start(guests(|builder| builder).await, app).await;
+    for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
+        let mut client = front.connect(protocol).await;
+        let request = Script("", "kept").on(client.request("/")).body(empty());
+        let (response, mut stream) =
+            tokio::join!(client.send(request.expect("a good request")), async {
+                let mut stream = streams.recv().await.expect("a request");
+                front.until("it streams", |now| now.streaming == 1).await;
+                stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
+                stream
+            });
+        let response = response.expect("a head");
+        drop((response, client));
+        // Nobody is told over HTTP/1.1 who does not write.
+        let _ = stream.send_data(Bytes::from(vec![0; 1 << 20])).await;
+        let _ = stream.send_data(Bytes::from(vec![0; 1 << 20])).await;
+        let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
+        assert_eq!((now.streaming, now.responded), (0, left));
+        assert_eq!((now.retired.get(Reason::Cancelled), now.retired.total()), (left, left));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_body_ends_the_guest_that_reads_it() {
+    let front = mirrored().await;
+    for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
+        let (mut body, channel) = Channel::new(1);
+        let addr = front.addr;
+        let sent = tokio::spawn(async move {
+            let mut client = Client::connect(addr, protocol).await;
+            let script = Script("features 1;drink 0 99", "");
+            let post = |request: http::request::Builder| request.method("POST");
+            script.send(&mut client, post, channel.boxed()).await
+        });
+        body.send_data(Bytes::from_static(b"one")).await.expect("the client sends it");
+        front.until("the guest reads", |now| now.busy == 1).await;
+        sent.abort();
+        let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
+        assert_eq!((now.busy, now.responded, now.retired.total()), (0, 0, left));
+    }
+    let mut client = front.connect(PROTOCOLS[0]).await;
+    assert_eq!(out(&Script("requests", "").get(&mut client).await), "1", "a fresh one");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_on_loses_its_guest() {
+    let (app, mut streams) = streams();
+    let stall = Duration::from_millis(300);
+    let pool = guests(|builder| builder.limits(|limits| limits.body_stall_timeout = stall)).await;
+    let front = Front::start(pool, app).await;
+    for (protocol, lost) in PROTOCOLS.into_iter().zip(1..) {
+        let mut client = front.connect(protocol).await;
+        let request = Script("", "kept").on(client.request("/")).body(empty());
+        let (response, stream) =
+            tokio::join!(client.send(request.expect("a good request")), async {
+                let mut stream = streams.recv().await.expect("a request");
+                stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
+                stream
+            });
+        let response = response.expect("a head");
+        let enough = Arc::new(AtomicBool::new(false));
+        let flood = tokio::spawn({
+            let (mut stream, enough) = (stream, Arc::clone(&enough));
+            async move {
+                while !enough.load(Relaxed)
+                    && stream.send_data(Bytes::from(vec![0; 1 << 16])).await.is_ok()
+                {
+                }
+            }
+        });
+        let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
+        assert_eq!((now.retired.get(Reason::Timeout), now.retired.total()), (lost, lost));
+        enough.store(true, Relaxed);
+        assert!(millpond_tests::whole(response).await.broken, "{protocol:?}: not whole");
+        flood.await.expect("no panic");
+    }
+}

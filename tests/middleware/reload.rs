@@ -1,0 +1,153 @@
+//! Another module in place of the one that a pool has.
+
+use millpond::Reason;
+use millpond_tests::{Front, guest_module};
+
+use crate::setup::{Gate, PASS, Script, Sent, back, guests, header, module, out, says, wat};
+
+/// A guest that says in the header `a` which version it is.
+fn version(number: u32) -> String {
+    module(&format!(
+        r#"(data (i32.const 0) "a{number}")
+        (func (export "handle_request") (result i64)
+            (call $set_header_value
+                (i32.const 1) (i32.const 0) (i32.const 1)
+                (i32.const 1) (i32.const {}))
+            (i64.const 1))
+        (func (export "handle_response") (param i32 i32) nop nop (drop (i32.const 0)))"#,
+        number.to_string().len()
+    ))
+}
+
+#[tokio::test]
+async fn requests_that_have_a_guest_keep_it_and_others_get_a_new_one() {
+    let gate = Gate::closed();
+    let front = Front::start(guests(|builder| builder).await, gate.app()).await;
+    let script = Script("features 2;keep mine", "kept;requests;tell");
+    let pinned = [Sent::get(front.addr, script), Sent::get(front.addr, script)];
+    gate.until_come(2).await;
+
+    front.pool.reload_bytes(version(2)).await.expect("a guest");
+    let now = front.pool.snapshot();
+    assert_eq!((now.pinned, now.retired.total()), (2, 0), "they keep theirs");
+    let new = Sent::get(front.addr, script);
+    gate.until_come(1).await;
+    let now = front.pool.snapshot();
+    assert_eq!((now.pinned, now.starts, now.instances.live()), (3, 3, 3), "the old ones count");
+    gate.open(3);
+    for sent in pinned {
+        let reply = sent.reply().await;
+        assert_eq!((reply.text(), back(&reply)), ("through\n", "mine;1"));
+    }
+    let reply = new.reply().await;
+    assert_eq!((header(&reply, "a"), reply.text()), ("2", "through\n"));
+    let swapped = |now: &millpond::Snapshot| now.retired.get(Reason::Swap) == 2;
+    let now = front.until("the old ones are gone", swapped).await;
+    assert_eq!((now.retired.total(), now.instances.idle), (2, 1));
+}
+
+#[tokio::test]
+async fn idle_guests_of_the_old_module_go_at_once() {
+    let front = Front::start(wat(version(1), |builder| builder).await, says("hello")).await;
+    assert_eq!(header(&front.get("/").await, "a"), "1");
+    front.pool.reload_bytes(version(2)).await.expect("a guest");
+    assert_eq!(header(&front.get("/").await, "a"), "2");
+    let now = front.until("the old one is gone", |now| now.instances.live() == 1).await;
+    assert_eq!((now.retired.get(Reason::Swap), now.starts), (1, 2));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_gets_the_new_module() {
+    let gate = Gate::closed();
+    let pool = wat(version(1), |builder| builder.limits(|limits| limits.max_instances = 1)).await;
+    let front = Front::start(pool, gate.app()).await;
+    let first = Sent::get(front.addr, Script("", ""));
+    gate.until_come(1).await;
+    let waits = Sent::get(front.addr, Script("", ""));
+    front.until("it waits", |now| now.queued == 1).await;
+    // Though the pool is full.
+    front.pool.reload_bytes(version(2)).await.expect("a guest");
+    gate.open(2);
+    assert_eq!(header(&first.reply().await, "a"), "1");
+    assert_eq!(header(&waits.reply().await, "a"), "2");
+}
+
+#[tokio::test]
+async fn a_module_that_does_not_start_leaves_the_one_there_is() {
+    let front = Front::start(wat(version(1), |builder| builder).await, says("hello")).await;
+    assert_eq!(header(&front.get("/").await, "a"), "1");
+    for (bad, expected) in [
+        ("(module)".to_owned(), "the module is no http-wasm guest"),
+        (
+            module(&format!("{PASS} (func $start unreachable) (start $start)")),
+            "the module does not start",
+        ),
+        ("what".to_owned(), "the module is no module"),
+    ] {
+        let error = front.pool.reload_bytes(bad).await.expect_err("no guest").to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(header(&front.get("/").await, "a"), "1");
+    }
+    assert!(front.pool.reload_file("/no/such.wasm").await.is_err());
+    let now = front.pool.snapshot();
+    assert_eq!((now.starts, now.retired.total()), (1, 0), "not even its guests");
+}
+
+#[tokio::test]
+async fn the_configuration_stays_unless_there_is_another() {
+    let front = Front::start(guests(|builder| builder.config(*b"one")).await, says("hello")).await;
+    let config = async || {
+        let mut client = front.connect(crate::setup::PROTOCOLS[0]).await;
+        out(&Script("config 9;requests", "").get(&mut client).await).to_owned()
+    };
+    assert_eq!(config().await, "3=one;1");
+    front.pool.reload_file(guest_module()).await.expect("a guest");
+    assert_eq!(config().await, "3=one;1", "another guest, the same configuration");
+    let bytes = std::fs::read(guest_module()).expect("a file");
+    front.pool.reload_with_config(bytes.clone(), *b"two").await.expect("a guest");
+    assert_eq!(config().await, "3=two;1");
+    front.pool.reload_bytes(bytes).await.expect("a guest");
+    assert_eq!(config().await, "3=two;1");
+}
+
+/// Resident memory in kB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let number = line.split_whitespace().nth(1).expect("a number");
+    number.parse().expect("a number")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thousand_reloads_leave_nothing_behind() {
+    // The other tests' memory would count.
+    let mut process = std::process::Command::new(std::env::current_exe().expect("a path"));
+    process.args(["--exact", "reload::a_thousand_reloads", "--ignored", "--nocapture"]);
+    let output = process.output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+#[ignore = "runs in a process of its own, see above"]
+async fn a_thousand_reloads() {
+    let front = Front::start(wat(version(0), |builder| builder).await, says("hello")).await;
+    let mut client = front.connect(crate::setup::PROTOCOLS[0]).await;
+    let mut warm = 0;
+    for reload in 1..=1000 {
+        front.pool.reload_bytes(version(reload)).await.expect("a guest");
+        let reply = client.get("/").await;
+        assert_eq!((header(&reply, "a"), reply.text()), (reload.to_string().as_str(), "hello"));
+        if reload == 200 {
+            warm = resident();
+        }
+    }
+    let now = front.until("the old ones are gone", |now| now.instances.live() == 1).await;
+    assert_eq!((now.retired.get(Reason::Swap), now.retired.total()), (999, 999));
+    let grown = resident().saturating_sub(warm);
+    println!("{warm} kB after 200 reloads, {grown} kB more after 1000");
+    // Of 800 modules that stay, each would take 64 KiB at least.
+    assert!(grown < 32 << 10, "{grown} kB more than the {warm} kB after 200 reloads");
+}
