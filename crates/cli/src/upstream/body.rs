@@ -1,42 +1,138 @@
-//! The upstream's response body, which holds the request's seat until it has ended.
+//! The upstream's response body, which holds the request's place until it has ended.
+//!
+//! A client that stops reading would hold it for as long as it likes. So a body that has more to give and that nobody
+//! asks for it is cut after [`STALL`]: the upstream's connection closes, the place is free, and what the client has got
+//! does not look whole. While it is the upstream that has nothing to send, it may take its time: an event stream is
+//! fine.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::places::Place;
+use crate::middleware::BoxError;
 
-#[derive(Debug)]
-pub(crate) struct Held {
-    body: Incoming,
-    _place: Place,
+/// How long a client may leave a body alone; as a pool has it.
+const STALL: Duration = Duration::from_secs(30);
+
+pub(crate) struct Held<B = Incoming> {
+    state: Arc<Mutex<State<B>>>,
+    /// Who cuts it; nobody if it has nothing to give.
+    watch: Option<AbortHandle>,
 }
 
-impl Held {
-    pub(crate) fn new(body: Incoming, place: Place) -> Self {
-        Self { body, _place: place }
+struct State<B> {
+    /// `None` once it has been cut, or has ended.
+    open: Option<(B, Place)>,
+    /// Since when nobody asks for what comes next; `None` while somebody waits for it.
+    left_alone: Option<Instant>,
+    cut: bool,
+}
+
+/// Why a body broke off.
+#[derive(Debug)]
+struct Stalled;
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has stopped reading")
     }
 }
 
-impl Body for Held {
+impl std::error::Error for Stalled {}
+
+impl<B: Body + Send + 'static> Held<B> {
+    pub(crate) fn new(body: B, place: Place) -> Self {
+        let watched = !body.is_end_stream();
+        let left_alone = watched.then(Instant::now);
+        let state = State { open: Some((body, place)), left_alone, cut: false };
+        let state = Arc::new(Mutex::new(state));
+        let watch = watched.then(|| tokio::spawn(watch(Arc::clone(&state))).abort_handle());
+        Self { state, watch }
+    }
+}
+
+/// Ends when it has cut the body.
+async fn watch<B>(state: Arc<Mutex<State<B>>>) {
+    loop {
+        let since = lock(&state).left_alone;
+        // Whoever waits now may leave it alone from now on.
+        let deadline = since.unwrap_or_else(Instant::now) + STALL;
+        tokio::time::sleep_until(deadline).await;
+        let mut state = lock(&state);
+        if state.left_alone.is_some_and(|since| since + STALL <= Instant::now()) {
+            state.cut = true;
+            state.open = None;
+            return;
+        }
+    }
+}
+
+impl<B> Body for Held<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let state = &mut *lock(&self.state);
+        let Some((body, _)) = &mut state.open else {
+            let cut = std::mem::take(&mut state.cut);
+            return Poll::Ready(cut.then(|| Err(Stalled.into())));
+        };
+        state.left_alone = None;
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { return Poll::Pending };
+        let goes_on = matches!(frame, Some(Ok(_))) && !body.is_end_stream();
+        if goes_on {
+            state.left_alone = Some(Instant::now());
+        } else {
+            state.open = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let state = lock(&self.state);
+        state.open.as_ref().map_or(!state.cut, |(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let state = lock(&self.state);
+        state.open.as_ref().map_or(SizeHint::default(), |(body, _)| body.size_hint())
     }
 }
+
+impl<B> Drop for Held<B> {
+    fn drop(&mut self) {
+        // At once: the watch goes when it gets its turn.
+        lock(&self.state).open = None;
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+    }
+}
+
+impl<B> fmt::Debug for Held<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,12 +53,19 @@ impl Places {
         let queue = settings.queue.unwrap_or(QUEUE);
         let all = seats.saturating_add(queue).min(Semaphore::MAX_PERMITS);
         let queue_timeout = settings.queue_timeout.unwrap_or(QUEUE_TIMEOUT);
-        Self {
-            all: Arc::new(Semaphore::new(all)),
-            seats: Arc::new(Semaphore::new(seats)),
-            taken: Arc::default(),
-            limits: Limits { all, seats, queue_timeout },
-        }
+        Self::of(Limits { all, seats, queue_timeout })
+    }
+
+    fn of(limits: Limits) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let (all, seats) = (semaphore(limits.all), semaphore(limits.seats));
+        Self { all, seats, taken: Arc::default(), limits }
+    }
+
+    /// So many seats, and so many places in the queue.
+    #[cfg(test)]
+    pub(crate) fn with(seats: usize, queue: usize) -> Self {
+        Self::of(Limits { all: seats + queue, seats, queue_timeout: QUEUE_TIMEOUT })
     }
 
     /// Waits for a seat, first come, first served. Where there is no place in the queue, the request fails at once.
@@ -85,16 +92,9 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn places(seats: usize, queue: usize) -> Places {
-        let limits = Limits { all: seats + queue, seats, queue_timeout: Duration::from_secs(5) };
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let taken = Arc::default();
-        Places { all: semaphore(limits.all), seats: semaphore(limits.seats), taken, limits }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn seats_are_bounded_and_so_are_the_queue_and_the_time_in_it() {
-        let places = places(1, 1);
+        let places = Places::with(1, 1);
         let first = places.take().await.unwrap();
         let second = tokio::spawn({
             let places = places.clone();
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_queue_nothing_waits() {
-        let places = places(1, 0);
+        let places = Places::with(1, 0);
         let _first = places.take().await.unwrap();
         assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
     }
