@@ -116,6 +116,26 @@ fn a_drain_waits_for_the_second_half_of_a_lease() {
 }
 
 #[test]
+fn a_lease_whose_head_is_out_has_its_outcome_whatever_ends_it() {
+    explore(|| {
+        let (pool, mut reaper) = pool();
+        step(&mut reaper);
+        let mut lease = pinned(&pool);
+        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        assert!(lease.respond());
+        lease.progress();
+        // Later than any request may wait for its head.
+        pool.driver().clock.set(60);
+        step(&mut reaper);
+        let other = pool.clone();
+        let ending = thread::spawn(move || other.report(id, InstanceEvent::Broken(Reason::Trap)));
+        assert!(release(lease), "the caller has had its head");
+        ending.join().unwrap();
+        check_one_outcome(&pool, ticket, true, Failure::RequestTimeout);
+    });
+}
+
+#[test]
 fn a_lease_that_is_dropped_while_somebody_comes_leaves_nothing_behind() {
     explore(|| {
         let (pool, _) = pool();
