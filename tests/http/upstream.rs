@@ -276,6 +276,21 @@ async fn requests_that_run_when_sigterm_comes_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_to_the_whole_server_stays_one() {
+    let (process, listener) = before_socket(&[]).await;
+    let mut client = process.connect(Protocol::Http1).await;
+    let request = client.request("*").method("OPTIONS").body(empty()).unwrap();
+    let answer = async {
+        let (mut stream, head) = accept(&listener).await;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        head
+    };
+    let (response, head) = tokio::join!(client.send(request), answer);
+    assert_eq!(response.unwrap().status(), 204);
+    assert!(head.starts_with("OPTIONS * HTTP/1.1\r\n"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tunnels_are_refused() {
     let (process, _upstream) = proxy(&[]).await;
     let mut stream = TcpStream::connect(process.addr).await.unwrap();

@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a component over HTTP.
+    /// Serve a component over HTTP, or another HTTP server, with middleware in front if there is some.
     ///
     /// Durations read 500ms, 2s or 5m, a plain number is in seconds. Sizes read 64MiB or 1GiB, a plain number is in
     /// bytes. SIGTERM and SIGINT finish what runs and exit; a second one exits at once.
@@ -93,11 +93,11 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) no_logging_prefix: bool,
 
-    /// Profile each instance, and write a Firefox profile into this directory when it ends
+    /// Profile each instance of the component, and write a Firefox profile into this directory when it ends
     #[arg(long, value_name = "DIR")]
     pub(crate) profile: Option<ProfileDir>,
 
-    /// Write the core dump of each instance that traps into this directory
+    /// Write the core dump of each instance of the component that traps into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) coredump: Option<PathBuf>,
 
@@ -108,15 +108,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Middleware")]
     pub(crate) max_middleware_instances: Option<Count>,
 
-    /// Requests that may wait for an instance; 0: none [default: 1024]
+    /// Requests that may wait for an instance of a pool, or for the upstream; 0: none [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) queue: Option<QueueLength>,
 
-    /// How long a request may wait for an instance [default: 5s]
+    /// How long a request may wait for that [default: 5s]
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) queue_timeout: Option<Time>,
 
-    /// How long a guest may take for a response head [default: 30s]; also -W timeout=
+    /// How long a component or the upstream may take for a response head, and a middleware for each of its calls
+    /// [default: 30s]; also -W timeout=
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) request_timeout: Option<NonZeroTime>,
 
@@ -124,7 +125,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) start_timeout: Option<NonZeroTime>,
 
-    /// Instances alive at once [default: what the allocator holds, 1000]
+    /// Instances of the component alive at once [default: what the allocator holds, 1000]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instances: Option<Count>,
 
@@ -132,15 +133,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Pool")]
     pub(crate) max_memory: Option<Size>,
 
-    /// Requests that run in guests at once; the rest queues [default: no limit of its own]
+    /// Requests that run in the component at once, or at the upstream; the rest queues [default: component: no limit of
+    /// its own, upstream: 1000]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_concurrent_requests: Option<Count>,
 
-    /// Requests that one instance serves in its life [default: wasi:http 0.2: 1, 0.3: about 128]
+    /// Requests that one instance of the component serves in its life [default: wasi:http 0.2: 1, 0.3: about 128]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instance_reuse_count: Option<Count>,
 
-    /// Requests that one instance serves at a time; 0.2 guests always take one [default: 0.3: 16]
+    /// Requests that one instance of the component serves at a time; 0.2 guests always take one [default: 0.3: 16]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instance_concurrent_reuse_count: Option<Count>,
 
@@ -148,7 +150,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) idle_instance_timeout: Option<Time>,
 
-    /// Instances kept ready before anybody asks, made off the request path [default: 0]
+    /// Instances of the component kept ready before anybody asks, made off the request path [default: 0]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) min_idle: Option<Spares>,
 

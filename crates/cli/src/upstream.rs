@@ -40,7 +40,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// meets its end is lost.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Bytes that are read from a connection ahead of whoever wants them, and the most that a response head may have.
+/// Bytes that are read from a connection ahead of whoever wants them. A response head may have as many, and what the
+/// last read brought.
 const BUFFER: usize = 64 * 1024;
 
 /// The server in place of a component. Clones are the same, with the same connections.

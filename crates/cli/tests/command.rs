@@ -166,6 +166,10 @@ fn help_exits_with_zero() {
     let help = String::from_utf8(output.stdout).unwrap();
     for flag in [
         "--addr",
+        "--upstream",
+        "--middleware <MODULE>",
+        "--middleware-config <FILE>",
+        "--max-middleware-instances",
         "--queue-timeout",
         "--allow-outbound",
         "-S, --wasi",

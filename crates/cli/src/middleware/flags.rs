@@ -36,8 +36,9 @@ impl Args for MiddlewareFlags {
                 .help_heading("Middleware")
         };
         let module = flag(MODULE, "MODULE").help(
-            "Let requests pass this http-wasm guest first (repeatable: in this order; in --config: [[middleware]] with \
-             module and config)",
+            "Let requests pass this http-wasm guest first (repeatable, in this order); what is said below of instances \
+             holds for its pool too, unless it says \"of the component\"; in --config: [[middleware]] with module and \
+             config",
         );
         let config = flag(CONFIG, "FILE")
             .help("What the --middleware before this gets as its configuration: the file's bytes");

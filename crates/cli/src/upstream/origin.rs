@@ -19,7 +19,8 @@ impl Origin {
 
     /// What this path and query are there.
     pub(crate) fn join(&self, path_and_query: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
-        let path_and_query = path_and_query.map_or("/", PathAndQuery::as_str);
+        let path_and_query = path_and_query.cloned();
+        let path_and_query = path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone());
         uri.path_and_query(path_and_query).build()
     }
