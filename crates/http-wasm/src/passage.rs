@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::lease::{GuestLease, lease};
 use crate::merge::{announce, merge, unframe};
 use crate::pool::{HttpWasmPool, Waiting};
+use crate::trailers::Trailers;
 
 pub(crate) struct Passage<S> {
     pub(crate) pool: HttpWasmPool,
@@ -91,7 +92,8 @@ where
     /// What the guest answers in place of the service.
     fn own_answer(&self, exchange: &mut Exchange) -> Response<ResponseBody<R>> {
         let mut response = Response::new(());
-        *response.status_mut() = exchange.response.status.unwrap_or(StatusCode::OK);
+        let status = exchange.response.status.unwrap_or(StatusCode::OK);
+        *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
         let length = exchange.response_body.written_len();
         let (chunks, _) = exchange.response_body.pass_on();
@@ -101,8 +103,8 @@ where
             unframe(headers);
         }
         announce(headers, trailers.known());
-        if self.head {
-            if let Some(length) = length {
+        if has_no_body(self.head, status) {
+            if let Some(length) = length.filter(|_| !has_no_body(false, status)) {
                 headers.insert(CONTENT_LENGTH, length.into());
             }
             return response.map(|()| ResponseBody::own(Full::default()));
@@ -139,6 +141,10 @@ where
     })
 }
 
+fn has_no_body(head: bool, status: StatusCode) -> bool {
+    head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -161,15 +167,16 @@ impl Back {
     where
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if self.exchange.response_body.written_len().is_some_and(|written| written > 0) {
+        let written = self.exchange.response_body.written_len().is_some_and(|written| written > 0);
+        if written || parts.status == StatusCode::NO_CONTENT {
             unframe(&mut parts.headers);
         }
         self.exchange.response_body.settle_written();
         announce(&mut parts.headers, self.exchange.response_body.trailers.known());
         if self.lease.is_none() {
-            let (chunks, _) = self.exchange.response_body.pass_on();
-            let trailers = self.exchange.take_response_trailers();
-            let body = ResponseBody::new(chunks, Some(body), trailers);
+            let (chunks, trailers) = self.written(has_no_body(head, parts.status));
+            let body = (head || !has_no_body(head, parts.status)).then_some(body);
+            let body = ResponseBody::new(chunks, body, trailers);
             return Ok(Response::from_parts(parts, body));
         }
         if self.exchange.buffers_response() {
@@ -177,10 +184,9 @@ impl Back {
                 self.tell_failure().await;
                 return Err(error);
             }
-            return self.rewrite(parts).await;
+            return self.rewrite(parts, head).await;
         }
-        let no_content = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-        let no_body = head || no_content.contains(&parts.status);
+        let no_body = has_no_body(head, parts.status);
         let remaining = content_length(&parts.headers);
         let whole = no_body
             || body.is_end_stream()
@@ -202,10 +208,9 @@ impl Back {
         if whole {
             self.show_head(&parts);
             self.finish(false).await?;
-            let (chunks, _) = self.exchange.response_body.pass_on();
-            let trailers = self.exchange.take_response_trailers();
+            let (chunks, trailers) = self.written(no_body);
             // Of a body that is not sent, the server is not to think otherwise.
-            let rest = no_body.then_some(body);
+            let rest = head.then_some(body);
             return Ok(Response::from_parts(parts, ResponseBody::new(chunks, rest, trailers)));
         }
         self.stream(parts, body, remaining).await
@@ -232,6 +237,14 @@ impl Back {
         }
     }
 
+    /// What there is of the body, and its trailers; neither where there can be none. hyper takes them off for
+    /// HTTP/1, but not for HTTP/2.
+    fn written(&mut self, no_body: bool) -> (VecDeque<Bytes>, Trailers) {
+        let (chunks, _) = self.exchange.response_body.pass_on();
+        let trailers = self.exchange.take_response_trailers();
+        if no_body { Default::default() } else { (chunks, trailers) }
+    }
+
     /// Waits for all of a response's body.
     async fn collect<R>(&mut self, body: &mut Pin<Box<R>>) -> Result<(), Error>
     where
@@ -256,17 +269,24 @@ impl Back {
     async fn rewrite<R>(
         mut self,
         mut parts: response::Parts,
+        head: bool,
     ) -> Result<Response<ResponseBody<R>>, Error> {
+        let length = parts.headers.get(CONTENT_LENGTH).cloned();
         self.exchange.response.headers = std::mem::take(&mut parts.headers);
         self.finish(false).await?;
         parts.status = self.exchange.response.status.unwrap_or(parts.status);
         parts.headers = std::mem::take(&mut self.exchange.response.headers);
-        let content = &mut self.exchange.response_body;
-        if content.is_changed() {
-            unframe(&mut parts.headers);
+        // Whatever the guest says of it: what is sent has the length that it has.
+        unframe(&mut parts.headers);
+        let no_body = has_no_body(head, parts.status);
+        if let Some(length) = length
+            && no_body
+            && parts.status != StatusCode::NO_CONTENT
+            && !self.exchange.response_body.is_changed()
+        {
+            parts.headers.insert(CONTENT_LENGTH, length);
         }
-        let (chunks, _) = content.pass_on();
-        let trailers = self.exchange.take_response_trailers();
+        let (chunks, trailers) = self.written(no_body);
         announce(&mut parts.headers, trailers.known());
         Ok(Response::from_parts(parts, ResponseBody::new(chunks, None, trailers)))
     }
