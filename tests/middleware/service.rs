@@ -65,6 +65,92 @@ async fn the_source_is_in_an_extension() {
     }
 }
 
+#[tokio::test]
+async fn head_has_no_body_whatever_the_guest_writes() {
+    let addr = serve(plain_guests().await).await;
+    for protocol in PROTOCOLS {
+        for script in [
+            Script("", "kept"),
+            Script("answer;write 1 body", ""),
+            Script("write 1 body", "kept"),
+            Script("features 2", "write 1 body"),
+            Script("features 2;write 1 body", "drink 1 9"),
+            Script("features 2", "drink 1 9"),
+            Script("trap", ""),
+        ] {
+            let mut client = Client::connect(addr, protocol).await;
+            let head = |request: http::request::Builder| request.method("HEAD");
+            let reply = script.send(&mut client, head, empty()).await;
+            let status = if script.0 == "trap" { 500 } else { 200 };
+            assert_eq!(reply.status, status, "{protocol:?} {} {}", script.0, script.1);
+            assert_eq!((reply.text(), reply.broken), ("", false), "{protocol:?} {}", script.0);
+            if !script.0.contains("write") && !script.1.contains("write") && status == 200 {
+                assert_eq!(reply.headers["content-length"], "5", "as GET has");
+            }
+            // The connection can be used on: nobody took a body for the next head.
+            let reply = Script("", "").get(&mut client).await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, "hello"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_without_a_body_has_none() {
+    let addr = serve(plain_guests().await).await;
+    for protocol in PROTOCOLS {
+        for script in [
+            Script("answer;set_status 204;write 1 body", ""),
+            Script("set_status 204", "kept"),
+            Script("set_status 204;write 1 body", "kept"),
+            Script("features 2;set_status 204", "kept"),
+            Script("features 2", "set_status 204"),
+            Script("features 2", "set_status 204;write 1 body"),
+        ] {
+            let mut client = Client::connect(addr, protocol).await;
+            let reply = script.get(&mut client).await;
+            assert_eq!((reply.status.as_u16(), reply.broken), (204, false));
+            assert_eq!(reply.text(), "", "{protocol:?} {} {}", script.0, script.1);
+            assert!(!reply.headers.contains_key("content-length"), "{protocol:?} {}", script.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_lies_about_the_length_breaks_no_other_request() {
+    let addr = serve(plain_guests().await).await;
+    for protocol in PROTOCOLS {
+        for script in [
+            Script("answer;write 1 hi;set 1 content-length 9", ""),
+            Script("answer;write 1 hi;set 1 transfer-encoding chunked", ""),
+            Script("set 1 content-length 9", ""),
+            Script("set 1 transfer-encoding chunked", ""),
+            Script("features 2;set 1 content-length 9", ""),
+            Script("features 2", "set 1 content-length 9"),
+            Script("features 2", "set 1 content-length 1"),
+            Script("features 2", "set 1 transfer-encoding gzip"),
+            Script("features 2", "add 1 content-length 5;add 1 content-length 7"),
+            Script("features 2", "write 1 hi;set 1 content-length 9"),
+        ] {
+            let mut client = Client::connect(addr, protocol).await;
+            let reply = script.get(&mut client).await;
+            let expected = if script.1.contains("write") || script.0.contains("write") {
+                "hi"
+            } else {
+                "hello"
+            };
+            assert_eq!(
+                (reply.text(), reply.broken),
+                (expected, false),
+                "{} {}",
+                script.0,
+                script.1
+            );
+            let reply = Script("", "").get(&mut client).await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, "hello"));
+        }
+    }
+}
+
 type Answer = Response<Full<Bytes>>;
 
 /// The layer in front of a gate.

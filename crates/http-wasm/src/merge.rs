@@ -30,6 +30,8 @@ pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) {
         return;
     }
     let mut merged = std::mem::take(&mut guest.headers);
+    // The body is not the guest's.
+    unframe(&mut merged);
     let answered = std::mem::take(&mut inner.headers);
     for name in answered.keys() {
         if !ADDED.contains(name) {

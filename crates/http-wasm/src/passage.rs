@@ -89,14 +89,15 @@ where
     /// What the guest answers in place of the service.
     fn own_answer(&self, exchange: &mut Exchange) -> Response<ResponseBody<R>> {
         let mut response = Response::new(());
-        *response.status_mut() = exchange.response.status.unwrap_or(StatusCode::OK);
+        let status = exchange.response.status.unwrap_or(StatusCode::OK);
+        *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
         let length = exchange.response_body.written_len();
         let headers = response.headers_mut();
         if !self.head || length.is_some() {
             unframe(headers);
         }
-        if let Some(length) = length.filter(|_| self.head) {
+        if let Some(length) = length.filter(|_| self.head && !has_no_body(false, status)) {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         announce(headers, exchange.response_body.trailers.known());
@@ -132,6 +133,10 @@ where
     })
 }
 
+fn has_no_body(head: bool, status: StatusCode) -> bool {
+    head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -155,7 +160,8 @@ impl Back {
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let content = &mut self.exchange.response_body;
-        if content.written_len().is_some_and(|written| written > 0) {
+        let written = content.written_len().is_some_and(|written| written > 0);
+        if written || parts.status == StatusCode::NO_CONTENT {
             unframe(&mut parts.headers);
         }
         content.settle_written();
@@ -170,8 +176,7 @@ impl Back {
             }
             return self.rewrite(parts, head).await;
         }
-        let no_content = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-        let no_body = head || no_content.contains(&parts.status);
+        let no_body = has_no_body(head, parts.status);
         let remaining = content_length(&parts.headers);
         let whole = no_body
             || body.is_end_stream()
@@ -251,15 +256,19 @@ impl Back {
         mut parts: response::Parts,
         head: bool,
     ) -> Result<Response<ResponseBody<R>>, Error> {
+        let length = parts.headers.get(CONTENT_LENGTH).cloned();
         self.exchange.response.headers = std::mem::take(&mut parts.headers);
         let mut exchange = self.finish(false).await?;
         parts.status = exchange.response.status.unwrap_or(parts.status);
         parts.headers = std::mem::take(&mut exchange.response.headers);
-        if let Some(length) = exchange.response_body.written_len() {
-            unframe(&mut parts.headers);
-            if head {
-                parts.headers.insert(CONTENT_LENGTH, length.into());
-            }
+        // Whatever the guest says of it: what is sent has the length that it has.
+        unframe(&mut parts.headers);
+        if has_no_body(head, parts.status) && parts.status != StatusCode::NO_CONTENT {
+            let length = match exchange.response_body.written_len() {
+                Some(written) => head.then(|| written.into()),
+                None => length,
+            };
+            parts.headers.extend(length.map(|length| (CONTENT_LENGTH, length)));
         }
         announce(&mut parts.headers, exchange.response_body.trailers.known());
         Ok(passed_on(parts, &mut exchange, None, head))
@@ -290,13 +299,16 @@ fn passed_on<R>(
     rest: Option<Pin<Box<R>>>,
     head: bool,
 ) -> Response<ResponseBody<R>> {
-    let (mut chunks, _) = exchange.response_body.pass_on();
-    let mut trailers = exchange.take_response_trailers();
-    if head {
-        // hyper takes the body off for HTTP/1, but not for HTTP/2.
-        (chunks, trailers) = Default::default();
-    }
-    Response::from_parts(parts, ResponseBody::new(chunks, rest, trailers))
+    let (chunks, _) = exchange.response_body.pass_on();
+    let trailers = exchange.take_response_trailers();
+    let body = if has_no_body(head, parts.status) {
+        // hyper takes it off for HTTP/1, but not for HTTP/2. Of one that HEAD does not get, the server asks
+        // the service's body how long it is.
+        ResponseBody::new(Default::default(), rest.filter(|_| head), Default::default())
+    } else {
+        ResponseBody::new(chunks, rest, trailers)
+    };
+    Response::from_parts(parts, body)
 }
 
 impl Listener for Back {
