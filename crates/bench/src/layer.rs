@@ -22,9 +22,9 @@ const BATCHES: usize = 40;
 /// Requests at a time over the service that waits.
 const AT_ONCE: usize = 64;
 
-const NOOP: &str = include_str!("../guests/http-wasm/noop.wat");
-const KEPT: &str = include_str!("../guests/http-wasm/kept.wat");
-const GUARD: &str = include_str!("../guests/http-wasm/guard.wat");
+const NOOP: &str = include_str!("layer/noop.wat");
+const KEPT: &str = include_str!("layer/kept.wat");
+const GUARD: &str = include_str!("layer/guard.wat");
 
 /// A service, whatever it is made of.
 type Boxed = BoxCloneService<Request<Full<Bytes>>, Bytes, Infallible>;

@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::chunks::Chunks;
 use crate::trailers::Trailers;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,18 +20,15 @@ pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 /// A body, as a guest reads and writes it.
 pub(crate) struct Content {
     /// What has come and is still needed.
-    chunks: VecDeque<Bytes>,
-    /// Where the guest reads on: which chunk, and where in it.
-    at: (usize, usize),
+    come: Chunks,
     /// What has not come yet; `None`: it has ended.
     rest: Option<Incoming>,
     /// The guest has taken something away without its being kept.
     consumed: bool,
     /// What the guest has put in its place.
-    written: Option<VecDeque<Bytes>>,
+    written: Option<Chunks>,
     pub(crate) trailers: Trailers,
-    /// Bytes held, here and in what was written; and how many may be.
-    held: usize,
+    /// Bytes that may be held, of what has come and what was written together.
     max: usize,
 }
 
@@ -64,13 +62,11 @@ impl Content {
     /// Nothing, so far.
     pub(crate) fn empty(max: usize) -> Self {
         Self {
-            chunks: VecDeque::new(),
-            at: (0, 0),
+            come: Chunks::default(),
             rest: None,
             consumed: false,
             written: None,
             trailers: Trailers::default(),
-            held: 0,
             max,
         }
     }
@@ -80,7 +76,9 @@ impl Content {
     pub(crate) async fn read(&mut self, buf: &mut [u8], keep: bool) -> Result<Read, ContentError> {
         let mut len = 0;
         loop {
-            len += self.copy(&mut buf[len..], keep);
+            let read = self.come.read(&mut buf[len..], keep);
+            self.consumed |= !keep && read > 0;
+            len += read;
             if len == buf.len() {
                 return Ok(Read { len, end: self.has_ended().await? });
             }
@@ -92,32 +90,27 @@ impl Content {
 
     /// The same of a body that has all come.
     pub(crate) fn read_whole(&mut self, buf: &mut [u8]) -> Read {
-        let len = self.copy(buf, true);
-        Read { len, end: self.chunks.get(self.at.0).is_none() }
+        let len = self.come.read(buf, true);
+        Read { len, end: self.come.is_read() }
     }
 
     /// The guest puts something in the body's place: the first time, in place of all of it.
-    pub(crate) fn write(&mut self, bytes: Bytes) -> Result<(), ContentError> {
-        let written = self.written.get_or_insert_default();
-        self.held += bytes.len();
-        if !bytes.is_empty() {
-            written.push_back(bytes);
-        }
-        self.check()
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), ContentError> {
+        self.check_room(bytes.len())?;
+        self.written.get_or_insert_default().copy_from(bytes);
+        Ok(())
     }
 
     /// A piece of the body has come, to be held.
     pub(crate) fn push(&mut self, bytes: Bytes) -> Result<(), ContentError> {
-        self.held += bytes.len();
+        self.check_room(bytes.len())?;
         self.append(bytes);
-        self.check()
+        Ok(())
     }
 
     /// A piece of the body has come that goes on at once.
     pub(crate) fn append(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.chunks.push_back(bytes);
-        }
+        self.come.push(bytes);
     }
 
     /// Whether what goes on is not as long as what came.
@@ -127,13 +120,13 @@ impl Content {
 
     /// How many bytes the guest has written in its place, if it has.
     pub(crate) fn written_len(&self) -> Option<usize> {
-        self.written.as_ref().map(|chunks| chunks.iter().map(Bytes::len).sum())
+        self.written.as_ref().map(Chunks::len)
     }
 
     /// What the guest has written so far counts as what came first.
     pub(crate) fn settle_written(&mut self) {
         if let Some(written) = self.written.take() {
-            self.chunks = written;
+            self.come = written;
         }
     }
 
@@ -141,49 +134,21 @@ impl Content {
     /// start.
     pub(crate) fn pass_on(&mut self) -> (VecDeque<Bytes>, Option<Incoming>) {
         let rest = self.rest.take();
-        if let Some(written) = self.written.take() {
-            // Nobody will read the rest, so nobody will see its trailers.
-            self.trailers.arrive(None);
-            self.at = (0, 0);
-            return (written, None);
+        let come = self.come.pieces();
+        match self.written.take() {
+            Some(mut written) => {
+                // Nobody will read the rest, so nobody will see its trailers.
+                self.trailers.arrive(None);
+                (written.pieces(), None)
+            }
+            None => (come, rest),
         }
-        self.at = (0, 0);
-        (self.chunks.clone(), rest)
-    }
-
-    /// Copies what has come.
-    fn copy(&mut self, mut buf: &mut [u8], keep: bool) -> usize {
-        let mut copied = 0;
-        while let Some(chunk) = self.chunks.get_mut(self.at.0) {
-            let from = &chunk[self.at.1..];
-            let len = from.len().min(buf.len());
-            let (to, more) = buf.split_at_mut(len);
-            to.copy_from_slice(&from[..len]);
-            (buf, copied) = (more, copied + len);
-            if keep {
-                self.at.1 += len;
-            } else {
-                // Now, and not when it goes on: until then the guest may have begun to keep what it reads.
-                chunk.advance(len);
-                self.held -= len;
-                self.consumed |= len > 0;
-            }
-            if self.at.1 < chunk.len() {
-                break;
-            }
-            if keep {
-                self.at = (self.at.0 + 1, 0);
-            } else {
-                self.chunks.remove(self.at.0);
-            }
-        }
-        copied
     }
 
     /// Whether nothing comes after what has been read. Waits for what comes next where the body itself
     /// does not know.
     async fn has_ended(&mut self) -> Result<bool, ContentError> {
-        if self.chunks.get(self.at.0).is_some() {
+        if !self.come.is_read() {
             return Ok(false);
         }
         match &self.rest {
@@ -222,8 +187,9 @@ impl Content {
         self.trailers.arrive(trailers);
     }
 
-    fn check(&self) -> Result<(), ContentError> {
-        if self.held > self.max {
+    fn check_room(&self, len: usize) -> Result<(), ContentError> {
+        let held = self.come.len() + self.written_len().unwrap_or(0);
+        if len > self.max.saturating_sub(held) {
             return Err(ContentError::TooLarge { max: self.max });
         }
         Ok(())
@@ -324,14 +290,14 @@ mod tests {
     fn what_is_written_goes_on_in_place_of_all_that_came() {
         let mut content = Content::coming(pieces(&["abc", "def"]), 100);
         assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
-        content.write(Bytes::from_static(b"AB")).unwrap();
+        content.write(b"AB").unwrap();
         assert_eq!(read(&mut content, 9, true), ("cdef".to_owned(), true), "reading goes on");
-        content.write(Bytes::from_static(b"CDEF")).unwrap();
+        content.write(b"CDEF").unwrap();
         assert_eq!(content.written_len(), Some(6));
         assert_eq!(passed_on(&mut content), "ABCDEF");
 
         let mut content = Content::coming(pieces(&["abc"]), 100);
-        content.write(Bytes::new()).unwrap();
+        content.write(b"").unwrap();
         assert_eq!(passed_on(&mut content), "", "nothing is something too");
     }
 
@@ -343,14 +309,14 @@ mod tests {
 
         let mut content = Content::coming(pieces(&["abc", "def"]), 5);
         assert_eq!(read(&mut content, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
-        content.write(Bytes::from_static(b"12345")).unwrap();
-        assert!(content.write(Bytes::from_static(b"6")).is_err());
+        content.write(b"12345").unwrap();
+        assert!(content.write(b"6").is_err());
     }
 
     #[test]
     fn what_the_guest_wrote_before_comes_before_what_came() {
         let mut content = Content::empty(100);
-        content.write(Bytes::from_static(b"guest ")).unwrap();
+        content.write(b"guest ").unwrap();
         content.settle_written();
         content.push(Bytes::from_static(b"inner")).unwrap();
         let mut buf = [0; 20];

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, request};
 use wasmtime::{Result, format_err};
@@ -15,6 +14,8 @@ use crate::trailers::{Edit, Trailers};
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
 const MAX_SET: usize = 1 << 20;
+/// What each change counts beside its name and value.
+const EDIT: usize = 32;
 
 /// A request on its way to the next handler, and the response on its way back.
 pub(crate) struct Exchange {
@@ -25,7 +26,7 @@ pub(crate) struct Exchange {
     request_body: Content,
     pub(crate) response: Head,
     pub(crate) response_body: Content,
-    /// Bytes of headers that the guest has set.
+    /// Bytes of headers that the guest has set, or had removed.
     set: usize,
 }
 
@@ -171,11 +172,10 @@ impl Exchange {
                 self.require_response(format_args!("{verb} a response trailer"))?
             }
         }
-        if let Edit::Set(name, value) | Edit::Add(name, value) = &edit {
-            self.set += name.as_str().len() + value.len();
-            if self.set > MAX_SET {
-                return Err(format_err!("the guest has set more than {MAX_SET} bytes of headers"));
-            }
+        // Also what removes one: of trailers that have not come yet, it is kept.
+        self.set += EDIT + edit.len();
+        if self.set > MAX_SET {
+            return Err(format_err!("the guest has set more than {MAX_SET} bytes of headers"));
         }
         let done = match kind {
             Kind::Request => edit.apply(&mut self.request.headers),
@@ -209,7 +209,7 @@ impl Exchange {
         Ok(self.request_body.read(buf, keep).await)
     }
 
-    pub(crate) fn write_request_body(&mut self, bytes: Bytes) -> Result<Result<(), ContentError>> {
+    pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
         self.require_request_half("write the request body")?;
         Ok(self.request_body.write(bytes))
     }
@@ -223,7 +223,7 @@ impl Exchange {
         Ok(self.response_body.read_whole(buf))
     }
 
-    pub(crate) fn write_response_body(&mut self, bytes: Bytes) -> Result<Result<(), ContentError>> {
+    pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
         self.require_response("write the response body")?;
         Ok(self.response_body.write(bytes))
     }
@@ -231,5 +231,25 @@ impl Exchange {
     /// The trailers that belong to the response so far.
     pub(crate) fn take_response_trailers(&mut self) -> Trailers {
         std::mem::take(&mut self.response_body.trailers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::AGE;
+
+    use super::{Exchange, Kind, MAX_SET, Request};
+    use crate::trailers::Edit;
+
+    #[test]
+    fn a_guest_that_changes_headers_without_end_is_stopped() {
+        for kind in [Kind::Request, Kind::RequestTrailers, Kind::ResponseTrailers] {
+            let mut exchange = Exchange::new(Request::new(()).into_parts().0, None, None, 0);
+            let changes = (0..MAX_SET).take_while(|_| {
+                // Even if nothing is there to be removed.
+                exchange.edit(kind, Edit::Remove(AGE)).is_ok()
+            });
+            assert!(changes.count() < MAX_SET / 32, "{kind:?}");
+        }
     }
 }

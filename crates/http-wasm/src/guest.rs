@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millpond_engine::{GuestLimits, begin_ticks};
 use millpond_pool_core::{Error, ErrorKind, InstanceId, Usage};
 use wasmtime::{Instance, Memory, Result, Store, TypedFunc, format_err};
@@ -194,12 +193,12 @@ impl GuestState {
         read.map_err(|error| self.blame(error, None))
     }
 
-    pub(crate) fn write_request_body(&mut self, bytes: Bytes) -> Result<()> {
+    pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.exchange()?.write_request_body(bytes)?;
         written.map_err(|error| self.blame(error, Some(500)))
     }
 
-    pub(crate) fn write_response_body(&mut self, bytes: Bytes) -> Result<()> {
+    pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.exchange()?.write_response_body(bytes)?;
         written.map_err(|error| self.blame(error, Some(500)))
     }

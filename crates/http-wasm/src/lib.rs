@@ -49,6 +49,7 @@
 
 mod body;
 mod build;
+mod chunks;
 mod content;
 mod desk;
 mod driver;

@@ -20,6 +20,14 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
+    /// Bytes of the name, and of the value if there is one.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Set(name, value) | Self::Add(name, value) => name.as_str().len() + value.len(),
+            Self::Remove(name) => name.as_str().len(),
+        }
+    }
+
     /// Fails if the map has no room for more.
     pub(crate) fn apply(self, map: &mut HeaderMap) -> Result<(), http::header::MaxSizeReached> {
         match self {

@@ -1,6 +1,5 @@
 //! Bodies, of the request and of the response.
 
-use bytes::Bytes;
 use wasmtime::{Caller, Linker, Result, format_err};
 
 use crate::guest::GuestState;
@@ -39,7 +38,7 @@ async fn read_body(
 
 fn write_body(mut caller: Caller<'_, GuestState>, kind: u32, body: u32, len: u32) -> Result<()> {
     let (memory, state) = split(&mut caller)?;
-    let bytes = Bytes::copy_from_slice(read(memory, "body", body, len)?);
+    let bytes = read(memory, "body", body, len)?;
     match kind {
         0 => state.write_request_body(bytes),
         1 => state.write_response_body(bytes),
