@@ -69,6 +69,19 @@ async fn no_guest_serves_another_request_while_it_waits() {
     assert_eq!(front.pool.snapshot().starts, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unbounded_pool_has_a_guest_for_each_request() {
+    let gate = Gate::closed();
+    let pool = guests(|builder| builder.unbounded().limits(|limits| limits.max_queue = 0)).await;
+    let front = Front::start(pool, gate.app()).await;
+    let sent = hold_crowd(&front, &gate, 1, "features 2;").await;
+    front.until("all are pinned", |now| now.instances.pinned == CROWD).await;
+    gate.open(CROWD);
+    for sent in sent {
+        assert_eq!(sent.reply().await.text(), "through\n");
+    }
+}
+
 #[tokio::test]
 async fn a_guest_without_a_second_half_is_not_kept_for_it() {
     let gate = Gate::closed();
