@@ -205,3 +205,33 @@ async fn the_limits_of_middleware_are_its_own() {
         .await;
     assert_eq!(held.finish().await.text(), "5");
 }
+
+/// Prints a line in each of its halves.
+const PRINTER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+    (data (i32.const 16) "half 1\n")
+    (func $print (drop
+        (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (func (export "handle_request") (result i64)
+        (i32.store (i32.const 4) (i32.const 7))
+        (i32.store8 (i32.const 21) (i32.const 49))
+        (call $print)
+        (i64.const 1))
+    (func (export "handle_response") (param i32 i32)
+        (i32.store8 (i32.const 21) (i32.const 50))
+        (call $print)))"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_prints_names_its_instance_and_request() {
+    let printer = file("printer.wat", PRINTER);
+    let process = Process::start(P2, &["--middleware", &printer]).await;
+    for _ in 0..2 {
+        assert_eq!(process.get("/hello").await.0, 200);
+    }
+    for line in ["[1/1] :: half 1", "[1/1] :: half 2", "[1/2] :: half 1", "[1/2] :: half 2"] {
+        process.prints(&format!("stdout {line}")).await;
+    }
+}

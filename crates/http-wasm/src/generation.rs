@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use millpond_engine::{Console, Output, Tag};
+use millpond_engine::{Console, Output};
 use millpond_pool_core::InstanceId;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
-use wasmtime_wasi::WasiCtx;
-use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::guest::GuestState;
 use crate::host;
 use crate::module::Traits;
+use crate::wasi::Wasi;
 
 pub(crate) struct Generation {
     name: String,
@@ -49,24 +48,9 @@ impl Generation {
         self.pre.instantiate_async(store).await
     }
 
-    /// A context of its own for each guest: standard output and error, clocks and randomness, and no files.
-    pub(crate) fn wasi(&self, id: Option<InstanceId>) -> Option<WasiP1Ctx> {
-        if !self.traits.wasi {
-            return None;
-        }
-        let mut wasi = WasiCtx::builder();
-        wasi.arg(&self.name);
-        if let Some(id) = id {
-            wasi.env("INSTANCE_ID", id.to_string());
-        }
-        if let Some(id) = id.filter(|_| self.shared.output != Output::None) {
-            let console = self.shared.console.get_or_init(Console::new);
-            let tag = Arc::new(Tag::new(id));
-            if let Some([stdout, stderr]) = console.streams(self.shared.output, &tag) {
-                wasi.stdout(stdout).stderr(stderr);
-            }
-        }
-        Some(wasi.build_p1())
+    /// For each guest its own, if the module imports it.
+    pub(crate) fn wasi(&self, id: Option<InstanceId>) -> Option<Wasi> {
+        self.traits.wasi.then(|| Wasi::new(&self.name, id, &self.shared))
     }
 
     pub(crate) fn engine(&self) -> &Engine {

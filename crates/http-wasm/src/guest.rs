@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use millpond_engine::{GuestLimits, begin_ticks};
-use millpond_pool_core::{Error, ErrorKind, InstanceId, Usage};
+use millpond_pool_core::{Error, ErrorKind, InstanceId, Ticket, Usage};
 use wasmtime::{Instance, Memory, Result, Store, TypedFunc, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
@@ -13,6 +13,7 @@ use crate::exchange::Exchange;
 use crate::features::Features;
 use crate::generation::Generation;
 use crate::module::{HANDLE_REQUEST, HANDLE_RESPONSE, MEMORY, Traits};
+use crate::wasi::Wasi;
 
 /// What a guest's `handle_request` wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,16 @@ impl Guest {
     }
 
     /// Makes the guest's first call for a request.
-    pub(crate) async fn handle_request(&mut self, exchange: Box<Exchange>) -> Returned {
+    pub(crate) async fn handle_request(
+        &mut self,
+        exchange: Box<Exchange>,
+        request: Ticket,
+    ) -> Returned {
+        let state = self.store.data_mut();
+        state.request = Some(request);
+        if let Some(wasi) = &state.wasi {
+            wasi.begin(request);
+        }
         self.enter(exchange);
         let called = self.handle_request.call_async(&mut self.store, ()).await;
         self.leave(called.map(|result| CtxNext(result as u64)))
@@ -130,7 +140,9 @@ pub(crate) struct GuestState {
     limits: GuestLimits,
     /// Known once it is instantiated.
     memory: Option<Memory>,
-    wasi: Option<WasiP1Ctx>,
+    wasi: Option<Wasi>,
+    /// The newest request that it was called for.
+    request: Option<Ticket>,
     /// Those it enabled when it started.
     features: Features,
     /// What it works on. `None`: it starts.
@@ -142,13 +154,27 @@ impl GuestState {
     fn new(generation: Arc<Generation>, id: Option<InstanceId>) -> Self {
         let limits = GuestLimits::new(generation.max_memory());
         let wasi = generation.wasi(id);
-        let features = Features::default();
-        Self { generation, id, limits, memory: None, wasi, features, exchange: None, blame: None }
+        Self {
+            generation,
+            id,
+            limits,
+            memory: None,
+            wasi,
+            request: None,
+            features: Features::default(),
+            exchange: None,
+            blame: None,
+        }
     }
 
     /// The instance's number; 0 for one that is only tried.
     pub(crate) fn number(&self) -> u64 {
         self.id.map_or(0, InstanceId::number)
+    }
+
+    /// The number of the request that it is called for; 0 while it starts.
+    pub(crate) fn request(&self) -> u64 {
+        self.request.map_or(0, Ticket::number)
     }
 
     /// The module's name.
@@ -168,7 +194,7 @@ impl GuestState {
     ///
     /// If the module does not import WASI: then it is not linked.
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.as_mut().expect("made for each guest whose module imports it")
+        &mut self.wasi.as_mut().expect("made for each guest whose module imports it").ctx
     }
 
     pub(crate) fn exchange(&mut self) -> Result<&mut Exchange> {

@@ -92,9 +92,11 @@ impl GuestLease {
         &mut self,
         exchange: Box<Exchange>,
     ) -> Result<(CtxNext, Box<Exchange>), Error> {
+        let ticket = self.lease.as_ref().map(Lease::ticket);
+        let Some(ticket) = ticket else { return Err(Error::new(ErrorKind::Retired)) };
         self.call(|mut guest| {
             Box::pin(async move {
-                let returned = guest.handle_request(exchange).await;
+                let returned = guest.handle_request(exchange, ticket).await;
                 (guest, returned)
             })
         })

@@ -69,6 +69,7 @@ mod pool;
 mod slot;
 mod trailers;
 mod uri;
+mod wasi;
 
 pub use body::{RequestBody, ResponseBody};
 pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};

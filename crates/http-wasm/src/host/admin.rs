@@ -44,11 +44,12 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
     let (memory, state) = split(&mut caller)?;
     let message = read(memory, "message", message, len)?;
     let message = String::from_utf8_lossy(&message[..message.len().min(MESSAGE)]);
-    let (id, name) = (state.number(), state.name());
+    let (id, request, name) = (state.number(), state.request(), state.name());
     macro_rules! say {
         ($level:ident) => {
             tracing::event!(
-                target: "millpond::guest", Level::$level, guest = name, instance.id = id, "{message}"
+                target: "millpond::guest", Level::$level,
+                guest = name, instance.id = id, request.id = request, "{message}"
             )
         };
     }
