@@ -70,12 +70,12 @@ async fn each_level_is_the_hosts_and_what_is_not_logged_is_not_enabled() {
         ("WARN", "warn"),
         ("ERROR", "error"),
     ];
-    for (level, enabled, first) in [
+    for (request, (level, enabled, first)) in (1..).zip([
         (Level::DEBUG, "1;1;1;1;1;0;0", 0),
         (Level::INFO, "0;0;1;1;1;0;0", 2),
         (Level::WARN, "0;0;0;1;1;0;0", 3),
         (Level::ERROR, "0;0;0;0;1;0;0", 4),
-    ] {
+    ]) {
         let (log, _guard) = Log::capture(level);
         let reply = Script(ENABLED, ALL).get(&mut client).await;
         assert_eq!(out(&reply), enabled, "{level}");
@@ -84,7 +84,8 @@ async fn each_level_is_the_hosts_and_what_is_not_logged_is_not_enabled() {
         for (line, (level, message)) in lines.iter().zip(&said[first..]) {
             let begin = format!("{level} millpond::guest: {message} ");
             assert!(line.starts_with(&begin), "{line:?}: {begin:?}");
-            assert!(line.contains("guest=") && line.ends_with("instance.id=1"), "{line}");
+            let end = format!("instance.id=1 request.id={request}");
+            assert!(line.contains("guest=") && line.ends_with(&end), "{line}");
         }
     }
 }

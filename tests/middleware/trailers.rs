@@ -129,6 +129,21 @@ async fn response_trailers_pass_a_guest_that_does_nothing_with_them() {
 }
 
 #[tokio::test]
+async fn response_trailers_come_after_all_that_the_content_length_said() {
+    for pieces in [&["hel", "lo"][..], &["hello"]] {
+        let front = Front::start(guests(|builder| builder).await, answers(pieces, Some("5"))).await;
+        for protocol in PROTOCOLS {
+            let reply = get(&front, protocol, Script("", "kept")).await;
+            assert_eq!((reply.text(), reply.broken), ("hello", false));
+            // HTTP/1.1 has none with a content-length.
+            let expected = map(&[("x-sum", "42"), ("x-more", "1")]);
+            let expected = (protocol == H2c).then_some(expected);
+            assert_eq!(reply.trailers, expected, "{protocol:?} {pieces:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn response_trailers_are_read_in_handle_response() {
     for pieces in [&["hel", "lo"][..], &["hello"], &[]] {
         let front = Front::start(guests(|builder| builder).await, answers(pieces, None)).await;

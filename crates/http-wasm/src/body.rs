@@ -117,6 +117,8 @@ enum State {
     Streaming(Box<dyn Listener>),
     /// The guest is being told; then comes this.
     Ending(Ending, Polled),
+    /// The guest has been told. Where a content-length said that it was over, trailers may come.
+    Told,
     Ended,
 }
 
@@ -125,6 +127,10 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
+                State::Told => {
+                    self.state = State::Told;
+                    return self.forward.poll_frame(cx);
+                }
                 State::Streaming(listener) => {
                     let Poll::Ready(polled) = self.forward.poll_frame(cx) else {
                         self.state = State::Streaming(listener);
@@ -145,7 +151,12 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
                         self.state = State::Ending(ending, polled);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(())) => return Poll::Ready(polled),
+                    Poll::Ready(Ok(())) => {
+                        if matches!(&polled, Some(Ok(frame)) if frame.is_data()) {
+                            self.state = State::Told;
+                        }
+                        return Poll::Ready(polled);
+                    }
                     // The body's own error came first.
                     Poll::Ready(Err(_)) if matches!(polled, Some(Err(_))) => {
                         return Poll::Ready(polled);
@@ -191,7 +202,11 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for ResponseBody<B> {
             Kind::Own(body) => body.is_end_stream(),
             Kind::Forward(forward) => forward.is_end_stream(),
             // Not before the guest has been told.
-            Kind::Leased(leased) => matches!(leased.state, State::Ended),
+            Kind::Leased(leased) => match leased.state {
+                State::Streaming(_) | State::Ending(..) => false,
+                State::Told => leased.forward.is_end_stream(),
+                State::Ended => true,
+            },
         }
     }
 
@@ -200,7 +215,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for ResponseBody<B> {
             Kind::Own(body) => body.size_hint(),
             Kind::Forward(forward) => forward.size_hint(),
             Kind::Leased(leased) => match &leased.state {
-                State::Streaming(_) => leased.forward.size_hint(),
+                State::Streaming(_) | State::Told => leased.forward.size_hint(),
                 State::Ending(_, Some(Ok(frame))) => {
                     SizeHint::with_exact(frame.data_ref().map_or(0, Bytes::len) as u64)
                 }

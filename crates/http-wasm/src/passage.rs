@@ -109,27 +109,37 @@ where
 struct Peeked {
     chunk: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    /// There is nothing after that.
-    whole: bool,
+    left: Left,
+}
+
+/// What may be left of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Bytes,
+    Trailers,
+    Nothing,
 }
 
 async fn peek<R>(body: &mut Pin<Box<R>>, length: Option<u64>) -> Result<Peeked, BoxError>
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    let peeked = |chunk, trailers, left| Peeked { chunk, trailers, left };
     let polled = poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await;
-    let Poll::Ready(frame) = polled else {
-        return Ok(Peeked { chunk: None, trailers: None, whole: false });
-    };
+    let Poll::Ready(frame) = polled else { return Ok(peeked(None, None, Left::Bytes)) };
     Ok(match frame.transpose().map_err(Into::into)?.map(Frame::into_data) {
-        None => Peeked { chunk: None, trailers: None, whole: true },
+        None => peeked(None, None, Left::Nothing),
         Some(Ok(data)) => {
-            let whole = body.is_end_stream() || length == Some(data.len() as u64);
-            Peeked { chunk: Some(data), trailers: None, whole }
+            let left = if body.is_end_stream() {
+                Left::Nothing
+            } else if length == Some(data.len() as u64) {
+                Left::Trailers
+            } else {
+                Left::Bytes
+            };
+            peeked(Some(data), None, left)
         }
-        Some(Err(frame)) => {
-            Peeked { chunk: None, trailers: frame.into_trailers().ok(), whole: true }
-        }
+        Some(Err(frame)) => peeked(None, frame.into_trailers().ok(), Left::Nothing),
     })
 }
 
@@ -178,22 +188,24 @@ impl Back {
         }
         let no_body = has_no_body(head, parts.status);
         let remaining = content_length(&parts.headers);
-        let whole = no_body
-            || body.is_end_stream()
-            || match peek(&mut body, remaining).await {
+        let left = if no_body || body.is_end_stream() {
+            Left::Nothing
+        } else {
+            match peek(&mut body, remaining).await {
                 Ok(peeked) => self.take(peeked),
                 Err(error) => {
                     self.tell_failure().await;
                     return Err(Error::new(ErrorKind::Upstream).with_source(error));
                 }
-            };
-        if !whole {
+            }
+        };
+        if left == Left::Bytes {
             return self.stream(parts, body, remaining).await;
         }
         self.show_head(&parts);
         let mut exchange = self.finish(false).await?;
         // Of a body that is not sent, the server is not to think otherwise.
-        let rest = no_body.then_some(body);
+        let rest = (no_body || left == Left::Trailers).then_some(body);
         Ok(passed_on(parts, &mut exchange, rest, head))
     }
 
@@ -218,16 +230,16 @@ impl Back {
         }
     }
 
-    /// Takes what has come of the response's body. Whether that is all.
-    fn take(&mut self, peeked: Peeked) -> bool {
+    /// Takes what has come of the response's body, and says what may be left.
+    fn take(&mut self, peeked: Peeked) -> Left {
         let content = &mut self.exchange.response_body;
         if let Some(chunk) = peeked.chunk {
             content.append(chunk);
         }
-        if peeked.whole {
+        if peeked.left == Left::Nothing {
             content.trailers.arrive(peeked.trailers);
         }
-        peeked.whole
+        peeked.left
     }
 
     /// Waits for all of a response's body.
