@@ -13,7 +13,7 @@
 //! kept for it.
 //!
 //! All 19 functions of the `http_handler` module are there, the features `buffer_request`, `buffer_response` and
-//! `trailers`, and WASI preview 1 (no files, no environment, an output that is bounded) for guests that import it.
+//! `trailers`, and WASI preview 1 (no files, no environment but `INSTANCE_ID`, an output that is bounded) for guests that import it.
 //!
 //! # Where the published text leaves things open
 //!
@@ -36,7 +36,8 @@
 //! Otherwise than the reference host:
 //!
 //! - Without `buffer_response`, `handle_response` is called when the response has ended: before its head is sent if
-//!   the body is all there, or else before its last piece is. A guest that fails then breaks the body off. The
+//!   the body is all there, or else before its last piece is. A guest that fails then breaks the body off. With a
+//!   content-length it has ended when so many bytes have come; trailers after them pass unseen. The
 //!   status can be read without buffering.
 //! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
