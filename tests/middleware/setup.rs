@@ -256,7 +256,8 @@ impl Sent {
 
     /// The answer.
     pub(crate) async fn reply(self) -> Reply {
-        self.0.await.expect("the request's task does not panic")
+        let reply = tokio::time::timeout(millpond_tests::PATIENCE, self.0).await;
+        reply.expect("an answer in good time").expect("the request's task does not panic")
     }
 
     /// The client closes its connection.
