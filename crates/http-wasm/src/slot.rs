@@ -55,25 +55,25 @@ impl Slot {
     /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
     pub(crate) fn begin_start(&self, start: Starting) -> bool {
         // Under the lock: whoever ends it takes out what is there after it is doomed.
-        let mut seat = lock(&self.seat);
-        let begins = self.doom.get().is_none();
-        if begins {
-            *seat = Seat::Starting(start);
-        }
-        begins
+        self.with_seat(|seat| {
+            let begins = self.doom.get().is_none();
+            if begins {
+                *seat = Seat::Starting(start);
+            }
+            begins
+        })
     }
 
     /// Begins a call of the guest, if it is there.
     pub(crate) fn begin_call(&self, make: impl FnOnce(Guest) -> Calling) -> Result<(), Fault> {
-        let mut seat = lock(&self.seat);
-        match std::mem::replace(&mut *seat, Seat::Gone) {
+        self.with_seat(|seat| match std::mem::replace(seat, Seat::Gone) {
             Seat::Parked(guest) => {
                 *seat = Seat::Calling(make(guest));
                 Ok(())
             }
             // Whoever ends it was faster.
             _ => Err(Fault::Doomed(self.doomed().unwrap_or(Reason::Host))),
-        }
+        })
     }
 
     /// Whether the guest has started just now, or had before.
@@ -117,12 +117,17 @@ impl Slot {
         if let Some(reason) = self.doom.get() {
             return Poll::Ready(Err(Fault::Doomed(*reason)));
         }
-        let polled = poll(&mut lock(&self.seat));
+        self.with_seat(poll)
+    }
+
+    /// Looks at the seat, and tells whoever waits for it since the instance is doomed.
+    fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
+        let seen = look(&mut lock(&self.seat));
         fence(Ordering::SeqCst);
         if self.doom.get().is_some() {
             self.freed.notify_one();
         }
-        polled
+        seen
     }
 
     /// The instance ends: nothing is polled from here on.
