@@ -237,4 +237,28 @@ mod tests {
         let starting = pool.driver().starting(instance.id());
         assert!(!instance.slot().begin_start(starting));
     }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_seat_that_a_call_takes_is_told() {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, desk) = pool.try_submit().unwrap();
+        let lease = lease(submitted, desk).await.unwrap();
+        let instance = lease.instance();
+        let slot = instance.slot();
+        let mut clear = Box::pin(slot.clear());
+        let begun = slot.begin_call(|guest| {
+            // It is ended at this very moment.
+            slot.doom(Reason::Timeout);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(clear.as_mut().poll(&mut cx).is_pending(), "the seat is locked");
+            Box::pin(async move {
+                std::future::pending::<()>().await;
+                drop(guest);
+                unreachable!()
+            })
+        });
+        assert!(begun.is_ok());
+        let cleared = tokio::time::timeout(Duration::from_secs(30), clear).await;
+        assert!(cleared.is_ok(), "it waits for ever");
+    }
 }

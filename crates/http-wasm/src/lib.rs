@@ -37,8 +37,9 @@
 //!
 //! - Without `buffer_response`, `handle_response` is called when the response has ended: before its head is sent if
 //!   the body is all there, or else before its last piece is. A guest that fails then breaks the body off. With a
-//!   content-length it has ended when so many bytes have come; trailers after them pass unseen. The
-//!   status can be read without buffering.
+//!   content-length it has ended when so many bytes have come; trailers after them pass unseen. If
+//!   nothing of the response moves for `body_stall_timeout`, because the client or the next handler is slow, the guest
+//!   ends, and the response breaks off at its end. The status can be read without buffering.
 //! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
 //!   `server-timing` and the two `authenticate` fields, it is added.
