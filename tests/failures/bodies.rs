@@ -6,7 +6,7 @@ use millpond::Reason;
 use millpond_tests::Protocol::{self, H2c, Http1};
 use millpond_tests::{Server, empty, whole};
 
-use crate::setup::{Held, SECOND, Sent, Setup, assert_answer, until_another_starts};
+use crate::setup::{Held, SECOND, Sent, Setup, all_idle, assert_answer, until_another_starts};
 
 /// A body that no longer moves ends its instance, and looks broken.
 async fn is_cut(setup: Setup, path: &str) {
@@ -52,6 +52,7 @@ async fn a_body_that_the_guest_gives_up_is_broken_and_its_instance_goes_on(setup
     let server = setup.serve(|_| ()).await;
     assert_answer(&server.get("/counter").await, "1\n");
     for protocol in [Http1, H2c] {
+        all_idle(&server).await;
         let reply = server.connect(protocol).await.get("/abort-body").await;
         assert_eq!((reply.status.as_u16(), reply.text()), (200, "partial\n"));
         assert!(reply.broken, "{protocol:?}: a body cut short never looks complete");

@@ -1,7 +1,7 @@
 use millpond::Reason;
 use millpond_tests::Protocol::{H2c, Http1};
 
-use crate::setup::{Held, Setup, assert_answer, assert_failure};
+use crate::setup::{Held, Setup, all_idle, assert_answer, assert_failure};
 
 async fn an_exit_before_the_answer_is_a_500_and_the_end_of_the_instance(setup: Setup) {
     let server = setup.serve(|_| ()).await;
@@ -50,8 +50,10 @@ async fn a_guest_that_sets_no_response_gets_a_500_for_its_caller(setup: Setup) {
         Setup::P3Exclusive | Setup::P3Shared => "guest answered with an error",
     };
     assert_answer(&server.get("/counter").await, "1\n");
+    all_idle(&server).await;
     let reply = server.get("/no-response").await;
     assert_failure(&reply, 500, "proxy_internal_error", details);
+    all_idle(&server).await;
     let count = if setup.is_reused() { "2\n" } else { "1\n" };
     assert_answer(&server.get("/counter").await, count);
     let now = server.until("it is counted", |now| now.failed == 1).await;

@@ -11,7 +11,7 @@ use millpond::expiration::{
 };
 use millpond::{Reason, Status};
 
-use crate::setup::{Held, Setup, assert_answer, drain};
+use crate::setup::{Held, Setup, all_idle, assert_answer, drain};
 
 /// An external signal, say of memory pressure.
 #[derive(Default)]
@@ -82,6 +82,7 @@ async fn an_external_signal_retires_idle_instances(setup: Setup) {
 
     signal.set(false);
     assert_answer(&server.get("/counter").await, "1\n");
+    all_idle(&server).await;
     assert_answer(&server.get("/counter").await, "2\n");
     let now = drain(&server).await;
     assert_eq!((now.starts, now.failed), (4, 0));
@@ -106,6 +107,7 @@ async fn a_policy_that_drains_lets_what_runs_finish(setup: Setup) {
         })
         .await;
     assert_answer(&server.get("/counter").await, "1\n");
+    all_idle(&server).await;
     let held = Held::hold(&server).await;
     assert_eq!(server.pool.snapshot().starts, 1);
     signal.set(true);
@@ -151,6 +153,7 @@ async fn an_instance_that_is_too_old_ends_between_requests(setup: Setup) {
         })
         .await;
     assert_answer(&server.get("/counter").await, "1\n");
+    all_idle(&server).await;
     assert_answer(&server.get("/sleep?ms=1000").await, "slept\n");
     let now = server.until("it is gone", |now| now.instances.live() == 0).await;
     assert_eq!((now.retired.get(Reason::Age), now.retired.total(), now.starts), (1, 1, 1));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use millpond::Reason;
 
 use crate::setup::{
-    Held, Recorder, SECOND, Seen, Sent, Setup, assert_answer, assert_failure, drain,
+    Held, Recorder, SECOND, Seen, Sent, Setup, all_idle, assert_answer, assert_failure, drain,
 };
 
 async fn hooks_see_each_instance_and_request_in_order(setup: Setup) {
@@ -11,7 +11,7 @@ async fn hooks_see_each_instance_and_request_in_order(setup: Setup) {
     let server = setup.serve_host(recorder, |builder| builder).await;
     for _ in 0..3 {
         assert_answer(&server.get("/hello").await, "hello\n");
-        server.until("nothing runs", |now| now.instances.idle == now.instances.live()).await;
+        all_idle(&server).await;
     }
     drain(&server).await;
     let started = |instance| Seen::Started { instance };

@@ -1,7 +1,7 @@
 use millpond::{Output, Reason, WasiHost};
 use millpond_tests::Server;
 
-use crate::setup::{Held, Setup, assert_answer, assert_failure};
+use crate::setup::{Held, Setup, all_idle, assert_answer, assert_failure};
 
 /// Guests may have 32 MiB.
 async fn serve(setup: Setup) -> Server {
@@ -34,6 +34,7 @@ async fn memory_that_a_guest_keeps_counts_until_its_instance_ends(setup: Setup) 
     let mut statuses = Vec::new();
     for _ in 0..8 {
         statuses.push(server.get("/alloc?mib=8").await.status.as_u16());
+        all_idle(&server).await;
     }
     if setup.is_reused() {
         // The fourth has no room beside three others, and the guest's own.

@@ -208,6 +208,12 @@ impl Held {
     }
 }
 
+/// Waits until no guest has anything to do: an answer can be read before its guest is given back,
+/// and the next request would get another.
+pub(crate) async fn all_idle<H: Host>(server: &Server<H>) {
+    server.until("all are idle", |now| now.instances.idle == now.instances.live()).await;
+}
+
 /// Fills all seats of a pool made with [`one_instance`].
 pub(crate) async fn hold_all<H: Host>(setup: Setup, server: &Server<H>) -> Vec<Held> {
     let mut held = vec![Held::hold(server).await];

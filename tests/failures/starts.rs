@@ -8,7 +8,7 @@ use millpond::{Limits, Reason};
 use millpond_tests::{PATIENCE, Reply, Server};
 
 use crate::setup::{
-    Record, Recorder, SECOND, Seen, Sent, Setup, assert_answer, assert_failure, drain,
+    Record, Recorder, SECOND, Seen, Sent, Setup, assert_answer, assert_failure, drain, one_instance,
 };
 
 type AtData = Box<dyn Fn(u64) -> wasmtime::Result<()> + Send + Sync>;
@@ -68,7 +68,9 @@ async fn a_pool_that_reuses_goes_on_after_failed_starts(setup: Setup) {
     for at_data in [failing(2), panicking(2)] {
         let (mut recorder, _) = Recorder::new();
         recorder.at_data = at_data;
-        let server = setup.serve_host(recorder, |builder| builder).await;
+        // One, so that a request waits for it: an answer can be read before its guest is given back.
+        let server =
+            setup.serve_host(recorder, |builder| builder.limits(one_instance(setup))).await;
         for _ in 0..3 {
             assert_answer(&server.get("/counter").await, "1\n");
             assert_answer(&server.get("/counter").await, "2\n");
