@@ -155,7 +155,8 @@ pub enum InstanceEvent<T> {
     Backpressure(bool),
     /// A request failed, and its caller has been told.
     Failed(Ticket),
-    /// A frame of a request's response body moved.
+    /// A frame of a request's response body moved. If its guest was [pinned](Self::Pinned), the body's time
+    /// runs again.
     Progress(Ticket),
     /// A request's response body has ended.
     Ended(Ticket),
@@ -163,6 +164,10 @@ pub enum InstanceEvent<T> {
     /// keeps the instance, which is given nobody else's: it sees both halves of the one. That time is not
     /// the guest's: [`request_timeout`](crate::Limits::request_timeout) does not run, nor does any policy's.
     /// Only for a request that a guest works on, otherwise ignored.
+    ///
+    /// If the head is out by then, the request counts as streaming all along, and it is
+    /// [`body_stall_timeout`](crate::Limits::body_stall_timeout) that stops: no time runs until the
+    /// next [`Progress`](Self::Progress) or [`Resumed`](Self::Resumed).
     ///
     /// ```
     /// # use millpond_pool_core::{Effect, InstanceEvent, Limits, Pool};
@@ -185,8 +190,9 @@ pub enum InstanceEvent<T> {
     /// ```
     Pinned(Ticket),
     /// The guest of a pinned request works on it again, and has
-    /// [`request_timeout`](crate::Limits::request_timeout) from now. Only for one that is pinned,
-    /// otherwise ignored.
+    /// [`request_timeout`](crate::Limits::request_timeout) from now. Only for one that is pinned, or whose
+    /// head is out, otherwise ignored. Of the latter it is the last call: nobody waits for a head who could
+    /// be told, so a guest that takes longer is retired.
     Resumed(Ticket),
     /// A request that was handed over, but that no guest has seen, comes back.
     Returned(Ticket, T),

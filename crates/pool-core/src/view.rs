@@ -91,9 +91,10 @@ pub struct InstanceView {
     pub requests: u64,
     /// When it was given, or resumed with, the newest of those that are `busy`.
     pub newest_busy: Option<Instant>,
-    /// Of its open bodies, the one that has not moved for the longest time: since when.
+    /// Of its open bodies that are to move, the one that has not for the longest time: since when. A body
+    /// is not to move while its guest is pinned, or makes its last call.
     pub stalled_since: Option<Instant>,
-    /// Of its open bodies, the one that has moved last: when.
+    /// Of its open bodies, the one that has moved last: when. `None` as well if one of them is not to move.
     pub last_moved: Option<Instant>,
     /// Bytes of linear memory it holds, as last reported.
     pub memory: usize,

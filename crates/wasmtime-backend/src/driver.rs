@@ -178,7 +178,7 @@ impl<H: Host> Driver for WasmDriver<H> {
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
         instance.slot().doom(reason);
         // Not here: whoever caused this may be polling the very guest.
-        self.spawn(slot::dispose(pool.clone(), instance));
+        self.spawn(slot::dispose(pool.clone(), instance, reason));
     }
 }
 

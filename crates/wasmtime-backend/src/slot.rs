@@ -332,7 +332,7 @@ pub(crate) fn drive_with<H: Host>(
     + Send,
 ) -> impl Future<Output = ()> + Send {
     // Made here: a task may be dropped before it is polled for the first time.
-    let end = End { pool, instance, forgone: false };
+    let end = End { pool, instance, reason: None, forgone: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -351,8 +351,9 @@ pub(crate) fn drive_with<H: Host>(
 pub(crate) fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
+    reason: Reason,
 ) -> impl Future<Output = ()> + Send {
-    let end = End { pool, instance, forgone: false };
+    let end = End { pool, instance, reason: Some(reason), forgone: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -399,6 +400,8 @@ pub(crate) fn dispose<H: Host>(
 struct End<H: Host> {
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
+    /// What the pool counts it for, which need not be what its worker found when the two crossed.
+    reason: Option<Reason>,
     /// There is no need to.
     forgone: bool,
 }
@@ -432,7 +435,7 @@ impl<H: Host> End<H> {
         let Self { pool, instance, .. } = self;
         self.settle();
         let slot = instance.slot();
-        let reason = slot.doomed().unwrap_or(Reason::Host);
+        let reason = self.reason.or_else(|| slot.doomed()).unwrap_or(Reason::Host);
         match seat {
             Seat::Parked(guest) => {
                 let error = slot.error().map(|error| &**error);

@@ -112,10 +112,10 @@ impl InstanceExpiration for StatusTimeout {
 impl StatusTimeout {
     fn poll_stalled(&self, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
         let view = cx.view();
-        let (Some(first), Some(last)) = (view.stalled_since, view.last_moved) else {
-            return Poll::Pending;
-        };
-        if view.busy + view.pinned == 0 {
+        let Some(first) = view.stalled_since else { return Poll::Pending };
+        if view.busy + view.pinned == 0
+            && let Some(last) = view.last_moved
+        {
             let all = cx.expire_at(last, self.after, Expired::Retire(Reason::Timeout));
             if all.is_ready() {
                 return all;

@@ -19,11 +19,12 @@ pub struct Lease<D: Driver> {
     instance: Instance<D>,
     /// Its head is out.
     responded: bool,
+    pinned: bool,
 }
 
 impl<D: Driver> Lease<D> {
     pub(super) fn new(request: Submitted<D>, instance: Instance<D>) -> Self {
-        Self { request, instance, responded: false }
+        Self { request, instance, responded: false, pinned: false }
     }
 
     /// The instance.
@@ -43,28 +44,43 @@ impl<D: Driver> Lease<D> {
 
     /// The guest has returned from a call, and waits for the host to make the next one. However long that
     /// takes, no timeout runs. See [`InstanceEvent::Pinned`].
-    pub fn pin(&self) {
-        self.pool().report(self.instance.id, InstanceEvent::Pinned(self.ticket()));
+    pub fn pin(&mut self) {
+        if !std::mem::replace(&mut self.pinned, true) {
+            self.pool().report(self.instance.id, InstanceEvent::Pinned(self.ticket()));
+        }
     }
 
     /// The next call begins: the guest has [`request_timeout`](crate::Limits::request_timeout) from now.
-    pub fn resume(&self) {
+    pub fn resume(&mut self) {
+        self.pinned = false;
         self.pool().report(self.instance.id, InstanceEvent::Resumed(self.ticket()));
     }
 
     /// The response's head goes out before the guest has made its last call. From then on it is held to
     /// [`body_stall_timeout`](crate::Limits::body_stall_timeout), counted from the last
-    /// [`progress`](Self::progress), and not to `request_timeout`. If this is true, the caller still waits;
-    /// if not, it knows that there will be no response.
+    /// [`progress`](Self::progress), and not to `request_timeout`, until it is [resumed](Self::resume); while
+    /// it is [pinned](Self::pin), no time runs. If this is true, the caller still waits; if not, it knows
+    /// that there will be no response.
     #[must_use]
     pub fn respond(&mut self) -> bool {
+        self.pinned = false;
         self.responded = self.pool().responded(self.ticket());
         self.responded
     }
 
+    /// Whether the head is out, by [`respond`](Self::respond).
+    pub fn has_responded(&self) -> bool {
+        self.responded
+    }
+
     /// A frame of the response's body moved.
-    pub fn progress(&self) {
-        self.request.progress(self.instance.id);
+    pub fn progress(&mut self) {
+        if std::mem::take(&mut self.pinned) {
+            // The body's time runs again, and somebody may have to look at it when it is over.
+            self.pool().report(self.instance.id, InstanceEvent::Progress(self.ticket()));
+        } else {
+            self.request.progress(self.instance.id);
+        }
     }
 
     /// The guest has made its last call for this request, pinned or not, works on nothing any more, and

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::view::{InstanceId, InstanceView, Status, Ticket};
 
 use super::gauge::Gauge;
-use super::request::{Requests, Stage};
+use super::request::{Clock, Requests, Stage};
 use super::seats::Seats;
 use super::sooner;
 
@@ -172,12 +172,17 @@ impl<H> Instance<H> {
             spare: self.is_spare(),
             draw: self.draw,
         };
+        let mut all_run = true;
         for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
             match stage {
-                Stage::Streaming { moved, .. } => {
+                Stage::Streaming { clock, .. } => {
                     view.streaming += 1;
-                    view.stalled_since = Some(view.stalled_since.map_or(*moved, |t| t.min(*moved)));
-                    view.last_moved = view.last_moved.max(Some(*moved));
+                    if let Clock::Body { moved } = clock {
+                        view.stalled_since = sooner(view.stalled_since, Some(*moved));
+                        view.last_moved = view.last_moved.max(Some(*moved));
+                    } else {
+                        all_run = false;
+                    }
                 }
                 Stage::Busy { at_work, .. } | Stage::Abandoned { at_work, .. } => {
                     view.busy += 1;
@@ -187,6 +192,7 @@ impl<H> Instance<H> {
                 Stage::Queued { .. } | Stage::Starting { .. } => {}
             }
         }
+        view.last_moved = view.last_moved.filter(|_| all_run);
         view
     }
 

@@ -10,7 +10,7 @@ use super::Pool;
 use super::action::Action;
 use super::gauge::Gauge;
 use super::instance::Phase;
-use super::request::{Stage, Then};
+use super::request::{Clock, Stage, Then};
 
 impl<T, H: Clone + Default> Pool<T, H> {
     /// Something happened to an instance. Reports on instances and requests that are gone, or
@@ -52,11 +52,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
                 self.remove_from(now, id, ticket);
             }
             InstanceEvent::Progress(ticket) => {
-                // Nothing else changes; the body-stall policy finds the new time when it wakes.
-                if let Some(Stage::Streaming { moved, .. }) = self.requests.stage_mut(ticket) {
-                    *moved = now;
+                if !self.handle_progress(now, ticket) {
+                    return;
                 }
-                return;
             }
             InstanceEvent::Ended(ticket) => {
                 if let Some(Stage::Streaming { .. }) = self.requests.stage(ticket) {
@@ -100,7 +98,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let makes_room = !matches!(stage, Stage::Busy { .. });
         let waits = match stage {
             Stage::Busy { instance, since, .. } | Stage::Pinned { instance, since } => {
-                *stage = Stage::Streaming { instance: *instance, since: *since, moved: now };
+                let clock = Clock::Body { moved: now };
+                *stage = Stage::Streaming { instance: *instance, since: *since, clock };
                 self.counters.count(Outcome::Responded);
                 true
             }
@@ -386,7 +385,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
                     *stage = Stage::Abandoned { instance, since, at_work, then, deadline: again };
                     self.close(now, id, Reason::Timeout);
                 }
-                Stage::Abandoned { then: Then::Retire, .. } => {
+                Stage::Abandoned { then: Then::Retire, .. }
+                | Stage::Streaming { clock: Clock::Call { .. }, .. } => {
                     self.retire(now, id, Reason::Timeout);
                 }
                 Stage::Queued { .. }

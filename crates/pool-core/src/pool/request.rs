@@ -20,7 +20,7 @@ pub(super) enum Stage<T> {
     /// Its guest waits for the host between two calls. Followed by `Busy` and what follows that.
     Pinned { instance: InstanceId, since: Instant },
     /// The head is out, the body is open.
-    Streaming { instance: InstanceId, since: Instant, moved: Instant },
+    Streaming { instance: InstanceId, since: Instant, clock: Clock },
     /// Nobody waits for it, and its guest, which other requests share, goes on.
     Abandoned {
         instance: InstanceId,
@@ -29,6 +29,17 @@ pub(super) enum Stage<T> {
         then: Then,
         deadline: Option<Instant>,
     },
+}
+
+/// Whose time runs while a body is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// That of the body, which moved last at this time.
+    Body { moved: Instant },
+    /// Nobody's: the guest is kept for the end of the body, and the host waits for more of it.
+    Stopped,
+    /// The guest's, for its last call.
+    Call { deadline: Option<Instant> },
 }
 
 /// What happens at an abandoned request's deadline.
@@ -54,7 +65,9 @@ impl<T> Stage<T> {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Busy { deadline, .. } | Self::Abandoned { deadline, .. } => *deadline,
+            Self::Busy { deadline, .. }
+            | Self::Abandoned { deadline, .. }
+            | Self::Streaming { clock: Clock::Call { deadline }, .. } => *deadline,
             Self::Queued { .. }
             | Self::Starting { .. }
             | Self::Pinned { .. }

@@ -20,7 +20,7 @@ fn pool() -> (Pool, Task) {
 }
 
 /// The next call, and what comes of it. False: nobody waits for it.
-fn second_half(lease: Lease<Host>) -> bool {
+fn second_half(mut lease: Lease<Host>) -> bool {
     lease.resume();
     release(lease)
 }
@@ -67,7 +67,7 @@ fn the_release_of_a_lease_at_its_deadline_or_the_timeout_wins_never_both() {
     explore(|| {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
-        let lease = pinned(&pool);
+        let mut lease = pinned(&pool);
         lease.resume();
         let ticket = lease.ticket();
         pool.driver().clock.set(30);
@@ -83,7 +83,7 @@ fn a_resume_at_the_deadline_of_the_first_half_begins_the_time_of_the_second() {
     explore(|| {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
-        let lease = pinned(&pool);
+        let mut lease = pinned(&pool);
         let ticket = lease.ticket();
         pool.driver().clock.set(30);
         let reaping = thread::spawn(move || {

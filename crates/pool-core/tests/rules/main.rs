@@ -28,5 +28,6 @@ mod shown;
 mod signal;
 mod spares;
 mod steady;
+mod streams;
 mod timeouts;
 mod usage;

@@ -80,7 +80,7 @@ pub(crate) fn pinned(pool: &Pool) -> Lease<Host> {
     let request = submit(pool);
     let given = pool.driver().given.as_ref().expect("a host with leases");
     let instance = given.lock().unwrap().remove(&request.ticket()).expect("handed over at once");
-    let lease = request.lease(instance);
+    let mut lease = request.lease(instance);
     lease.pin();
     lease
 }

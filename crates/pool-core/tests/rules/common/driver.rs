@@ -250,6 +250,14 @@ impl Rig {
         {
             self.ledger.hand_over(request, on);
         }
+        if let Place::Streaming(on) = self.ledger.place(request)
+            && !self.ledger.instances[&on].retiring
+            && !std::mem::replace(&mut self.ledger.request(request).last_call, true)
+        {
+            // Though the head is out, the guest's time runs again.
+            let deadline = self.ledger.now.checked_add(self.ledger.limits.request_timeout);
+            self.ledger.request(request).deadline = deadline;
+        }
         self.report_on(request, InstanceEvent::Resumed);
     }
 

@@ -47,6 +47,8 @@ pub struct Request {
     pub submitted: Instant,
     /// The end of its wait, of its guest's time, or of its guest's second time.
     pub deadline: Option<Instant>,
+    /// Its guest was called for the last time, after the head.
+    pub last_call: bool,
 }
 
 #[derive(Debug)]
@@ -136,7 +138,8 @@ impl Ledger {
         self.reserved -= 1;
         let deadline = self.now.checked_add(self.limits.queue_timeout);
         let (place, outcome, submitted) = (Place::Queue, None, self.now);
-        let old = self.requests.insert(number, Request { place, outcome, submitted, deadline });
+        let request = Request { place, outcome, submitted, deadline, last_call: false };
+        let old = self.requests.insert(number, request);
         assert!(old.is_none(), "ticket {number} was used twice");
     }
 
