@@ -73,7 +73,7 @@ async fn what_there_is_not_traps_and_the_next_request_gets_a_guest() {
         "set_method %",
         "set_method A%20B",
         "set_uri no-slash",
-        "set_uri *",
+        "set_uri */x",
         "set_status 99",
         "set_status 100",
         "set_status 103",

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
 use crate::content::{BoxError, Incoming};
+use crate::counted::Counted;
 use crate::trailers::Trailers;
 
 /// What the next handler gets as the request's body: as it came, or as the guest left it.
@@ -58,7 +59,7 @@ pub struct ResponseBody<B>(Kind<B>);
 
 enum Kind<B> {
     Own(Full<Bytes>),
-    Forward(Forward<Pin<Box<B>>>),
+    Forward(Forward<Counted<B>>),
     Leased(Box<Leased<B>>),
 }
 
@@ -69,33 +70,31 @@ impl<B> ResponseBody<B> {
     }
 
     /// One that no guest waits for.
-    pub(crate) fn new(
-        chunks: VecDeque<Bytes>,
-        rest: Option<Pin<Box<B>>>,
-        trailers: Trailers,
-    ) -> Self {
-        Self(Kind::Forward(Forward { chunks, rest, trailers }))
+    pub(crate) fn new(forward: Forward<Counted<B>>) -> Self {
+        Self(Kind::Forward(forward))
     }
 
-    /// One whose end the guest is to be told. `remaining` are the bytes to come, where a content-length
-    /// says so.
+    /// One whose end the guest is to be told. `counted`: the server knows how long it is.
     pub(crate) fn leased(
-        chunks: VecDeque<Bytes>,
-        rest: Pin<Box<B>>,
-        trailers: Trailers,
-        remaining: Option<u64>,
+        forward: Forward<Counted<B>>,
+        counted: bool,
         listener: impl Listener + 'static,
     ) -> Self {
-        let forward = Forward { chunks, rest: Some(rest), trailers };
         let state = State::Streaming(Box::new(listener));
-        Self(Kind::Leased(Box::new(Leased { forward, remaining, state })))
+        Self(Kind::Leased(Box::new(Leased { forward, counted, state })))
     }
 }
 
 /// Whoever is told how a response body goes.
 pub(crate) trait Listener: Send {
-    /// A frame has passed.
-    fn progress(&self);
+    /// Why there is no use in more of it, if so. If not, the one who asks is woken when that changes.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError>;
+
+    /// There is nothing to be sent at the moment: the service is slow, and not the client.
+    fn wait(&mut self);
+
+    /// A frame has come.
+    fn progress(&mut self);
 
     /// It has ended, well or badly, with these trailers. Its last frame waits for the answer; an error
     /// breaks it.
@@ -106,8 +105,8 @@ pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Sen
 
 /// A response body whose end a guest is to be told.
 struct Leased<B> {
-    forward: Forward<Pin<Box<B>>>,
-    remaining: Option<u64>,
+    forward: Forward<Counted<B>>,
+    counted: bool,
     state: State,
 }
 
@@ -131,13 +130,17 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
                     self.state = State::Told;
                     return self.forward.poll_frame(cx);
                 }
-                State::Streaming(listener) => {
+                State::Streaming(mut listener) => {
+                    if let Some(error) = listener.poll_lost(cx) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
                     let Poll::Ready(polled) = self.forward.poll_frame(cx) else {
+                        listener.wait();
                         self.state = State::Streaming(listener);
                         return Poll::Pending;
                     };
+                    listener.progress();
                     if !self.is_last(&polled) {
-                        listener.progress();
                         self.state = State::Streaming(listener);
                         return Poll::Ready(polled);
                     }
@@ -169,16 +172,11 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
 
     /// Whether nothing is asked for after this: a server with a content-length in hand does not ask
     /// whether there is more.
-    fn is_last(&mut self, polled: &Polled) -> bool {
+    fn is_last(&self, polled: &Polled) -> bool {
         let Some(Ok(frame)) = polled else { return true };
-        let Some(data) = frame.data_ref() else { return true };
-        if let Some(remaining) = &mut self.remaining {
-            *remaining = remaining.saturating_sub(data.len() as u64);
-            if *remaining == 0 {
-                return true;
-            }
-        }
-        self.forward.is_end_stream()
+        let Forward { chunks, rest, .. } = &self.forward;
+        let is_all = self.counted && chunks.is_empty() && rest.as_ref().is_none_or(Counted::is_all);
+        !frame.is_data() || is_all || self.forward.is_end_stream()
     }
 }
 
@@ -232,10 +230,10 @@ impl<B> fmt::Debug for ResponseBody<B> {
 }
 
 /// What is at hand, then the rest, then trailers.
-struct Forward<R> {
-    chunks: VecDeque<Bytes>,
-    rest: Option<R>,
-    trailers: Trailers,
+pub(crate) struct Forward<R> {
+    pub(crate) chunks: VecDeque<Bytes>,
+    pub(crate) rest: Option<R>,
+    pub(crate) trailers: Trailers,
 }
 
 impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Forward<R> {
@@ -266,7 +264,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Forward<R> {
             && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let here = self.chunks.iter().map(Bytes::len).sum::<usize>() as u64;
         let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();

@@ -3,19 +3,22 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, request};
 use wasmtime::{Result, format_err};
 
 use crate::body::RequestBody;
 use crate::content::{Content, ContentError, Incoming, Read};
 use crate::features::Features;
+use crate::framing::{announce, frames, set_length, unframe};
 use crate::trailers::{Edit, Trailers};
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
-const MAX_SET: usize = 1 << 20;
+pub(crate) const MAX_SET: usize = 1 << 20;
 /// What each change counts beside its name and value.
 const EDIT: usize = 32;
+/// Fields that a guest may bring a map of headers or trailers to.
+const MAX_FIELDS: usize = 4000;
 
 /// A request on its way to the next handler, and the response on its way back.
 pub(crate) struct Exchange {
@@ -88,13 +91,12 @@ impl Exchange {
     /// The request, for the next handler. Its head stays here as well if the guest may look at it again.
     pub(crate) fn next_request(&mut self, keep: bool) -> Request<RequestBody> {
         if self.request_body.is_changed() {
-            let headers = &mut self.request.headers;
-            headers.remove(TRANSFER_ENCODING);
-            match self.request_body.written_len() {
-                Some(len) => drop(headers.insert(CONTENT_LENGTH, len.into())),
-                None => drop(headers.remove(CONTENT_LENGTH)),
+            unframe(&mut self.request.headers);
+            if let Some(length) = self.request_body.written_len() {
+                set_length(&mut self.request.headers, length);
             }
         }
+        announce(&mut self.request.headers, self.request_body.trailers.known());
         let (chunks, rest) = self.request_body.pass_on();
         let trailers = std::mem::take(&mut self.request_body.trailers);
         let body = RequestBody::new(chunks, rest, trailers);
@@ -176,6 +178,15 @@ impl Exchange {
         self.set += EDIT + edit.len();
         if self.set > MAX_SET {
             return Err(format_err!("the guest has set more than {MAX_SET} bytes of headers"));
+        }
+        if kind == Kind::Request && frames(edit.name()) {
+            // The body is as the client framed it, or as the host does if the guest has changed it.
+            return Ok(());
+        }
+        if !matches!(edit, Edit::Remove(_)) && self.headers(kind).len() >= MAX_FIELDS {
+            return Err(format_err!(
+                "there are {MAX_FIELDS} header fields, and the guest adds more"
+            ));
         }
         let done = match kind {
             Kind::Request => edit.apply(&mut self.request.headers),

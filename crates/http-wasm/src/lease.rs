@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use millpond_engine::Cause;
 use millpond_pool_core::{
@@ -23,8 +23,6 @@ pub(crate) struct GuestLease {
     desk: Arc<Desk>,
     usage: Usage,
     traits: Traits,
-    /// The response's head is out: nobody waits for one any more.
-    responded: bool,
 }
 
 /// Waits for the guest of a request, and starts it if that is what it takes.
@@ -55,7 +53,7 @@ pub(crate) async fn lease(
                 }
                 let lease = Some(request.lease(instance));
                 let (usage, traits) = Default::default();
-                return Ok(GuestLease { lease, desk, usage, traits, responded: false });
+                return Ok(GuestLease { lease, desk, usage, traits });
             }
             Err(Ok(error)) => error,
             Err(Err(Fault::Doomed(_))) => desk.error().await,
@@ -103,9 +101,9 @@ impl GuestLease {
         .await
     }
 
-    /// The guest waits for the next handler.
-    pub(crate) fn pin(&self) {
-        if let Some(lease) = &self.lease {
+    /// The guest waits for the next handler, or for more of the body that this one sends.
+    pub(crate) fn pin(&mut self) {
+        if let Some(lease) = &mut self.lease {
             lease.pin();
         }
     }
@@ -117,7 +115,7 @@ impl GuestLease {
         ctx: u32,
         error: bool,
     ) -> Result<Box<Exchange>, Error> {
-        if let Some(lease) = self.lease.as_ref().filter(|_| !self.responded) {
+        if let Some(lease) = &mut self.lease {
             lease.resume();
         }
         let called = self.call(|mut guest: Guest| {
@@ -131,21 +129,37 @@ impl GuestLease {
 
     /// The response's head goes out before the guest has been called again.
     pub(crate) async fn respond(&mut self) -> Result<(), Error> {
-        self.responded = self.lease.as_mut().is_some_and(Lease::respond);
-        if self.responded { Ok(()) } else { Err(self.desk.error().await) }
+        let responded = self.lease.as_mut().is_some_and(Lease::respond);
+        if responded { Ok(()) } else { Err(self.desk.error().await) }
     }
 
     /// A frame of the response's body has passed.
-    pub(crate) fn progress(&self) {
-        if let Some(lease) = &self.lease {
+    pub(crate) fn progress(&mut self) {
+        if let Some(lease) = &mut self.lease {
             lease.progress();
         }
     }
 
+    /// Why the guest is lost though nothing calls it, if it is. If not, the one who asks is woken when it is.
+    pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Option<Error> {
+        let lease = self.lease.as_ref()?;
+        // First, so that whoever ends it from here on wakes this one.
+        if let Some(error) = self.desk.poll_error(cx) {
+            return Some(error);
+        }
+        lease.instance().slot().doomed().map(|reason| Failure::Retired(reason).into())
+    }
+
     /// The guest has made its last call for this request: others may have it.
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        let released = self.lease.take().is_some_and(|lease| lease.release(self.usage));
-        if released { Ok(()) } else { Err(self.desk.error().await) }
+        let Some(lease) = self.lease.take() else { return Err(self.desk.error().await) };
+        let (instance, ticket) = (lease.instance().clone(), lease.ticket());
+        if !lease.release(self.usage) {
+            return Err(self.desk.error().await);
+        }
+        // An instance that waits for its next request keeps nothing of this one's.
+        drop(instance.slot().take_caller(Some(ticket)));
+        Ok(())
     }
 
     async fn call(
@@ -188,7 +202,8 @@ impl GuestLease {
 
     /// The pool ends the guest. It tells the one who waits for a head why.
     async fn doomed(&self, reason: Reason) -> Error {
-        if self.responded { Failure::Retired(reason).into() } else { self.desk.error().await }
+        let responded = self.lease.as_ref().is_some_and(Lease::has_responded);
+        if responded { Failure::Retired(reason).into() } else { self.desk.error().await }
     }
 
     /// The guest cannot go on.
@@ -215,7 +230,8 @@ impl GuestLease {
                 "a guest ended"
             );
         }
-        if !self.responded {
+        // After the head it is the body that fails: what is left of the request is cancelled.
+        if !lease.has_responded() {
             lease.failed();
         }
         pool.report(id, InstanceEvent::Broken(reason));

@@ -49,15 +49,18 @@
 //!
 //! [http-wasm]: https://http-wasm.io/
 
+mod back;
 mod body;
 mod build;
 mod chunks;
 mod content;
+mod counted;
 mod desk;
 mod driver;
 mod error;
 mod exchange;
 mod features;
+mod framing;
 mod generation;
 mod guest;
 mod host;

@@ -1,12 +1,13 @@
 //! What the guest said before the next handler, and what that handler answered: one response.
 
 use http::header::{
-    CONTENT_LENGTH, HeaderName, HeaderValue, LINK, PROXY_AUTHENTICATE, SET_COOKIE, TRAILER,
-    TRANSFER_ENCODING, VARY, VIA, WARNING, WWW_AUTHENTICATE,
+    HeaderName, LINK, MaxSizeReached, PROXY_AUTHENTICATE, SET_COOKIE, VARY, VIA, WARNING,
+    WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, response};
+use http::response;
 
 use crate::exchange::Head;
+use crate::framing::unframe;
 
 /// Fields of which handlers *add* one, beside what is there. Other fields are *set*: the last one to do so
 /// wins.
@@ -22,12 +23,12 @@ const ADDED: [HeaderName; 8] = [
 ];
 
 /// Puts what the next handler answered over what the guest had set. Its headers replace the guest's of
-/// the same name, except for those that are added to; the guest's status stays, so that no failure hides
-/// behind a 200.
-pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) {
+/// the same name, except for those that are added to. The guest's status stays, as with the reference host:
+/// a refusal does not hide behind the handler's 200. Fails if both together are more fields than fit.
+pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) -> Result<(), MaxSizeReached> {
     inner.status = *guest.status.get_or_insert(inner.status);
     if guest.headers.is_empty() {
-        return;
+        return Ok(());
     }
     let mut merged = std::mem::take(&mut guest.headers);
     // The body is not the guest's.
@@ -43,33 +44,11 @@ pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) {
         // A name comes with its first value only.
         last = name.or(last);
         if let Some(name) = &last {
-            // It had room for each of the two.
-            let _ = merged.try_append(name, value);
+            merged.try_append(name, value)?;
         }
     }
     inner.headers = merged;
-}
-
-/// The body is not the one that these headers were for: what says how it is framed goes, and hyper says it
-/// anew.
-pub(crate) fn unframe(headers: &mut HeaderMap) {
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(TRANSFER_ENCODING);
-}
-
-/// Says which trailers come, without which HTTP/1.1 sends none; nor does it with a content-length.
-pub(crate) fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
-    if trailers.is_empty() {
-        return;
-    }
-    unframe(headers);
-    if headers.contains_key(TRAILER) {
-        return;
-    }
-    let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
-    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
-        headers.insert(TRAILER, names);
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,7 +77,7 @@ mod tests {
         let mut guest = Head { status: None, headers };
         let mut inner = Response::new(()).into_parts().0;
         inner.headers = map(&[(SET_COOKIE, "a"), (SET_COOKIE, "b"), (CONTENT_TYPE, "inner")]);
-        merge(&mut guest, &mut inner);
+        merge(&mut guest, &mut inner).unwrap();
         assert_eq!(values(&inner.headers, CONTENT_TYPE), ["inner"]);
         assert_eq!(values(&inner.headers, SET_COOKIE), ["guest", "a", "b"]);
         assert_eq!(values(&inner.headers, SERVER), ["guest"]);
@@ -108,12 +87,12 @@ mod tests {
     fn the_guests_status_stays() {
         let mut inner = Response::new(()).into_parts().0;
         let mut guest = Head { status: Some(StatusCode::FORBIDDEN), headers: HeaderMap::new() };
-        merge(&mut guest, &mut inner);
+        merge(&mut guest, &mut inner).unwrap();
         assert_eq!(inner.status, StatusCode::FORBIDDEN);
 
         inner.status = StatusCode::NOT_FOUND;
         let mut guest = Head::default();
-        merge(&mut guest, &mut inner);
+        merge(&mut guest, &mut inner).unwrap();
         assert_eq!((inner.status, guest.status), (StatusCode::NOT_FOUND, Some(inner.status)));
     }
 }

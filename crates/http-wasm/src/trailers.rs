@@ -20,6 +20,12 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
+    pub(crate) fn name(&self) -> &HeaderName {
+        match self {
+            Self::Set(name, _) | Self::Add(name, _) | Self::Remove(name) => name,
+        }
+    }
+
     /// Bytes of the name, and of the value if there is one.
     pub(crate) fn len(&self) -> usize {
         match self {

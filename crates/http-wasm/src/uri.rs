@@ -16,14 +16,15 @@ pub(crate) fn shown(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// The URI with another path and query; without any if `to` is empty. `None` if `to` is neither
-/// absolute nor begins with a slash, or is not valid otherwise.
+/// The URI with another path and query; without any if `to` is empty. `None` if `to` is neither absolute
+/// nor `*` nor begins with a slash, or is not valid otherwise.
 pub(crate) fn changed(uri: &Uri, to: &[u8]) -> Option<Uri> {
     let to: Cow<'_, str> = match to {
         [] => "/".into(),
         to => percent_encode(to, NOT_IN_URI).into(),
     };
-    let path_and_query = if to.starts_with('/') {
+    // A request for the server as a whole, as of OPTIONS, has a star for a path.
+    let path_and_query = if to.starts_with('/') || to == "*" {
         PathAndQuery::try_from(&*to).ok()?
     } else {
         // As the reference host: of an absolute one, the path and the query count.
@@ -62,7 +63,15 @@ mod tests {
             assert_eq!(after(to).as_deref(), Some(whole), "{to}");
         }
         assert_eq!(after("foo"), None);
-        assert_eq!(after("*"), None);
+        assert_eq!(after("*/x"), None);
+    }
+
+    #[test]
+    fn a_request_can_be_for_the_whole_server() {
+        let uri = changed(&"/old?query".parse().unwrap(), b"*").unwrap();
+        assert_eq!((uri.to_string(), shown(&uri)), ("*".to_owned(), "*"));
+        let uri = changed(&"http://host/old".parse().unwrap(), b"*").unwrap();
+        assert_eq!((uri.path(), shown(&uri)), ("*", "*"));
     }
 
     #[test]

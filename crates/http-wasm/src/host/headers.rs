@@ -3,12 +3,17 @@
 use http::{HeaderName, HeaderValue};
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::exchange::Kind;
+use crate::exchange::{Kind, MAX_SET};
 use crate::guest::GuestState;
 use crate::trailers::Edit;
 
 use super::MODULE;
-use super::memory::{read, split, write_all};
+use super::memory::{quote, read_short, split, write_all};
+
+/// Bytes of a name: `http` takes no more either.
+const NAME: u32 = 64 * 1024;
+/// Bytes of a value: no more than of all together.
+const VALUE: u32 = MAX_SET as u32;
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(MODULE, "get_header_names", get_header_names)?;
@@ -51,7 +56,7 @@ fn get_header_values(
     limit: u32,
 ) -> Result<u64> {
     let (memory, state) = split(&mut caller)?;
-    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    let name = name_of(read_short(memory, "header name", name, name_len, NAME)?)?;
     let values = state.exchange()?.header_values(kind_of(kind)?, &name);
     write_all(memory, "header values", buf, limit, &values)
 }
@@ -67,8 +72,8 @@ fn change(
     edit: fn(HeaderName, HeaderValue) -> Edit,
 ) -> Result<()> {
     let (memory, state) = split(&mut caller)?;
-    let name = name_of(read(memory, "header name", name, name_len)?)?;
-    let value = value_of(read(memory, "header value", value, value_len)?)?;
+    let name = name_of(read_short(memory, "header name", name, name_len, NAME)?)?;
+    let value = value_of(read_short(memory, "header value", value, value_len, VALUE)?)?;
     state.exchange()?.edit(kind_of(kind)?, edit(name, value))
 }
 
@@ -79,7 +84,7 @@ fn remove_header(
     name_len: u32,
 ) -> Result<()> {
     let (memory, state) = split(&mut caller)?;
-    let name = name_of(read(memory, "header name", name, name_len)?)?;
+    let name = name_of(read_short(memory, "header name", name, name_len, NAME)?)?;
     state.exchange()?.edit(kind_of(kind)?, Edit::Remove(name))
 }
 
@@ -94,11 +99,9 @@ fn kind_of(kind: u32) -> Result<Kind> {
 }
 
 fn name_of(name: &[u8]) -> Result<HeaderName> {
-    HeaderName::from_bytes(name)
-        .map_err(|_| format_err!("{:?} is no header name", String::from_utf8_lossy(name)))
+    HeaderName::from_bytes(name).map_err(|_| format_err!("{} is no header name", quote(name)))
 }
 
 fn value_of(value: &[u8]) -> Result<HeaderValue> {
-    HeaderValue::from_bytes(value)
-        .map_err(|_| format_err!("{:?} is no header value", String::from_utf8_lossy(value)))
+    HeaderValue::from_bytes(value).map_err(|_| format_err!("{} is no header value", quote(value)))
 }

@@ -5,6 +5,9 @@ use wasmtime::{Caller, Extern, Result, format_err};
 use crate::guest::GuestState;
 use crate::module::MEMORY;
 
+/// Bytes of a guest's that an error quotes.
+const QUOTED: usize = 100;
+
 /// The memory of the calling guest, and what belongs to it.
 pub(super) fn split<'a>(
     caller: &'a mut Caller<'_, GuestState>,
@@ -28,6 +31,29 @@ pub(super) fn read<'a>(memory: &'a [u8], what: &str, at: u32, len: u32) -> Resul
     }
     let bytes = range(at, len).and_then(|range| memory.get(range));
     bytes.ok_or_else(|| outside(what, at, len))
+}
+
+/// What the guest passes, if it is no longer than this: it is about to be parsed, and copied.
+pub(super) fn read_short<'a>(
+    memory: &'a [u8],
+    what: &str,
+    at: u32,
+    len: u32,
+    most: u32,
+) -> Result<&'a [u8]> {
+    if len > most {
+        return Err(format_err!("{what}: {len} bytes are more than the {most} that are taken"));
+    }
+    read(memory, what, at, len)
+}
+
+/// What the guest passed, or the beginning of it, for an error.
+pub(super) fn quote(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(QUOTED)]);
+    match bytes.len() {
+        ..=QUOTED => format!("{text:?}"),
+        len => format!("{text:?}... ({len} bytes)"),
+    }
 }
 
 /// Where the guest wants something written.
@@ -94,7 +120,7 @@ fn outside(what: &str, at: u32, len: u32) -> wasmtime::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{read, write, write_all};
+    use super::{quote, read, read_short, write, write_all};
 
     #[test]
     fn a_value_longer_than_the_limit_is_not_written() {
@@ -106,6 +132,16 @@ mod tests {
         assert_eq!(write(&mut memory, "value", 100, 5, b"").unwrap(), 0, "nothing has no place");
         assert!(write(&mut memory, "value", 4, 5, b"12345").is_err());
         assert!(write(&mut memory, "value", u32::MAX, 5, b"12345").is_err());
+    }
+
+    #[test]
+    fn what_is_too_long_is_neither_taken_nor_quoted() {
+        let memory = [b'a'; 2000];
+        assert_eq!(read_short(&memory, "method", 0, 4, 4).unwrap(), b"aaaa");
+        let error = read_short(&memory, "method", 0, 5, 4).unwrap_err().to_string();
+        assert_eq!(error, "method: 5 bytes are more than the 4 that are taken");
+        assert_eq!(quote(&memory[..3]), r#""aaa""#);
+        assert_eq!(quote(&memory), format!("{:?}... (2000 bytes)", "a".repeat(100)));
     }
 
     #[test]

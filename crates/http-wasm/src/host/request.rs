@@ -7,7 +7,12 @@ use crate::guest::GuestState;
 use crate::uri;
 
 use super::MODULE;
-use super::memory::{read, split, write};
+use super::memory::{quote, read_short, split, write};
+
+/// Bytes of a method.
+const METHOD: u32 = 256;
+/// Bytes of a URI: `http` takes no more either.
+const URI: u32 = 64 * 1024;
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(MODULE, "get_method", get_method)?;
@@ -29,9 +34,9 @@ fn set_method(mut caller: Caller<'_, GuestState>, method: u32, len: u32) -> Resu
     let (memory, state) = split(&mut caller)?;
     let exchange = state.exchange()?;
     exchange.require_request_half("set the method")?;
-    let method = read(memory, "method", method, len)?;
-    exchange.request.method = Method::from_bytes(method)
-        .map_err(|_| format_err!("{:?} is no method", String::from_utf8_lossy(method)))?;
+    let method = read_short(memory, "method", method, len, METHOD)?;
+    exchange.request.method =
+        Method::from_bytes(method).map_err(|_| format_err!("{} is no method", quote(method)))?;
     Ok(())
 }
 
@@ -45,9 +50,9 @@ fn set_uri(mut caller: Caller<'_, GuestState>, uri: u32, len: u32) -> Result<()>
     let (memory, state) = split(&mut caller)?;
     let exchange = state.exchange()?;
     exchange.require_request_half("set the uri")?;
-    let uri = read(memory, "uri", uri, len)?;
+    let uri = read_short(memory, "uri", uri, len, URI)?;
     exchange.request.uri = uri::changed(&exchange.request.uri, uri)
-        .ok_or_else(|| format_err!("{:?} is no uri", String::from_utf8_lossy(uri)))?;
+        .ok_or_else(|| format_err!("{} is no uri", quote(uri)))?;
     Ok(())
 }
 

@@ -1,0 +1,262 @@
+//! The way back of a response, through the guest that waits for it, if one still does.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode, response};
+use http_body::{Body, Frame};
+use millpond_pool_core::{Error, ErrorKind};
+
+use crate::body::{Ending, Forward, Listener, ResponseBody};
+use crate::content::{BoxError, ContentError};
+use crate::counted::Counted;
+use crate::exchange::Exchange;
+use crate::framing::{announce, unframe};
+use crate::lease::GuestLease;
+use crate::merge::merge;
+
+/// The guest that waits, if it still does, and what it is to see.
+pub(crate) struct Back {
+    lease: Option<GuestLease>,
+    ctx: u32,
+    exchange: Box<Exchange>,
+}
+
+/// What may be left of a body of which the first piece has been looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Bytes,
+    Trailers,
+    Nothing,
+}
+
+impl Back {
+    pub(crate) fn new(lease: Option<GuestLease>, ctx: u32, mut exchange: Box<Exchange>) -> Self {
+        exchange.begin_response();
+        Self { lease, ctx, exchange }
+    }
+
+    /// What the service answers, on its way through the guest. `bodiless`: it has no body whatever its head
+    /// says; `head`: the client gets none.
+    pub(crate) async fn answer<R>(
+        mut self,
+        mut parts: response::Parts,
+        mut body: Counted<R>,
+        bodiless: bool,
+        head: bool,
+    ) -> Result<Response<ResponseBody<R>>, Error>
+    where
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if let Err(error) = merge(&mut self.exchange.response, &mut parts) {
+            return self.fail(error.into()).await;
+        }
+        let no_body = has_no_body(head, parts.status);
+        let content = &mut self.exchange.response_body;
+        let written = content.written_len().is_some_and(|written| written > 0);
+        // By what the guest has changed, one without a body may come to have one: an empty one.
+        let anew = bodiless && !no_body;
+        if written || anew || parts.status == StatusCode::NO_CONTENT {
+            unframe(&mut parts.headers);
+        }
+        content.settle_written();
+        announce(&mut parts.headers, content.trailers.known());
+        if self.lease.is_none() {
+            return Ok(passed_on(parts, &mut self.exchange, Some(body), head));
+        }
+        if self.exchange.buffers_response() {
+            return match self.collect(&mut body).await {
+                Ok(()) => self.rewrite(parts, head).await,
+                Err(error) => self.fail(error).await,
+            };
+        }
+        let left = if no_body || body.is_end_stream() {
+            Left::Nothing
+        } else {
+            match self.peek(&mut body, parts.headers.contains_key(CONTENT_LENGTH)).await {
+                Ok(left) => left,
+                Err(error) => return self.fail(error).await,
+            }
+        };
+        if left == Left::Bytes {
+            return self.stream(parts, body).await;
+        }
+        self.show_head(&parts);
+        let mut exchange = self.finish(false).await?;
+        // Of a body that is not sent, the server is not to think otherwise.
+        let rest = (no_body || left == Left::Trailers).then_some(body);
+        Ok(passed_on(parts, &mut exchange, rest, head))
+    }
+
+    /// Tells the guest that there is no response. What it makes of that, nobody sees.
+    pub(crate) async fn tell_failure(self) {
+        let _ = self.finish(true).await;
+    }
+
+    /// Nothing can be made of what the service answers.
+    async fn fail<T>(self, error: BoxError) -> Result<T, Error> {
+        self.tell_failure().await;
+        Err(Error::new(ErrorKind::Upstream).with_source(error))
+    }
+
+    /// Makes the guest's last call, and gives it back to the pool.
+    async fn finish(self, error: bool) -> Result<Box<Exchange>, Error> {
+        let Self { lease, ctx, exchange } = self;
+        let Some(mut lease) = lease else { return Ok(exchange) };
+        let exchange = lease.handle_response(exchange, ctx, error).await?;
+        lease.finish().await?;
+        Ok(exchange)
+    }
+
+    /// What the guest sees of a response's head when it is called.
+    fn show_head(&mut self, parts: &response::Parts) {
+        if self.lease.as_ref().is_some_and(|lease| lease.traits().looks) {
+            self.exchange.response.headers.clone_from(&parts.headers);
+        }
+    }
+
+    /// Takes what has come of the response's body, without waiting, and says what may be left. `counted`: a
+    /// server counts what it sends, and asks for nothing after that.
+    async fn peek<R>(&mut self, body: &mut Counted<R>, counted: bool) -> Result<Left, BoxError>
+    where
+        R: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let content = &mut self.exchange.response_body;
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+        let mut left = Left::Bytes;
+        if let Poll::Ready(frame) = polled {
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => content.append(data),
+                Some(Err(frame)) => {
+                    content.trailers.arrive(frame.into_trailers().ok());
+                    left = Left::Nothing;
+                }
+                None => left = Left::Nothing,
+            }
+        }
+        if left == Left::Nothing || body.is_end_stream() {
+            content.trailers.arrive(None);
+            return Ok(Left::Nothing);
+        }
+        Ok(if counted && body.is_all() { Left::Trailers } else { Left::Bytes })
+    }
+
+    /// Waits for all of a response's body.
+    async fn collect<R>(&mut self, body: &mut Counted<R>) -> Result<(), BoxError>
+    where
+        R: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let content = &mut self.exchange.response_body;
+        let mut trailers = None;
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            match frame?.into_data() {
+                Ok(data) => content.push(data).map_err(|error: ContentError| error)?,
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        content.trailers.arrive(trailers);
+        Ok(())
+    }
+
+    /// Lets the guest change a response that is all there.
+    async fn rewrite<R>(
+        mut self,
+        mut parts: response::Parts,
+        head: bool,
+    ) -> Result<Response<ResponseBody<R>>, Error> {
+        let length = parts.headers.get(CONTENT_LENGTH).cloned();
+        self.exchange.response.headers = std::mem::take(&mut parts.headers);
+        let mut exchange = self.finish(false).await?;
+        parts.status = exchange.response.status.unwrap_or(parts.status);
+        parts.headers = std::mem::take(&mut exchange.response.headers);
+        // Whatever the guest says of it: what is sent has the length that it has.
+        unframe(&mut parts.headers);
+        if has_no_body(head, parts.status) && parts.status != StatusCode::NO_CONTENT {
+            let length = match exchange.response_body.written_len() {
+                Some(written) => head.then(|| written.into()),
+                None => length,
+            };
+            if let Some(length) = length {
+                // Without room for it, nothing is said of a length, which is no lie.
+                let _ = parts.headers.try_insert(CONTENT_LENGTH, length);
+            }
+        }
+        announce(&mut parts.headers, exchange.response_body.trailers.known());
+        Ok(passed_on(parts, &mut exchange, None, head))
+    }
+
+    /// Sends the response on as it comes. The guest is called when it ends.
+    async fn stream<R>(
+        mut self,
+        parts: response::Parts,
+        body: Counted<R>,
+    ) -> Result<Response<ResponseBody<R>>, Error>
+    where
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if let Some(lease) = &mut self.lease {
+            lease.respond().await?;
+        }
+        self.show_head(&parts);
+        let forward = forward(&mut self.exchange, Some(body));
+        let counted =
+            parts.headers.contains_key(CONTENT_LENGTH) || forward.size_hint().exact().is_some();
+        Ok(Response::from_parts(parts, ResponseBody::leased(forward, counted, self)))
+    }
+}
+
+pub(crate) fn has_no_body(head: bool, status: StatusCode) -> bool {
+    head || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
+/// A response with which the guest has nothing to do any more.
+pub(crate) fn passed_on<R>(
+    parts: response::Parts,
+    exchange: &mut Exchange,
+    rest: Option<Counted<R>>,
+    head: bool,
+) -> Response<ResponseBody<R>> {
+    let body = if has_no_body(head, parts.status) {
+        // hyper takes it off for HTTP/1, but not for HTTP/2. Of one that HEAD does not get, the server asks
+        // the service's body how long it is.
+        let (chunks, trailers) = Default::default();
+        ResponseBody::new(Forward { chunks, rest: rest.filter(|_| head), trailers })
+    } else {
+        ResponseBody::new(forward(exchange, rest))
+    };
+    Response::from_parts(parts, body)
+}
+
+/// What there is of a response's body, and what is to come.
+fn forward<R>(exchange: &mut Exchange, rest: Option<Counted<R>>) -> Forward<Counted<R>> {
+    let (chunks, _) = exchange.response_body.pass_on();
+    Forward { chunks, rest, trailers: exchange.take_response_trailers() }
+}
+
+impl Listener for Back {
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
+        Some(self.lease.as_ref()?.poll_lost(cx)?.into())
+    }
+
+    fn wait(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.pin();
+        }
+    }
+
+    fn progress(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.progress();
+        }
+    }
+
+    fn end(mut self: Box<Self>, error: bool, trailers: Option<HeaderMap>) -> Ending {
+        Box::pin(async move {
+            self.exchange.response_body.trailers.arrive(trailers);
+            self.finish(error).await.map(drop).map_err(Into::into)
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The body of a service's answer, held to the length that its head says: one that is cut short is not to
+//! look whole, whatever a guest has made of that head.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::content::BoxError;
+
+pub(crate) struct Counted<B> {
+    body: Pin<Box<B>>,
+    /// Bytes to come, where that is known.
+    due: Option<u64>,
+}
+
+impl<B: Body> Counted<B> {
+    /// A body with this head. Without one of its own, as of an answer to HEAD, what the head says is not about
+    /// it.
+    pub(crate) fn new(body: B, head: &HeaderMap, bodiless: bool) -> Self {
+        let said = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let due = said.or_else(|| body.size_hint().exact()).filter(|_| !bodiless);
+        Self { body: Box::pin(body), due }
+    }
+
+    /// Whether all bytes have come, and that was known before.
+    pub(crate) fn is_all(&self) -> bool {
+        self.due == Some(0)
+    }
+
+    fn is_short(&self) -> bool {
+        self.due.is_some_and(|due| due > 0)
+    }
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(polled) = ready!(self.body.as_mut().poll_frame(cx)) else {
+            let short = self.is_short();
+            self.due = None;
+            return Poll::Ready(short.then(|| Err(WrongLength.into())));
+        };
+        let frame = polled.map_err(Into::into)?;
+        if let Some(due) = self.due {
+            // Trailers come after all of it.
+            let len = frame.data_ref().map_or(due, |data| data.len() as u64);
+            match due.checked_sub(len) {
+                Some(left) if frame.is_data() || due == 0 => self.due = Some(left),
+                _ => return Poll::Ready(Some(Err(WrongLength.into()))),
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.is_short() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body is longer or shorter than its head says.
+#[derive(Debug)]
+struct WrongLength;
+
+impl fmt::Display for WrongLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is not as long as its content-length says")
+    }
+}
+
+impl std::error::Error for WrongLength {}
