@@ -11,7 +11,7 @@ use millpond::Reason;
 use millpond_tests::{Client, Front, empty};
 
 use crate::setup::{Gate, PROTOCOLS, Script, Sent, guests, mirrored, out};
-use crate::traps::streams;
+use crate::traps::{next, streams};
 
 #[tokio::test]
 async fn a_client_that_leaves_while_the_next_handler_works_ends_its_guest() {
@@ -40,7 +40,7 @@ async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
         let request = Script("", "kept").on(client.request("/")).body(empty());
         let (response, mut stream) =
             tokio::join!(client.send(request.expect("a good request")), async {
-                let mut stream = streams.recv().await.expect("a request");
+                let mut stream = next(&mut streams).await;
                 front.until("it streams", |now| now.streaming == 1).await;
                 stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
                 stream
@@ -89,7 +89,7 @@ async fn a_client_that_does_not_read_on_loses_its_guest() {
         let request = Script("", "kept").on(client.request("/")).body(empty());
         let (response, stream) =
             tokio::join!(client.send(request.expect("a good request")), async {
-                let mut stream = streams.recv().await.expect("a request");
+                let mut stream = next(&mut streams).await;
                 stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
                 stream
             });

@@ -20,6 +20,7 @@ mod requests;
 mod service;
 mod stack;
 mod starts;
+mod streams;
 mod timeouts;
 mod trailers;
 mod traps;

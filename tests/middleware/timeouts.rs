@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use millpond::Reason;
-use millpond_tests::{Front, empty, whole};
+use millpond_tests::Front;
 
 use crate::setup::{PROTOCOLS, Script, Sent, assert_failure, guests, says};
-use crate::traps::streams;
 
 const TIMEOUT: Duration = Duration::from_millis(700);
 
@@ -30,33 +28,5 @@ async fn a_guest_that_does_not_end_is_a_504_in_either_half() {
         let timeouts = |now: &millpond::Snapshot| now.retired.get(Reason::Timeout) == n as u64 + 1;
         let now = front.until("the guest is gone", timeouts).await;
         assert_eq!((now.retired.total(), now.failed), (n as u64 + 1, n as u64 + 1));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_does_not_end_after_the_head_breaks_the_body() {
-    let (app, mut streams) = streams();
-    let pool = guests(|builder| {
-        builder.limits(|limits| {
-            limits.request_timeout = TIMEOUT;
-            limits.body_stall_timeout = TIMEOUT;
-            limits.post_return_timeout = TIMEOUT;
-        })
-    })
-    .await;
-    let front = Front::start(pool, app).await;
-    for (protocol, ended) in PROTOCOLS.into_iter().zip(1..) {
-        let mut client = front.connect(protocol).await;
-        let request = Script("requests", "spin").on(client.request("/")).body(empty());
-        let (response, ()) = tokio::join!(client.send(request.expect("a good request")), async {
-            let mut stream = streams.recv().await.expect("a request");
-            front.until("it streams", |now| now.streaming == 1).await;
-            stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
-        });
-        let response = response.expect("a head");
-        assert_eq!(response.headers()["x-out"], "1");
-        assert!(whole(response).await.broken, "{protocol:?}");
-        let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
-        assert_eq!((now.retired.get(Reason::Timeout), now.retired.total()), (ended, ended));
     }
 }

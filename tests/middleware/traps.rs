@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::setup::{PROTOCOLS, Script, assert_failure, assert_trap, guests, out, says};
 
-type Stream = Sender<Bytes, std::io::Error>;
+pub(crate) type Stream = Sender<Bytes, std::io::Error>;
 
 /// Answers with bodies that the test sends.
 pub(crate) fn streams() -> (Router, mpsc::UnboundedReceiver<Stream>) {
@@ -25,6 +25,12 @@ pub(crate) fn streams() -> (Router, mpsc::UnboundedReceiver<Stream>) {
         Body::new(body)
     });
     (app, receiver)
+}
+
+/// The body of the next response.
+pub(crate) async fn next(streams: &mut mpsc::UnboundedReceiver<Stream>) -> Stream {
+    let stream = tokio::time::timeout(PATIENCE, streams.recv()).await;
+    stream.expect("a request in good time").expect("a request")
 }
 
 #[tokio::test]
@@ -62,7 +68,7 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_client_has_nothing() {
 }
 
 /// Sends a piece, and ends the body after it.
-async fn finish(mut stream: Stream, piece: &'static str) {
+pub(crate) async fn finish(mut stream: Stream, piece: &'static str) {
     stream.send_data(Bytes::from_static(piece.as_bytes())).await.expect("somebody reads");
 }
 
@@ -73,7 +79,7 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
         let send = async {
-            let mut stream = streams.recv().await.expect("a request");
+            let mut stream = next(&mut streams).await;
             stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
             finish(stream, "two").await;
         };
@@ -84,7 +90,7 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
 }
 
 /// Sends a request, and waits for the head and the first piece of its response.
-async fn begin(
+pub(crate) async fn begin(
     front: &Front,
     client: &mut Client,
     streams: &mut mpsc::UnboundedReceiver<Stream>,
@@ -92,7 +98,7 @@ async fn begin(
 ) -> (Stream, http::Response<hyper::body::Incoming>) {
     let request = script.on(client.request("/")).body(empty()).expect("a good request");
     let (response, stream) = tokio::join!(client.send(request), async {
-        let mut stream = streams.recv().await.expect("a request");
+        let mut stream = next(streams).await;
         front.until("it streams", |now| now.streaming == 1).await;
         stream.send_data(Bytes::from_static(b"one ")).await.expect("somebody reads");
         stream
@@ -145,7 +151,7 @@ async fn a_body_that_breaks_off_before_the_head_is_a_502() {
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
         let send = async {
-            let mut stream = streams.recv().await.expect("a request");
+            let mut stream = next(&mut streams).await;
             stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
             stream.abort(std::io::Error::other("broken"));
         };

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode, response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use millpond_pool_core::{Error, ErrorKind};
 
 use crate::body::{Ending, Forward, Listener, ResponseBody};
@@ -76,7 +76,8 @@ impl Back {
         let left = if no_body || body.is_end_stream() {
             Left::Nothing
         } else {
-            match self.peek(&mut body, parts.headers.contains_key(CONTENT_LENGTH)).await {
+            let counted = is_counted(&parts.headers, &body.size_hint());
+            match self.peek(&mut body, counted).await {
                 Ok(left) => left,
                 Err(error) => return self.fail(error).await,
             }
@@ -118,8 +119,8 @@ impl Back {
         }
     }
 
-    /// Takes what has come of the response's body, without waiting, and says what may be left. `counted`: a
-    /// server counts what it sends, and asks for nothing after that.
+    /// Takes what has come of the response's body, without waiting, and says what may be left. `counted`: the
+    /// server may ask for nothing more than its bytes.
     async fn peek<R>(&mut self, body: &mut Counted<R>, counted: bool) -> Result<Left, BoxError>
     where
         R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -202,10 +203,14 @@ impl Back {
         }
         self.show_head(&parts);
         let forward = forward(&mut self.exchange, Some(body));
-        let counted =
-            parts.headers.contains_key(CONTENT_LENGTH) || forward.size_hint().exact().is_some();
+        let counted = is_counted(&parts.headers, &forward.size_hint());
         Ok(Response::from_parts(parts, ResponseBody::leased(forward, counted, self)))
     }
+}
+
+/// Whether a server knows how long the body is that it sends, and asks for nothing after that.
+fn is_counted(headers: &HeaderMap, hint: &SizeHint) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || hint.exact().is_some()
 }
 
 pub(crate) fn has_no_body(head: bool, status: StatusCode) -> bool {

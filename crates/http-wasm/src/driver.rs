@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_idle_instance_keeps_nothing_of_its_last_request() {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, desk) = pool.try_submit().unwrap();
+        let kept = Arc::downgrade(&desk);
+        lease(submitted, desk).await.unwrap().finish().await.unwrap();
+        assert_eq!(pool.snapshot().instances.idle, 1);
+        assert!(kept.upgrade().is_none());
+    }
+
+    #[tokio::test]
     async fn nothing_starts_in_an_instance_that_has_ended() {
         let (pool, instance, _) = ended().await;
         let starting = pool.driver().starting(instance.id());

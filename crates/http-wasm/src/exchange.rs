@@ -249,7 +249,9 @@ impl Exchange {
 mod tests {
     use http::header::AGE;
 
-    use super::{Exchange, Kind, MAX_SET, Request};
+    use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
+
+    use super::{Exchange, Kind, MAX_FIELDS, MAX_SET, Request};
     use crate::trailers::Edit;
 
     #[test]
@@ -262,5 +264,51 @@ mod tests {
             });
             assert!(changes.count() < MAX_SET / 32, "{kind:?}");
         }
+    }
+
+    fn exchange(request: Request<()>) -> Exchange {
+        Exchange::new(request.into_parts().0, None, None, 0)
+    }
+
+    #[test]
+    fn a_guest_that_adds_fields_without_end_is_stopped_while_there_is_room() {
+        for kind in [Kind::Request, Kind::Response, Kind::RequestTrailers, Kind::ResponseTrailers] {
+            let mut exchange = exchange(Request::new(()));
+            let added = (0..).take_while(|i| {
+                let name = format!("x-{i}").parse().unwrap();
+                exchange.edit(kind, Edit::Set(name, HeaderValue::from_static(""))).is_ok()
+            });
+            assert_eq!(added.count(), MAX_FIELDS, "{kind:?}");
+            assert!(exchange.edit(kind, Edit::Remove("x-0".parse().unwrap())).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_a_guest_says_of_the_framing_of_a_request_counts_for_nothing() {
+        let request = Request::builder().header(CONTENT_LENGTH, 5).body(()).unwrap();
+        let mut exchange = exchange(request);
+        let value = HeaderValue::from_static;
+        for edit in [
+            Edit::Set(CONTENT_LENGTH, value("3")),
+            Edit::Add(CONTENT_LENGTH, value("3")),
+            Edit::Set(TRANSFER_ENCODING, value("chunked")),
+            Edit::Remove(CONTENT_LENGTH),
+        ] {
+            exchange.edit(Kind::Request, edit).unwrap();
+        }
+        let next = exchange.next_request(false);
+        assert_eq!(next.headers().len(), 1);
+        assert_eq!(next.headers()[CONTENT_LENGTH], "5");
+    }
+
+    #[test]
+    fn request_trailers_that_a_guest_adds_are_announced_and_the_length_goes() {
+        let request = Request::builder().header(CONTENT_LENGTH, 5).body(()).unwrap();
+        let mut exchange = exchange(request);
+        let edit = Edit::Set("x-sum".parse().unwrap(), HeaderValue::from_static("1"));
+        exchange.edit(Kind::RequestTrailers, edit).unwrap();
+        let next = exchange.next_request(false);
+        assert_eq!(next.headers().len(), 1);
+        assert_eq!(next.headers()[TRAILER], "x-sum");
     }
 }

@@ -95,4 +95,16 @@ mod tests {
         merge(&mut guest, &mut inner).unwrap();
         assert_eq!((inner.status, guest.status), (StatusCode::NOT_FOUND, Some(inner.status)));
     }
+
+    #[test]
+    fn no_field_is_lost_because_there_are_too_many() {
+        let many = |prefix: &str, count: usize| {
+            let name = |i| HeaderName::try_from(format!("{prefix}-{i}")).unwrap();
+            HeaderMap::from_iter((0..count).map(|i| (name(i), HeaderValue::from_static(""))))
+        };
+        let mut inner = Response::new(()).into_parts().0;
+        inner.headers = many("inner", 24_000);
+        let mut guest = Head { status: None, headers: many("guest", 4_000) };
+        assert!(merge(&mut guest, &mut inner).is_err());
+    }
 }
