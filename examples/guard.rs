@@ -10,7 +10,7 @@
 //! curl -i localhost:3000/admin                                     # 401, from the guest
 //! curl -H 'Authorization: Bearer sesame' localhost:3000/admin      # by Rust, behind the guest
 //! curl localhost:3000/stats
-//! curl -X POST localhost:3000/reload                               # reads MODULE again
+//! curl -X POST -H 'Authorization: Bearer sesame' localhost:3000/admin/reload   # reads MODULE again
 //! ```
 //!
 //! `TOKEN` is the token, `sesame` if there is none, and `ADDR` the address to listen on, `127.0.0.1:3000` if there
@@ -46,11 +46,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
 
     let (watched, reloaded) = (pool.clone(), pool.clone());
-    let admin = Router::new().route("/", get(admin)).layer(HttpWasmLayer::new(pool.clone()));
+    let admin = Router::new()
+        .route("/", get(admin))
+        .route("/reload", post(async move || reload(&reloaded, &module).await))
+        .layer(HttpWasmLayer::new(pool.clone()));
     let app = Router::new()
         .route("/", get(async || "open to all\n"))
         .route("/stats", get(async move || stats(&watched)))
-        .route("/reload", post(async move || reload(&reloaded, &module).await))
         .nest("/admin", admin)
         .into_make_service_with_connect_info::<SocketAddr>();
 

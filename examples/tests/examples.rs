@@ -275,7 +275,9 @@ fn guard_lets_pass_who_has_the_token() {
     example.stats_say("requests: 0 busy, 0 pinned, 2 responded, 0 failed\n");
     example.stats_say("guests: 1 idle, 0 pinned, 1 started\n");
 
-    assert_eq!(ask("POST", "/reload", "").body, "reloaded\n");
+    assert_eq!(ask("POST", "/admin/reload", "").status, 401);
+    let reload = ask("POST", "/admin/reload", "authorization: Bearer open\r\n");
+    assert_eq!(reload.body, "reloaded\n");
     assert_eq!(ask("GET", "/admin", "authorization: Bearer open\r\n").status, 200);
     example.stats_say("guests: 1 idle, 0 pinned, 2 started\n");
 }

@@ -72,6 +72,33 @@ async fn a_request_that_waits_gets_the_new_module() {
     assert_eq!(header(&waits.reply().await, "a"), "2");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_at_the_same_time_come_one_after_the_other() {
+    let gate = Gate::closed();
+    let pool = wat(version(1), |builder| builder.limits(|limits| limits.max_instances = 1)).await;
+    let front = Front::start(pool, gate.app()).await;
+    let first = Sent::get(front.addr, Script("", ""));
+    gate.until_come(1).await;
+    // Their guests take a while to start, and there is one place beside the pinned one.
+    let slow = |number| {
+        let start = "(func $start (local $i i32) (loop $again
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $i) (i32.const 50000000)))))
+            (start $start))";
+        version(number).strip_suffix(')').expect("a module").to_owned() + start
+    };
+    let reloads = (2..=5).map(|number| {
+        let pool = front.pool.clone();
+        tokio::spawn(async move { pool.reload_bytes(slow(number)).await })
+    });
+    for reload in futures::future::join_all(reloads).await {
+        reload.expect("no panic").expect("a guest");
+    }
+    gate.open(2);
+    assert_eq!(header(&first.reply().await, "a"), "1");
+    assert!(["2", "3", "4", "5"].contains(&header(&front.get("/").await, "a")));
+}
+
 #[tokio::test]
 async fn a_module_that_does_not_start_leaves_the_one_there_is() {
     let front = Front::start(wat(version(1), |builder| builder).await, says("hello")).await;

@@ -2,7 +2,7 @@
 
 use millpond::Reason;
 use millpond::http_wasm::Output;
-use millpond_tests::Front;
+use millpond_tests::{Front, guest_module};
 
 use crate::setup::{PROTOCOLS, Script, assert_failure, guests, header, out, says, wat};
 
@@ -15,6 +15,14 @@ async fn what_a_guest_prints_is_not_in_its_way() {
         let reply = Script("print before;instance", "print after").get(&mut client).await;
         assert_eq!((reply.text(), out(&reply)), ("hello", "1"));
     }
+}
+
+#[tokio::test]
+async fn a_guest_knows_its_name_and_not_where_the_host_has_it() {
+    let front = Front::start(guests(|builder| builder).await, says("hello")).await;
+    let reply = Script("args", "").get(&mut front.connect(PROTOCOLS[0]).await).await;
+    let file = guest_module().file_name().and_then(|file| file.to_str());
+    assert_eq!(Some(out(&reply)), file);
 }
 
 #[tokio::test]

@@ -58,8 +58,8 @@ impl HttpWasmBuilder {
     /// Changes the limits. What it is given are the defaults: 1000 instances, each of which serves any
     /// number of requests, one at a time; otherwise as [`Limits`] says. Each call of the guest has
     /// [`request_timeout`](Limits::request_timeout); until the next handler answers, no time of the guest's
-    /// runs. While a response streams whose end the guest waits for, the guest is held to
-    /// [`body_stall_timeout`](Limits::body_stall_timeout), whoever it is that is slow, and so is its last call.
+    /// runs, nor while a response streams whose end the guest waits for, unless it is the client that is
+    /// slow: it has [`body_stall_timeout`](Limits::body_stall_timeout) to take what is there.
     #[must_use]
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);

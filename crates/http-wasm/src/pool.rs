@@ -49,6 +49,8 @@ pub struct HttpWasmPool {
 struct Owned {
     handle: PoolHandle<GuestDriver>,
     settings: Settings,
+    /// One reload at a time: there is one place to try a module in.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct Settings {
@@ -76,7 +78,8 @@ impl HttpWasmPool {
     }
 
     pub(crate) fn new(handle: PoolHandle<GuestDriver>, settings: Settings) -> Self {
-        Self { pool: Arc::new(Owned { handle, settings }) }
+        let reloading = tokio::sync::Mutex::default();
+        Self { pool: Arc::new(Owned { handle, settings, reloading }) }
     }
 
     /// Puts another module in place of the pool's, with the same configuration. Requests that have a guest
@@ -122,6 +125,7 @@ impl HttpWasmPool {
     ) -> Result<(), BuildError> {
         let handle = &self.pool.handle;
         let modules = handle.driver().modules();
+        let _turn = self.pool.reloading.lock().await;
         let before = modules.current();
         let config = config.unwrap_or_else(|| before.config().into());
         let shared = Arc::clone(before.shared());

@@ -1,6 +1,7 @@
 //! WASI preview 1, for guests that import it: standard output and error, clocks and randomness; no files, and no
 //! environment but `INSTANCE_ID`. Each guest has its own.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use millpond_engine::{Console, Output, Tag};
@@ -20,7 +21,9 @@ impl Wasi {
     /// `id`: `None` for a guest that is only tried, whose output is lost.
     pub(crate) fn new(name: &str, id: Option<InstanceId>, shared: &Shared) -> Self {
         let mut ctx = WasiCtx::builder();
-        ctx.arg(name);
+        // Where the host has it is nothing to a guest.
+        let file = Path::new(name).file_name().and_then(|file| file.to_str());
+        ctx.arg(file.unwrap_or(name));
         if let Some(id) = id {
             ctx.env("INSTANCE_ID", id.to_string());
         }

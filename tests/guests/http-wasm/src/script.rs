@@ -76,6 +76,7 @@ impl<'a> Machine<'a> {
             ["ctx"] => self.say(self.ctx),
             ["error"] => self.say(self.is_error),
             ["tell"] => self.add_output("x-back"),
+            ["args"] => self.say(std::env::args().collect::<Vec<_>>().join(" ")),
             ["instance"] => self.say(std::env::var("INSTANCE_ID").unwrap_or_default()),
 
             // The end.
