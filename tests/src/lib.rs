@@ -55,19 +55,41 @@ pub async fn pool_of<H: Host>(version: HttpVersion, builder: Builder<H>) -> Wasm
     built.await.expect("no panic").expect("the test guest is a component")
 }
 
-/// A server with a pool behind it, on a port of its own. Dropping it stops accepting.
-pub struct Server<H: Host = WasiHost> {
-    /// Where it listens.
-    pub addr: SocketAddr,
-    /// What it serves.
-    pub pool: WasmPool<H>,
-    task: tokio::task::JoinHandle<()>,
-}
+/// A server with a pool behind it, the mount that users have.
+pub type Server<H = WasiHost> = Site<WasmPool<H>>;
 
 impl<H: Host> Server<H> {
     /// Serves a pool.
     pub async fn start(pool: WasmPool<H>) -> Self {
         let app = Router::new().fallback_service(InfallibleService::new(pool.clone()));
+        Self::serve(pool, app).await
+    }
+}
+
+/// A server on a port of its own, with a pool somewhere in it. Dropping it stops accepting.
+pub struct Site<P> {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The pool.
+    pub pool: P,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What shows how it is.
+pub trait Shown {
+    /// All gauges and counters.
+    fn snapshot(&self) -> Snapshot;
+}
+
+impl<H: Host> Shown for WasmPool<H> {
+    fn snapshot(&self) -> Snapshot {
+        WasmPool::snapshot(self)
+    }
+}
+
+impl<P: Shown> Site<P> {
+    /// Serves an app that has this pool somewhere.
+    pub async fn serve(pool: P, app: Router) -> Self {
         let (addr, task) = listen(app).await;
         Self { addr, pool, task }
     }
@@ -93,7 +115,7 @@ impl<H: Host> Server<H> {
     }
 }
 
-impl<H: Host> Drop for Server<H> {
+impl<P> Drop for Site<P> {
     fn drop(&mut self) {
         self.task.abort();
     }
