@@ -103,6 +103,7 @@ impl Books {
             handed: at,
             left: at,
             deadline: None,
+            last_call: false,
             overdue: false,
         };
         if ticket.number() != self.submitted || self.requests.insert(ticket, request).is_some() {

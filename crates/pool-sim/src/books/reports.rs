@@ -54,6 +54,15 @@ impl Books {
                     self.set_deadline(ticket, after(at, self.limits.request_timeout));
                 }
             }
+            Event::Resumed(ticket) if self.place(ticket) == Some(Place::Streaming(id)) => {
+                let live = self.instances[&id].is_live();
+                let Some(request) = self.requests.get_mut(&ticket).filter(|_| live) else {
+                    return Ok(());
+                };
+                if !std::mem::replace(&mut request.last_call, true) {
+                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                }
+            }
             Event::Returned(ticket) if here(ticket) => self.returned(id, ticket),
             Event::Returned(_) => self.discards += 1,
             Event::Dropped => self.remove(id),

@@ -41,6 +41,8 @@ pub(crate) struct Request {
     pub(crate) left: Time,
     /// When it is refused, fails, or its instance ends.
     pub(crate) deadline: Option<Time>,
+    /// After its head, its guest was called once more.
+    pub(crate) last_call: bool,
     /// Its guest was given up on.
     pub(crate) overdue: bool,
 }

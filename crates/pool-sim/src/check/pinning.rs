@@ -1,5 +1,6 @@
 //! Pinning: an instance that is kept for a request between two calls is given nobody else's, and no time
-//! runs: neither that of the request nor that of the instance.
+//! runs: neither that of the request nor that of the instance. Nor does that of a body of which the host has
+//! no more for now, and a guest's last call has all of its time.
 //!
 //! Kept from the reports alone, apart from the books' places.
 
@@ -17,6 +18,8 @@ use crate::record::{Event, Record};
 #[derive(Debug, Default)]
 pub(super) struct Pinning {
     pinned: BTreeMap<Ticket, InstanceId>,
+    /// Those whose body is held, on an instance that is theirs alone.
+    held: BTreeMap<Ticket, InstanceId>,
     /// In this step something happened that ends instances, whatever they are kept for.
     ends: bool,
 }
@@ -33,10 +36,34 @@ impl Pinning {
         live && books.place(ticket) == Some(Place::Busy(id))
     }
 
+    /// The body of a request that is alone on its instance is open.
+    fn is_to_move(books: &Books, ticket: Ticket, id: InstanceId) -> bool {
+        let alone = books.instances.get(&id).is_some_and(|i| i.is_live() && !i.shared);
+        let open = books.place(ticket) == Some(Place::Streaming(id));
+        alone && open && !books.requests[&ticket].last_call
+    }
+
+    /// A guest makes its last call on this instance, and has time for it.
+    fn has_time(books: &Books, at: Time, id: InstanceId) -> bool {
+        books.requests.values().any(|request| {
+            request.last_call
+                && request.place == Place::Streaming(id)
+                && request.deadline.is_none_or(|deadline| deadline > at)
+        })
+    }
+
     fn event(&mut self, books: &Books, id: InstanceId, event: Event) {
         match event {
             Event::Pinned(ticket) if Self::is_worked_on(books, ticket, id) => {
                 self.pinned.insert(ticket, id);
+            }
+            Event::Pinned(ticket) if Self::is_to_move(books, ticket, id) => {
+                self.held.insert(ticket, id);
+            }
+            Event::Progress(ticket) | Event::Resumed(ticket) | Event::Ended(ticket)
+                if self.held.get(&ticket) == Some(&id) =>
+            {
+                self.held.remove(&ticket);
             }
             Event::Resumed(ticket) | Event::Failed(ticket) | Event::Returned(ticket)
                 if self.pinned.get(&ticket) == Some(&id) =>
@@ -47,6 +74,7 @@ impl Pinning {
             Event::Dropped => {
                 self.ends = true;
                 self.pinned.retain(|_, on| *on != id);
+                self.held.retain(|_, on| *on != id);
             }
             _ => {}
         }
@@ -58,13 +86,14 @@ impl Check for Pinning {
         "pinning"
     }
 
-    fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
+    fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
         match *record {
             Record::Event(id, event) => self.event(books, id, event),
             Record::Stop => self.ends = true,
             Record::Cancel(ticket, _) | Record::Responded(ticket, _) => {
                 self.ends = true;
                 self.pinned.remove(&ticket);
+                self.held.remove(&ticket);
             }
             Record::Verdict(id, revision, Poll::Ready(verdict)) => {
                 let newest = books.instances.get(&id).and_then(|instance| instance.revision);
@@ -72,6 +101,8 @@ impl Check for Pinning {
                     && let Expired::Retire(reason) = verdict
                 {
                     let timed = matches!(reason, Reason::Idle | Reason::Timeout);
+                    let held = self.held.values().any(|on| *on == id);
+                    hold!(!(held && timed), "time runs for {id} ({reason}), whose body is held");
                     let kept = self.on(id).filter(|_| timed);
                     hold!(kept.is_none(), "time runs for {id} ({reason}), kept for {kept:?}");
                     self.ends = true;
@@ -89,12 +120,17 @@ impl Check for Pinning {
             }
             Record::Retire(id, reason) => {
                 let kept = self.on(id);
-                // Beside a guest that had twice its time, it ends.
-                let overdue =
-                    books.requests.values().any(|r| r.overdue && r.place.on() == Some(id));
+                // Beside a guest that had twice its time, or the time of its last call, it ends.
+                let overdue = books.requests.values().any(|request| {
+                    let called = request.last_call && request.deadline.is_some_and(|due| due <= at);
+                    (request.overdue || called) && request.place.on() == Some(id)
+                });
                 let may = self.ends || overdue && reason == Reason::Timeout;
+                let early = !may && reason == Reason::Timeout && Self::has_time(books, at, id);
+                hold!(!early, "{id} ends in the middle of a last call that has time");
                 hold!(kept.is_none() || may, "{id} ends ({reason}), kept for {kept:?}");
                 self.pinned.retain(|_, on| *on != id);
+                self.held.retain(|_, on| *on != id);
             }
             _ => {}
         }

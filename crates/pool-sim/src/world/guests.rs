@@ -25,6 +25,10 @@ pub(super) enum Deed {
     /// The host makes the next call.
     Resume(Ticket),
     Frame(Ticket),
+    /// The host has no more of the body for now.
+    Hold(Ticket),
+    /// The body has come to its end, and the guest is called once more.
+    LastCall(Ticket),
     End(Ticket),
     /// Has nothing more to do, if that is so.
     Quiet,
@@ -64,6 +68,14 @@ impl World {
             Deed::Resume(ticket) if live => self.resume(pool, id, ticket),
             Deed::Frame(ticket) if live && host.running.contains_key(&ticket) => {
                 self.report(pool, id, InstanceEvent::Progress(ticket))
+            }
+            Deed::Hold(ticket) if live && host.running.contains_key(&ticket) => {
+                self.fault("body held");
+                self.report(pool, id, InstanceEvent::Pinned(ticket))
+            }
+            Deed::LastCall(ticket) if live && host.running.contains_key(&ticket) => {
+                self.fault("last call");
+                self.last_call(pool, id, ticket)
             }
             Deed::End(ticket) if live && host.running.remove(&ticket).is_some() => {
                 self.report(pool, id, InstanceEvent::Ended(ticket))?;
@@ -252,7 +264,26 @@ impl World {
             let wait = self.random.below(body);
             self.plan(wait, Event::Guest(pool, id, Deed::Frame(ticket)));
         }
-        self.plan(body, Event::Guest(pool, id, Deed::End(ticket)));
+        let last = if self.random.chance(self.manners(pool).pins) {
+            let wait = self.random.below(body);
+            self.plan(wait, Event::Guest(pool, id, Deed::Hold(ticket)));
+            Deed::LastCall(ticket)
+        } else {
+            Deed::End(ticket)
+        };
+        self.plan(body, Event::Guest(pool, id, last));
+        Ok(())
+    }
+
+    fn last_call(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+        let manners = self.manners(pool);
+        self.report(pool, id, InstanceEvent::Resumed(ticket))?;
+        if !self.good && self.random.chance(manners.faults) {
+            self.fault("last call without end");
+            return Ok(());
+        }
+        let time = self.random.spread(10 * MICRO, manners.time);
+        self.plan(time, Event::Guest(pool, id, Deed::End(ticket)));
         Ok(())
     }
 
