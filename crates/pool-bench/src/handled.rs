@@ -148,7 +148,7 @@ impl Caller {
         self.enter(1);
         let Some((on, request)) = self.in_flight.pop_front() else { return };
         if self.leased {
-            let lease = request.lease(on);
+            let mut lease = request.lease(on);
             lease.pin();
             lease.resume();
             assert!(lease.release(Usage::default()));

@@ -10,7 +10,7 @@ fn run(seed: u64, requests: u64) -> Summary {
 
 #[test]
 fn nothing_is_violated_and_everything_happens() {
-    let seeds = [1, 2, 3, 21];
+    let seeds = [1, 2, 6, 13];
     let runs: Vec<_> = std::thread::scope(|scope| {
         let runs = seeds.map(|seed| scope.spawn(move || run(seed, 25_000)));
         runs.into_iter().map(|run| run.join().expect("a run says what went wrong")).collect()
