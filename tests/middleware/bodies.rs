@@ -263,24 +263,6 @@ async fn the_length_is_that_of_what_is_sent() {
 }
 
 #[tokio::test]
-async fn head_has_no_body_whatever_the_guest_writes() {
-    let front = Front::start(guests(|builder| builder).await, echo()).await;
-    for protocol in PROTOCOLS {
-        let mut client = front.connect(protocol).await;
-        for script in [
-            Script("answer;write 1 body", ""),
-            Script("write 1 body", ""),
-            Script("features 2", "write 1 body"),
-            Script("features 2", "drink 1 9"),
-        ] {
-            let head = |request: http::request::Builder| request.method("HEAD");
-            let reply = script.send(&mut client, head, millpond_tests::empty()).await;
-            assert_eq!((reply.status.as_u16(), reply.text(), reply.broken), (200, "", false));
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_body_on_its_way_is_not_held_for_a_guest_that_does_not_look() {
     let pool = guests(|builder| builder.max_body(1000)).await;
     let front = Front::start(pool, echo()).await;

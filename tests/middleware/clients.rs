@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
 use millpond::Reason;
-use millpond_tests::{Client, Front, empty};
+use millpond_tests::{Client, Front};
 
-use crate::setup::{Gate, PROTOCOLS, Script, Sent, guests, mirrored, out};
-use crate::traps::{next, streams};
+use crate::setup::{Gate, PROTOCOLS, Script, Sent, begin, guests, mirrored, out, streams};
 
 #[tokio::test]
 async fn a_client_that_leaves_while_the_next_handler_works_ends_its_guest() {
@@ -37,15 +36,8 @@ async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
     let front = Front::start(guests(|builder| builder).await, app).await;
     for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
         let mut client = front.connect(protocol).await;
-        let request = Script("", "kept").on(client.request("/")).body(empty());
-        let (response, mut stream) =
-            tokio::join!(client.send(request.expect("a good request")), async {
-                let mut stream = next(&mut streams).await;
-                front.until("it streams", |now| now.streaming == 1).await;
-                stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
-                stream
-            });
-        let response = response.expect("a head");
+        let script = Script("", "kept");
+        let (mut stream, response) = begin(&front, &mut client, &mut streams, script).await;
         drop((response, client));
         // Nobody is told over HTTP/1.1 who does not write.
         let _ = stream.send_data(Bytes::from(vec![0; 1 << 20])).await;
@@ -86,14 +78,8 @@ async fn a_client_that_does_not_read_on_loses_its_guest() {
     let front = Front::start(pool, app).await;
     for (protocol, lost) in PROTOCOLS.into_iter().zip(1..) {
         let mut client = front.connect(protocol).await;
-        let request = Script("", "kept").on(client.request("/")).body(empty());
-        let (response, stream) =
-            tokio::join!(client.send(request.expect("a good request")), async {
-                let mut stream = next(&mut streams).await;
-                stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
-                stream
-            });
-        let response = response.expect("a head");
+        let script = Script("", "kept");
+        let (stream, response) = begin(&front, &mut client, &mut streams, script).await;
         let enough = Arc::new(AtomicBool::new(false));
         let flood = tokio::spawn({
             let (mut stream, enough) = (stream, Arc::clone(&enough));

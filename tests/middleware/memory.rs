@@ -16,7 +16,6 @@ async fn what_is_not_in_memory_traps() {
         format!("raw get_uri {END} 9"),
         format!("raw get_protocol_version {END} 9"),
         format!("raw get_source_addr {END} 99"),
-        format!("raw get_config {END} 9"),
         format!("raw get_header_names 0 {END} 99"),
         format!("raw get_header_values 0 {END} 9 0 99"),
         "raw get_header_values 0 0 4294967295 0 99".to_owned(),
@@ -34,18 +33,13 @@ async fn what_is_not_in_memory_traps() {
     .iter()
     .enumerate()
     {
-        let request = client.request("/").header("x-request", command);
-        let request = request.body(millpond_tests::empty()).expect("a good request");
-        let reply = millpond_tests::whole(client.send(request).await.expect("one")).await;
-        if command.contains("get_config") {
-            assert_eq!(out(&reply), "0", "nothing has no place");
-            continue;
-        }
-        assert_trap(&reply);
+        assert_trap(&Script(command, "").get(&mut client).await);
         let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;
-        assert!(now.retired.get(Reason::Trap) >= n as u64, "{command}");
-        assert_eq!(now.retired.get(Reason::Trap), now.retired.total());
+        let (traps, ended) = (now.retired.get(Reason::Trap), now.retired.total());
+        assert_eq!((traps, ended), (n as u64 + 1, n as u64 + 1), "{command}");
     }
+    let nothing = Script(&format!("raw get_config {END} 9"), "").get(&mut client).await;
+    assert_eq!(out(&nothing), "0", "nothing has no place");
 }
 
 #[tokio::test]
@@ -143,13 +137,11 @@ async fn a_guest_sets_no_more_headers_than_it_may() {
     let mut client = front.connect(PROTOCOLS[0]).await;
     for kind in ["stuff 0 ", "stuff 2 ", "stuff 1 ", "stuff 3 "] {
         let script = format!("{kind}300 4096;answer");
-        let request = client.request("/").header("x-request", &script);
-        let request = request.body(millpond_tests::empty()).expect("a good request");
-        let reply = millpond_tests::whole(client.send(request).await.expect("one")).await;
-        assert_trap(&reply);
+        assert_trap(&Script(&script, "").get(&mut client).await);
     }
-    // Very many small ones are too many for the map.
-    assert_trap(&Script("stuff 2 40000 1;answer", "").get(&mut client).await);
+    // However small they are.
+    assert_eq!(Script("stuff 2 4000 1;answer", "").get(&mut client).await.status, 200);
+    assert_trap(&Script("stuff 2 4001 1;answer", "").get(&mut client).await);
     // Those of a request are its own.
     for _ in 0..20 {
         assert_eq!(Script("stuff 0 20 4000;answer", "").get(&mut client).await.status, 200);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use millpond::Reason;
+use millpond::expiration::{Expired, InstanceExpiration as _, Signal};
 use millpond_tests::Front;
 
 use crate::setup::{Gate, Script, Sent, back, guests, out};
@@ -103,14 +105,14 @@ async fn a_guest_without_a_second_half_is_not_kept_for_it() {
 }
 
 #[tokio::test]
-async fn while_the_next_handler_works_no_time_of_the_guests_runs() {
+async fn while_the_next_handler_works_its_guest_is_pinned() {
     let gate = Gate::closed();
-    let timeout = std::time::Duration::from_secs(1);
-    let pool = guests(|builder| builder.limits(|limits| limits.request_timeout = timeout)).await;
-    let front = Front::start(pool, gate.app()).await;
+    let front = Front::start(guests(|builder| builder).await, gate.app()).await;
     let sent = Sent::get(front.addr, Script("features 2", "kept"));
     gate.until_come(1).await;
-    tokio::time::sleep(timeout * 2).await;
+    // So no time of its runs, which the pool's rules show.
+    let now = front.until("it is pinned", |now| now.pinned == 1).await;
+    assert_eq!((now.busy, now.instances.pinned, now.instances.live()), (0, 1, 1));
     gate.open(1);
     assert_eq!(sent.reply().await.text(), "through\n");
     let now = front.until("it is idle", |now| now.instances.idle == 1).await;
@@ -120,17 +122,21 @@ async fn while_the_next_handler_works_no_time_of_the_guests_runs() {
 #[tokio::test]
 async fn a_pinned_guest_grows_old_only_when_it_is_done() {
     let gate = Gate::closed();
-    let age = std::time::Duration::from_millis(300);
-    let pool = guests(|builder| builder.limits(|limits| limits.max_age = age)).await;
-    let front = Front::start(pool, gate.app()).await;
+    let old = Signal::new();
+    let ages = old.clone();
+    let pool = guests(|builder| {
+        let ends = Expired::Drain(Reason::Age);
+        builder.expiration(move |policy| policy.or(ages.follow(ends)))
+    });
+    let front = Front::start(pool.await, gate.app()).await;
     let sent = Sent::get(front.addr, Script("features 2;requests", "requests;tell"));
     gate.until_come(1).await;
-    tokio::time::sleep(age * 2).await;
+    old.raise();
     let now = front.pool.snapshot();
     assert_eq!((now.pinned, now.retired.total()), (1, 0));
     gate.open(1);
     let reply = sent.reply().await;
     assert_eq!((reply.text(), back(&reply)), ("through\n", "1"));
     let now = front.until("it has ended", |now| now.instances.live() == 0).await;
-    assert_eq!(now.retired.get(millpond::Reason::Age), 1);
+    assert_eq!(now.retired.get(Reason::Age), 1);
 }

@@ -9,10 +9,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
+use http_body_util::channel::{Channel, Sender};
 use millpond::http_wasm::{HttpWasmBuilder, HttpWasmPool};
-use millpond_tests::{Body, Client, Front, Protocol, Reply, empty, guest_module, whole};
+use millpond_tests::{Body, Client, Front, PATIENCE, Protocol, Reply, empty, guest_module, whole};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
@@ -202,6 +203,47 @@ pub(crate) fn assert_trap(reply: &Reply) {
     assert_failure(reply, 500, "proxy_internal_error", "guest trapped");
 }
 
+pub(crate) type Stream = Sender<Bytes, std::io::Error>;
+
+/// Answers with bodies that the test sends.
+pub(crate) fn streams() -> (Router, mpsc::UnboundedReceiver<Stream>) {
+    let (senders, receiver) = mpsc::unbounded_channel();
+    let app = Router::new().fallback(async move || {
+        let (sender, body) = Channel::new(1);
+        senders.send(sender).expect("the test waits for it");
+        axum::body::Body::new(body)
+    });
+    (app, receiver)
+}
+
+/// The body of the next response.
+pub(crate) async fn next(streams: &mut mpsc::UnboundedReceiver<Stream>) -> Stream {
+    let stream = tokio::time::timeout(PATIENCE, streams.recv()).await;
+    stream.expect("a request in good time").expect("a request")
+}
+
+/// Sends a piece, and ends the body after it.
+pub(crate) async fn finish(mut stream: Stream, piece: &'static str) {
+    stream.send_data(Bytes::from_static(piece.as_bytes())).await.expect("somebody reads");
+}
+
+/// Sends a request, and waits for the head and the first piece of its response.
+pub(crate) async fn begin(
+    front: &Front,
+    client: &mut Client,
+    streams: &mut mpsc::UnboundedReceiver<Stream>,
+    script: Script<'_>,
+) -> (Stream, http::Response<hyper::body::Incoming>) {
+    let request = script.on(client.request("/")).body(empty()).expect("a good request");
+    let (response, stream) = tokio::join!(client.send(request), async {
+        let mut stream = next(streams).await;
+        front.until("it streams", |now| now.streaming == 1).await;
+        stream.send_data(Bytes::from_static(b"one ")).await.expect("somebody reads");
+        stream
+    });
+    (stream, response.expect("a head"))
+}
+
 /// A handler that answers when the test lets it.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<(Semaphore, Semaphore)>);
@@ -227,7 +269,7 @@ impl Gate {
 
     /// Waits until so many have come since this was asked last.
     pub(crate) async fn until_come(&self, count: u32) {
-        let come = tokio::time::timeout(millpond_tests::PATIENCE, self.0.0.acquire_many(count));
+        let come = tokio::time::timeout(PATIENCE, self.0.0.acquire_many(count));
         come.await.expect("they come").expect("it is not closed for good").forget();
     }
 
@@ -256,7 +298,7 @@ impl Sent {
 
     /// The answer.
     pub(crate) async fn reply(self) -> Reply {
-        let reply = tokio::time::timeout(millpond_tests::PATIENCE, self.0).await;
+        let reply = tokio::time::timeout(PATIENCE, self.0).await;
         reply.expect("an answer in good time").expect("the request's task does not panic")
     }
 

@@ -4,34 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use http_body_util::channel::{Channel, Sender};
 use millpond::Reason;
-use millpond_tests::{Client, Front, PATIENCE, empty, whole};
-use tokio::sync::mpsc;
+use millpond_tests::{Front, PATIENCE, empty, whole};
 
-use crate::setup::{PROTOCOLS, Script, assert_failure, assert_trap, guests, out, says};
-
-pub(crate) type Stream = Sender<Bytes, std::io::Error>;
-
-/// Answers with bodies that the test sends.
-pub(crate) fn streams() -> (Router, mpsc::UnboundedReceiver<Stream>) {
-    let (senders, receiver) = mpsc::unbounded_channel();
-    let app = Router::new().fallback(async move || {
-        let (sender, body) = Channel::new(1);
-        senders.send(sender).expect("the test waits for it");
-        Body::new(body)
-    });
-    (app, receiver)
-}
-
-/// The body of the next response.
-pub(crate) async fn next(streams: &mut mpsc::UnboundedReceiver<Stream>) -> Stream {
-    let stream = tokio::time::timeout(PATIENCE, streams.recv()).await;
-    stream.expect("a request in good time").expect("a request")
-}
+use crate::setup::{
+    PROTOCOLS, Script, assert_failure, assert_trap, begin, finish, guests, next, out, says, streams,
+};
 
 #[tokio::test]
 async fn a_trap_in_the_first_half_keeps_the_request_from_the_next_handler() {
@@ -67,11 +47,6 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_client_has_nothing() {
     assert_eq!(out(&Script("requests", "").get(&mut client).await), "1");
 }
 
-/// Sends a piece, and ends the body after it.
-pub(crate) async fn finish(mut stream: Stream, piece: &'static str) {
-    stream.send_data(Bytes::from_static(piece.as_bytes())).await.expect("somebody reads");
-}
-
 #[tokio::test]
 async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
     let (app, mut streams) = streams();
@@ -87,23 +62,6 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
         assert_trap(&reply);
     }
     front.until("the guests are gone", |now| now.instances.live() == 0).await;
-}
-
-/// Sends a request, and waits for the head and the first piece of its response.
-pub(crate) async fn begin(
-    front: &Front,
-    client: &mut Client,
-    streams: &mut mpsc::UnboundedReceiver<Stream>,
-    script: Script<'_>,
-) -> (Stream, http::Response<hyper::body::Incoming>) {
-    let request = script.on(client.request("/")).body(empty()).expect("a good request");
-    let (response, stream) = tokio::join!(client.send(request), async {
-        let mut stream = next(streams).await;
-        front.until("it streams", |now| now.streaming == 1).await;
-        stream.send_data(Bytes::from_static(b"one ")).await.expect("somebody reads");
-        stream
-    });
-    (stream, response.expect("a head"))
 }
 
 #[tokio::test]

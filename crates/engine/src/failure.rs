@@ -89,7 +89,7 @@ pub struct Cause(pub Arc<wasmtime::Error>);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The whole chain, on one line; the backtrace is for the log.
+        // Its root, on one line; the chain and the backtrace are for the log.
         write!(f, "{}", self.0.root_cause())
     }
 }

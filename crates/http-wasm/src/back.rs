@@ -7,14 +7,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode, response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
 use millpond_pool_core::{Error, ErrorKind};
 
-use crate::body::{Ending, Forward, Listener, ResponseBody};
-use crate::content::{BoxError, ContentError};
+use crate::body::{Ending, Forward, ResponseBody};
+use crate::content::BoxError;
 use crate::counted::Counted;
 use crate::exchange::Exchange;
-use crate::framing::{announce, unframe};
+use crate::framing::{announce, set_length, unframe};
 use crate::lease::GuestLease;
 use crate::merge::merge;
 
@@ -76,8 +77,7 @@ impl Back {
         let left = if no_body || body.is_end_stream() {
             Left::Nothing
         } else {
-            let counted = is_counted(&parts.headers, &body.size_hint());
-            match self.peek(&mut body, counted).await {
+            match self.peek(&mut body).await {
                 Ok(left) => left,
                 Err(error) => return self.fail(error).await,
             }
@@ -114,14 +114,13 @@ impl Back {
 
     /// What the guest sees of a response's head when it is called.
     fn show_head(&mut self, parts: &response::Parts) {
-        if self.lease.as_ref().is_some_and(|lease| lease.traits().looks) {
+        if self.lease.as_ref().is_some_and(|lease| lease.traits().sees_heads) {
             self.exchange.response.headers.clone_from(&parts.headers);
         }
     }
 
-    /// Takes what has come of the response's body, without waiting, and says what may be left. `counted`: the
-    /// server may ask for nothing more than its bytes.
-    async fn peek<R>(&mut self, body: &mut Counted<R>, counted: bool) -> Result<Left, BoxError>
+    /// Takes what has come of the response's body, without waiting, and says what may be left.
+    async fn peek<R>(&mut self, body: &mut Counted<R>) -> Result<Left, BoxError>
     where
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -142,7 +141,8 @@ impl Back {
             content.trailers.arrive(None);
             return Ok(Left::Nothing);
         }
-        Ok(if counted && body.is_all() { Left::Trailers } else { Left::Bytes })
+        // A server that knows its length may ask for nothing more than its bytes.
+        Ok(if body.is_all() { Left::Trailers } else { Left::Bytes })
     }
 
     /// Waits for all of a response's body.
@@ -152,9 +152,9 @@ impl Back {
     {
         let content = &mut self.exchange.response_body;
         let mut trailers = None;
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        while let Some(frame) = body.frame().await {
             match frame?.into_data() {
-                Ok(data) => content.push(data).map_err(|error: ContentError| error)?,
+                Ok(data) => content.push(data)?,
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
@@ -181,8 +181,7 @@ impl Back {
                 None => length,
             };
             if let Some(length) = length {
-                // Without room for it, nothing is said of a length, which is no lie.
-                let _ = parts.headers.try_insert(CONTENT_LENGTH, length);
+                set_length(&mut parts.headers, length);
             }
         }
         announce(&mut parts.headers, exchange.response_body.trailers.known());
@@ -203,14 +202,38 @@ impl Back {
         }
         self.show_head(&parts);
         let forward = forward(&mut self.exchange, Some(body));
-        let counted = is_counted(&parts.headers, &forward.size_hint());
-        Ok(Response::from_parts(parts, ResponseBody::leased(forward, counted, self)))
+        Ok(Response::from_parts(parts, ResponseBody::leased(forward, self)))
     }
-}
 
-/// Whether a server knows how long the body is that it sends, and asks for nothing after that.
-fn is_counted(headers: &HeaderMap, hint: &SizeHint) -> bool {
-    headers.contains_key(CONTENT_LENGTH) || hint.exact().is_some()
+    // What the response's body tells, while it streams.
+
+    /// Why there is no use in more of it, if so. If not, the one who asks is woken when that changes.
+    pub(crate) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
+        Some(self.lease.as_ref()?.poll_lost(cx)?.into())
+    }
+
+    /// There is nothing to be sent at the moment: the service is slow, and not the client.
+    pub(crate) fn wait(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.pin();
+        }
+    }
+
+    /// A frame has come.
+    pub(crate) fn progress(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.progress();
+        }
+    }
+
+    /// It has ended, well or badly, with these trailers. Its last frame waits for the answer; an error
+    /// breaks it.
+    pub(crate) fn end(mut self, error: bool, trailers: Option<HeaderMap>) -> Ending {
+        Box::pin(async move {
+            self.exchange.response_body.trailers.arrive(trailers);
+            self.finish(error).await.map(drop).map_err(Into::into)
+        })
+    }
 }
 
 pub(crate) fn has_no_body(head: bool, status: StatusCode) -> bool {
@@ -238,30 +261,5 @@ pub(crate) fn passed_on<R>(
 /// What there is of a response's body, and what is to come.
 fn forward<R>(exchange: &mut Exchange, rest: Option<Counted<R>>) -> Forward<Counted<R>> {
     let (chunks, _) = exchange.response_body.pass_on();
-    Forward { chunks, rest, trailers: exchange.take_response_trailers() }
-}
-
-impl Listener for Back {
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
-        Some(self.lease.as_ref()?.poll_lost(cx)?.into())
-    }
-
-    fn wait(&mut self) {
-        if let Some(lease) = &mut self.lease {
-            lease.pin();
-        }
-    }
-
-    fn progress(&mut self) {
-        if let Some(lease) = &mut self.lease {
-            lease.progress();
-        }
-    }
-
-    fn end(mut self: Box<Self>, error: bool, trailers: Option<HeaderMap>) -> Ending {
-        Box::pin(async move {
-            self.exchange.response_body.trailers.arrive(trailers);
-            self.finish(error).await.map(drop).map_err(Into::into)
-        })
-    }
+    Forward { chunks, rest, trailers: std::mem::take(&mut exchange.response_body.trailers) }
 }

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
+use crate::back::Back;
 use crate::content::{BoxError, Incoming};
 use crate::counted::Counted;
 use crate::trailers::Trailers;
@@ -74,31 +74,10 @@ impl<B> ResponseBody<B> {
         Self(Kind::Forward(forward))
     }
 
-    /// One whose end the guest is to be told. `counted`: the server knows how long it is.
-    pub(crate) fn leased(
-        forward: Forward<Counted<B>>,
-        counted: bool,
-        listener: impl Listener + 'static,
-    ) -> Self {
-        let state = State::Streaming(Box::new(listener));
-        Self(Kind::Leased(Box::new(Leased { forward, counted, state })))
+    /// One whose end the guest is to be told.
+    pub(crate) fn leased(forward: Forward<Counted<B>>, back: Back) -> Self {
+        Self(Kind::Leased(Box::new(Leased { forward, state: State::Streaming(back) })))
     }
-}
-
-/// Whoever is told how a response body goes.
-pub(crate) trait Listener: Send {
-    /// Why there is no use in more of it, if so. If not, the one who asks is woken when that changes.
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError>;
-
-    /// There is nothing to be sent at the moment: the service is slow, and not the client.
-    fn wait(&mut self);
-
-    /// A frame has come.
-    fn progress(&mut self);
-
-    /// It has ended, well or badly, with these trailers. Its last frame waits for the answer; an error
-    /// breaks it.
-    fn end(self: Box<Self>, error: bool, trailers: Option<HeaderMap>) -> Ending;
 }
 
 pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -106,14 +85,13 @@ pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Sen
 /// A response body whose end a guest is to be told.
 struct Leased<B> {
     forward: Forward<Counted<B>>,
-    counted: bool,
     state: State,
 }
 
 type Polled = Option<Result<Frame<Bytes>, BoxError>>;
 
 enum State {
-    Streaming(Box<dyn Listener>),
+    Streaming(Back),
     /// The guest is being told; then comes this.
     Ending(Ending, Polled),
     /// The guest has been told. Where a content-length said that it was over, trailers may come.
@@ -130,24 +108,24 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
                     self.state = State::Told;
                     return self.forward.poll_frame(cx);
                 }
-                State::Streaming(mut listener) => {
-                    if let Some(error) = listener.poll_lost(cx) {
+                State::Streaming(mut back) => {
+                    if let Some(error) = back.poll_lost(cx) {
                         return Poll::Ready(Some(Err(error)));
                     }
                     let Poll::Ready(polled) = self.forward.poll_frame(cx) else {
-                        listener.wait();
-                        self.state = State::Streaming(listener);
+                        back.wait();
+                        self.state = State::Streaming(back);
                         return Poll::Pending;
                     };
-                    listener.progress();
+                    back.progress();
                     if !self.is_last(&polled) {
-                        self.state = State::Streaming(listener);
+                        self.state = State::Streaming(back);
                         return Poll::Ready(polled);
                     }
                     let frame = polled.as_ref().and_then(|polled| polled.as_ref().ok());
                     let trailers = frame.and_then(Frame::trailers_ref).cloned();
                     let error = matches!(polled, Some(Err(_)));
-                    self.state = State::Ending(listener.end(error, trailers), polled);
+                    self.state = State::Ending(back.end(error, trailers), polled);
                 }
                 State::Ending(mut ending, polled) => match ending.as_mut().poll(cx) {
                     Poll::Pending => {
@@ -174,9 +152,11 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
     /// whether there is more.
     fn is_last(&self, polled: &Polled) -> bool {
         let Some(Ok(frame)) = polled else { return true };
-        let Forward { chunks, rest, .. } = &self.forward;
-        let is_all = self.counted && chunks.is_empty() && rest.as_ref().is_none_or(Counted::is_all);
-        !frame.is_data() || is_all || self.forward.is_end_stream()
+        let Forward { chunks, rest, trailers } = &self.forward;
+        let is_over = |rest: &Counted<B>| rest.is_all() || rest.is_end_stream();
+        // With trailers of the guest's, it does ask.
+        let is_all = trailers.known().is_empty() && rest.as_ref().is_none_or(is_over);
+        !frame.is_data() || chunks.is_empty() && is_all
     }
 }
 
@@ -264,7 +244,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Forward<R> {
             && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    pub(crate) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         let here = self.chunks.iter().map(Bytes::len).sum::<usize>() as u64;
         let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();

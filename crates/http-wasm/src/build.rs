@@ -60,6 +60,7 @@ impl HttpWasmBuilder {
     /// [`request_timeout`](Limits::request_timeout); until the next handler answers, no time of the guest's
     /// runs, nor while a response streams whose end the guest waits for, unless it is the client that is
     /// slow: it has [`body_stall_timeout`](Limits::body_stall_timeout) to take what is there.
+    /// [`concurrency`](Limits::concurrency) is 1 whatever it is set to.
     #[must_use]
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
@@ -78,6 +79,13 @@ impl HttpWasmBuilder {
 
     /// The policy of each instance, made from what it was before: at first [`expiration::standard`],
     /// the timeouts of the pool's limits.
+    ///
+    /// ```
+    /// use millpond_http_wasm::HttpWasmPool;
+    /// use millpond_pool_core::expiration::{InstanceExpiration, memory_watermark};
+    ///
+    /// let builder = HttpWasmPool::builder().expiration(|policy| policy.or(memory_watermark(16 << 20)));
+    /// ```
     #[must_use]
     pub fn expiration<E: InstanceExpiration>(
         mut self,
@@ -227,7 +235,7 @@ impl Version {
         self,
         start_timeout: std::time::Duration,
         shared: impl FnOnce(&str) -> Result<Arc<Shared>, BuildError> + Send + 'static,
-    ) -> Result<Generation, BuildError> {
+    ) -> Result<Arc<Generation>, BuildError> {
         let Self { name, bytes, config } = self;
         let compiled = tokio::task::spawn_blocking({
             let name = name.clone();
@@ -249,7 +257,7 @@ impl Version {
             Ok(Err(error)) => return Err(fail(Problem::Start(error))),
             Err(_) => return Err(fail(Problem::Slow(start_timeout))),
         }
-        Ok(Arc::into_inner(generation).expect("the guest that had it is gone"))
+        Ok(generation)
     }
 }
 

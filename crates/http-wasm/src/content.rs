@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Body;
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::chunks::Chunks;
@@ -162,21 +161,15 @@ impl Content {
     /// Waits for the next piece. `false`: there is none.
     async fn fetch(&mut self) -> Result<bool, ContentError> {
         while let Some(rest) = &mut self.rest {
-            let frame = poll_fn(|cx| Pin::new(&mut *rest).poll_frame(cx)).await;
-            let frame = match frame.transpose().map_err(ContentError::Broken)? {
-                Some(frame) => frame.into_data(),
-                None => {
-                    self.end(None);
-                    break;
-                }
-            };
-            match frame {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => {
+            let frame = rest.frame().await.transpose().map_err(ContentError::Broken)?;
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
                     self.push(data)?;
                     return Ok(true);
                 }
-                Err(other) => self.end(other.into_trailers().ok()),
+                Some(Err(other)) => self.end(other.into_trailers().ok()),
+                None => self.end(None),
             }
         }
         Ok(false)

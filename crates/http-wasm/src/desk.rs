@@ -46,6 +46,21 @@ impl Desk {
         }
     }
 
+    /// What `poll` gives, unless the request is told something before.
+    pub(crate) async fn unless_told<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Error> {
+        poll_fn(|cx| {
+            // First, so that whoever ends the instance from here on wakes this one.
+            match self.poll_error(cx) {
+                Some(error) => Poll::Ready(Err(error)),
+                None => poll(cx).map(Ok),
+            }
+        })
+        .await
+    }
+
     pub(crate) fn fail(&self, error: Error) {
         let waker = {
             let mut state = lock(&self.state);
@@ -107,6 +122,7 @@ impl Job {
         let slot = instance.slot();
         // First, so that whoever ends it from here on finds whom to tell.
         slot.set_caller(ticket, Arc::clone(&desk));
+        // With the fence in `doom`: either this sees the doom, or that sees whom to tell.
         fence(Ordering::SeqCst);
         if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
             self.desk = Some(desk);

@@ -64,12 +64,7 @@ impl GuestDriver {
     }
 
     /// A start came to nothing. If the allocator had no room, nobody is to be told: the request waits.
-    pub(crate) fn not_started(&self, fault: Fault) -> Option<Error> {
-        let error = match fault {
-            Fault::Doomed(_) => wasmtime::format_err!("the start was given up"),
-            Fault::Panicked(panicked) => panicked.into(),
-            Fault::Error(error) => error,
-        };
+    pub(crate) fn not_started(&self, error: wasmtime::Error) -> Option<Error> {
         if error.is::<PoolConcurrencyLimitError>() {
             let error = InstantiationError::new(error);
             tracing::debug!(%error, "no room for another instance");
@@ -157,9 +152,9 @@ async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriv
         Ok(_) => driver.started(&pool, id),
         // Whoever ends it reports that.
         Err(Fault::Doomed(_)) => {}
-        Err(fault) => pool.report(
+        Err(Fault::Failed(error)) => pool.report(
             id,
-            match driver.not_started(fault) {
+            match driver.not_started(error) {
                 Some(_) => InstanceEvent::StartFailed,
                 None => InstanceEvent::Exhausted { request: None },
             },

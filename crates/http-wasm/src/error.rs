@@ -8,7 +8,17 @@ use millpond_engine::{chain, one_line};
 use crate::module::ModuleError;
 
 /// Why there is no pool, or why it goes on with the module that it had. Its text is one line: what, where,
-/// and what was expected.
+/// and what was expected. [`source`](std::error::Error::source) is the [`std::io::Error`] of a file that could
+/// not be read, and else nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use millpond_http_wasm::HttpWasmPool;
+///
+/// let error = HttpWasmPool::builder().without_cache().from_bytes("(module)").await.unwrap_err();
+/// assert!(error.to_string().starts_with("the module is no http-wasm guest"));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct BuildError {
     name: String,

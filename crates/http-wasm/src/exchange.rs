@@ -11,7 +11,7 @@ use crate::body::RequestBody;
 use crate::content::{Content, ContentError, Incoming, Read};
 use crate::features::Features;
 use crate::framing::{announce, frames, set_length, unframe};
-use crate::trailers::{Edit, Trailers};
+use crate::trailers::Edit;
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
 pub(crate) const MAX_SET: usize = 1 << 20;
@@ -237,11 +237,6 @@ impl Exchange {
     pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
         self.require_response("write the response body")?;
         Ok(self.response_body.write(bytes))
-    }
-
-    /// The trailers that belong to the response so far.
-    pub(crate) fn take_response_trailers(&mut self) -> Trailers {
-        std::mem::take(&mut self.response_body.trailers)
     }
 }
 

@@ -15,8 +15,8 @@ pub(crate) fn unframe(headers: &mut HeaderMap) {
     headers.remove(TRANSFER_ENCODING);
 }
 
-/// The body has this length. A map without room for it says nothing, and the body goes in chunks.
-pub(crate) fn set_length(headers: &mut HeaderMap, length: usize) {
+/// The body has this length. A map without room for it does not say so, which is no lie.
+pub(crate) fn set_length(headers: &mut HeaderMap, length: impl Into<HeaderValue>) {
     let _ = headers.try_insert(CONTENT_LENGTH, length.into());
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
         let mut names = values.flat_map(|names| names.split(','));
         names.any(|announced| announced.trim().eq_ignore_ascii_case(name.as_str()))
     };
-    let new: Vec<_> = trailers.keys().filter(|name| !announced(name)).collect();
-    let new: Vec<_> = new.into_iter().map(HeaderName::as_str).collect();
+    let new = trailers.keys().filter(|name| !announced(name));
+    let new: Vec<_> = new.map(HeaderName::as_str).collect();
     if let Ok(names) = HeaderValue::try_from(new.join(", "))
         && !new.is_empty()
     {

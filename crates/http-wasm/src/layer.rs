@@ -76,6 +76,17 @@ impl HttpWasmLayer {
 
     /// A layer whose service is ready once it has a place in the pool too: what is in front of it feels the
     /// backpressure.
+    ///
+    /// ```
+    /// # fn with(guard: millpond_http_wasm::HttpWasmPool) {
+    /// use millpond_http_wasm::HttpWasmLayer;
+    /// use tower::ServiceBuilder;
+    ///
+    /// // What is in front, a `LoadShed` or a `ConcurrencyLimit` say, sees when there is no place.
+    /// let layers = ServiceBuilder::new().layer(HttpWasmLayer::with_backpressure(guard));
+    /// # drop(layers);
+    /// # }
+    /// ```
     pub fn with_backpressure(pool: HttpWasmPool) -> Self {
         Self { pool, waits: true }
     }
@@ -172,8 +183,7 @@ where
         Box::pin(async move {
             let (version, head) = (request.version(), request.method() == Method::HEAD);
             let request = request.map(|body| {
-                let waits = !body.is_end_stream();
-                waits.then(|| body.map_err(Into::into).boxed_unsync())
+                (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync())
             });
             let passage = Passage { pool, inner, head };
             match passage.pass(waiting, request).await {

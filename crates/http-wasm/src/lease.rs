@@ -1,8 +1,7 @@
 //! A guest in exclusive use by one request: its calls, and what they mean for the pool.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use millpond_engine::Cause;
 use millpond_pool_core::{
@@ -38,16 +37,10 @@ pub(crate) async fn lease(
                 return Err(error);
             }
         };
-        let started = poll_fn(|cx| {
-            // To be woken when it is doomed.
-            match desk.poll_error(cx) {
-                Some(error) => Poll::Ready(Err(Ok(error))),
-                None => instance.slot().poll_start(cx).map_err(Err),
-            }
-        });
+        let started = desk.unless_told(|cx| instance.slot().poll_start(cx));
         let (pool, id) = (request.pool().clone(), instance.id());
         let error = match started.await {
-            Ok(new) => {
+            Ok(Ok(new)) => {
                 if new {
                     pool.driver().started(&pool, id);
                 }
@@ -55,9 +48,9 @@ pub(crate) async fn lease(
                 let (usage, traits) = Default::default();
                 return Ok(GuestLease { lease, desk, usage, traits });
             }
-            Err(Ok(error)) => error,
-            Err(Err(Fault::Doomed(_))) => desk.error().await,
-            Err(Err(fault)) => match pool.driver().not_started(fault) {
+            Err(error) => error,
+            Ok(Err(Fault::Doomed(_))) => desk.error().await,
+            Ok(Err(Fault::Failed(error))) => match pool.driver().not_started(error) {
                 Some(error) => {
                     pool.report(id, InstanceEvent::StartFailed);
                     error
@@ -169,24 +162,15 @@ impl GuestLease {
         let Some(lease) = &self.lease else { return Err(Error::new(ErrorKind::Retired)) };
         let slot = lease.instance().slot();
         let called = match slot.begin_call(make) {
-            Ok(()) => {
-                poll_fn(|cx| match self.desk.poll_error(cx) {
-                    Some(error) => Poll::Ready(Err(Ok(error))),
-                    None => slot.poll_call(cx).map_err(Err),
-                })
-                .await
-            }
-            Err(fault) => Err(Err(fault)),
+            Ok(()) => self.desk.unless_told(|cx| slot.poll_call(cx)).await?,
+            Err(fault) => Err(fault),
         };
         let Returned { called, blame, usage, traits } = match called {
             Ok(returned) => returned,
-            Err(Ok(error)) => return Err(error),
-            Err(Err(Fault::Doomed(reason))) => return Err(self.doomed(reason).await),
-            Err(Err(Fault::Panicked(panicked))) => {
-                return Err(self.broken(Reason::Host, ErrorKind::HostPanic, panicked.into(), None));
-            }
-            Err(Err(Fault::Error(error))) => {
-                return Err(self.broken(Reason::Trap, ErrorKind::Trap, error, None));
+            Err(Fault::Doomed(reason)) => return Err(self.doomed(reason).await),
+            // What a guest does wrong is in what it returned: this was the host.
+            Err(Fault::Failed(error)) => {
+                return Err(self.broken(Reason::Host, ErrorKind::HostPanic, error, None));
             }
         };
         (self.usage, self.traits) = (usage, traits);

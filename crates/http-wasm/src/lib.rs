@@ -37,16 +37,18 @@
 //!
 //! - Without `buffer_response`, `handle_response` is called when the response has ended: before its head is sent if
 //!   the body is all there, or else before its last piece is. A guest that fails then breaks the body off. With a
-//!   content-length it has ended when so many bytes have come; trailers after them pass unseen. A client that
+//!   known length it has ended when so many bytes have come; trailers after them pass unseen. A client that
 //!   takes nothing for `body_stall_timeout` loses its guest, and with it the response; a next handler that is
 //!   silent loses nothing. The status can be read without buffering.
 //! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
 //!   `server-timing` and the two `authenticate` fields, it is added.
-//! - Buffers are [bounded](HttpWasmBuilder::max_body), and so are the headers a guest may set, to 1 MiB for each request
-//!   and 4000 fields, a method (256 bytes) and a URI (64 KiB).
-//! - What a guest says of `content-length` and `transfer-encoding` counts for nothing: the host frames what it sends.
-//!   An answer that is not as long as its own content-length says is a failure of the next handler, 502.
+//! - Buffers are [bounded](HttpWasmBuilder::max_body), and what is beyond traps: also the headers a guest sets (1 MiB for each
+//!   request, of which each change, removals too, takes 32 bytes more than it says, and 4000 fields in a map), a method (256
+//!   bytes) and a URI (64 KiB). A line of its log is cut at 8 KiB.
+//! - What a guest says of `content-length` and `transfer-encoding` counts for nothing, except for the length in an
+//!   answer of its own to HEAD: the host frames what it sends. An answer of the next handler that is not as long as its
+//!   content-length says is a failure: 502, or a body that breaks off where the head is out.
 //! - A guest that reads the request's body waits for the client in its own time: one too slow for `request_timeout`
 //!   gets 504, and the guest ends.
 //! - A URI with characters that no request line can have is percent-encoded.

@@ -18,9 +18,8 @@ pub(crate) const MEMORY: &str = "memory";
 pub(crate) struct Traits {
     /// `handle_response` does nothing, whatever it is given: there is no need to call it.
     pub(crate) passes_responses: bool,
-    /// It can ask for the head or the body of the request or the response, so these are kept for its
-    /// `handle_response`.
-    pub(crate) looks: bool,
+    /// It can ask for the head of the request or the response, so these are kept for its `handle_response`.
+    pub(crate) sees_heads: bool,
     /// It wants WASI preview 1.
     pub(crate) wasi: bool,
 }
@@ -135,7 +134,7 @@ impl<'a> Module<'a> {
         };
         Ok(Traits {
             passes_responses: own.is_some_and(|own| self.empty.get(own) == Some(&true)),
-            looks: imports(host::looks),
+            sees_heads: imports(host::shows_heads),
             wasi: imports(|module, _| module == host::WASI),
         })
     }
@@ -244,7 +243,7 @@ mod tests {
                 (func $own (param i32 i32))
                 (func (export "handle_response") (param i32 i32) (call $own (i32.const 0) (i32.const 0))))"#
         );
-        let traits = Traits { passes_responses: false, looks: false, wasi: true };
+        let traits = Traits { passes_responses: false, sees_heads: false, wasi: true };
         assert_eq!(read_text(&text).unwrap(), traits);
     }
 

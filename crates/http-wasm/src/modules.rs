@@ -19,8 +19,8 @@ struct State {
 }
 
 impl Modules {
-    pub(crate) fn new(current: Generation) -> Self {
-        let state = State { current: Arc::new(current), instances: BTreeSet::new() };
+    pub(crate) fn new(current: Arc<Generation>) -> Self {
+        let state = State { current, instances: BTreeSet::new() };
         Self { state: Mutex::new(state) }
     }
 

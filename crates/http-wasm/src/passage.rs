@@ -1,6 +1,7 @@
 //! One request's way through its guest, the service behind it, and back.
 
 use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use millpond_pool_core::Error;
@@ -67,7 +68,7 @@ where
             lease.pin();
             Some(lease)
         };
-        let keep = traits.looks && lease.is_some();
+        let keep = traits.sees_heads && lease.is_some();
         let asked_head = exchange.request.method == Method::HEAD;
         let answered = self.inner.call(exchange.next_request(keep)).await;
         let back = Back::new(lease, ctx_next.ctx(), exchange);
@@ -92,6 +93,8 @@ where
         *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
         let length = exchange.response_body.written_len();
         let headers = response.headers_mut();
+        headers.remove(TRANSFER_ENCODING);
+        // HEAD is told how long the body of a GET would be, which the guest may know without writing it.
         if !self.head || length.is_some() {
             unframe(headers);
         }

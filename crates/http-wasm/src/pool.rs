@@ -85,11 +85,11 @@ impl HttpWasmPool {
     /// Puts another module in place of the pool's, with the same configuration. Requests that have a guest
     /// keep it, both their halves; requests that come after this has ended, and those that still wait,
     /// get guests of the new module. Instances of the old one end as soon as they have nothing to do, with
-    /// the reason [`Reason::Swap`]; until then they count.
+    /// the reason [`Reason::Swap`]; until then they count. A reload waits for the one that is under way.
     ///
     /// # Errors
     ///
-    /// If the new module does not start; then the pool goes on with the one it has.
+    /// See [`BuildError`]. The pool goes on with the module that it has.
     pub async fn reload_file(&self, path: impl AsRef<Path>) -> Result<(), BuildError> {
         let (name, bytes) = read_file(path.as_ref()).await?;
         self.replace(name, bytes, None).await
@@ -99,16 +99,23 @@ impl HttpWasmPool {
     ///
     /// # Errors
     ///
-    /// If the new module does not start; then the pool goes on with the one it has.
+    /// See [`BuildError`]. The pool goes on with the module that it has.
     pub async fn reload_bytes(&self, bytes: impl Into<Vec<u8>>) -> Result<(), BuildError> {
         self.replace("the module".to_owned(), bytes.into(), None).await
     }
 
     /// As [`reload_bytes`](Self::reload_bytes), with another configuration.
     ///
+    /// ```no_run
+    /// # async fn reload(guard: millpond_http_wasm::HttpWasmPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// guard.reload_with_config(std::fs::read("guard.wasm")?, *b"another token").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// If the new module does not start; then the pool goes on with the one it has.
+    /// See [`BuildError`]. The pool goes on with the module that it has.
     pub async fn reload_with_config(
         &self,
         bytes: impl Into<Vec<u8>>,
@@ -132,7 +139,7 @@ impl HttpWasmPool {
         drop(before);
         let new = Version { name, bytes, config };
         let new = new.prepare(handle.limits().start_timeout, move |_| Ok(shared)).await?;
-        for id in modules.replace(Arc::new(new)) {
+        for id in modules.replace(new) {
             handle.report(id, InstanceEvent::Drain(Reason::Swap));
         }
         Ok(())
@@ -153,7 +160,7 @@ impl HttpWasmPool {
         self.pool.handle.limits()
     }
 
-    /// Changes the limits of the running pool. More instances than the pool was made for start only if the
+    /// Changes the limits of the running pool; [`concurrency`](Limits::concurrency) stays 1. More instances than the pool was made for start only if the
     /// allocator has room for them.
     pub fn set_limits(&self, mut limits: Limits) {
         limits.concurrency = 1;

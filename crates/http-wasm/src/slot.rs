@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::task::{Context, Poll};
 
-use millpond_engine::{Panicked, catch_panic, lock};
+use millpond_engine::{catch_panic, lock};
 use millpond_pool_core::{Reason, Ticket};
 use tokio::sync::Notify;
 
@@ -46,9 +46,8 @@ pub(crate) type Calling = Pin<Box<dyn Future<Output = (Guest, Returned)> + Send>
 pub(crate) enum Fault {
     /// The pool ends the instance.
     Doomed(Reason),
-    Panicked(Panicked),
-    /// The start has failed.
-    Error(wasmtime::Error),
+    /// The start has failed, or the host has panicked.
+    Failed(wasmtime::Error),
 }
 
 impl Slot {
@@ -85,8 +84,8 @@ impl Slot {
                 let (next, result) = match polled {
                     Ok(Poll::Pending) => return Poll::Pending,
                     Ok(Poll::Ready(Ok(guest))) => (Seat::Parked(guest), Ok(true)),
-                    Ok(Poll::Ready(Err(error))) => (Seat::Gone, Err(Fault::Error(error))),
-                    Err(panicked) => (Seat::Gone, Err(Fault::Panicked(panicked))),
+                    Ok(Poll::Ready(Err(error))) => (Seat::Gone, Err(Fault::Failed(error))),
+                    Err(panicked) => (Seat::Gone, Err(Fault::Failed(panicked.into()))),
                 };
                 replace(seat, next);
                 Poll::Ready(result)
@@ -103,7 +102,7 @@ impl Slot {
                 Ok(Poll::Pending) => return Poll::Pending,
                 // A store that trapped is here until it is dropped.
                 Ok(Poll::Ready((guest, returned))) => (Seat::Parked(guest), Ok(returned)),
-                Err(panicked) => (Seat::Gone, Err(Fault::Panicked(panicked))),
+                Err(panicked) => (Seat::Gone, Err(Fault::Failed(panicked.into()))),
             };
             replace(seat, next);
             Poll::Ready(result)
@@ -123,6 +122,7 @@ impl Slot {
     /// Looks at the seat, and tells whoever waits for it since the instance is doomed.
     fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
         let seen = look(&mut lock(&self.seat));
+        // With the fence in `doom`: either this sees the doom and tells, or whoever clears finds it unlocked.
         fence(Ordering::SeqCst);
         if self.doom.get().is_some() {
             self.freed.notify_one();

@@ -16,7 +16,7 @@ pub(crate) fn shown(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// The URI with another path and query; without any if `to` is empty. `None` if `to` is neither absolute
+/// The URI with another path and query; the root if `to` is empty. `None` if `to` is neither absolute
 /// nor `*` nor begins with a slash, or is not valid otherwise.
 pub(crate) fn changed(uri: &Uri, to: &[u8]) -> Option<Uri> {
     let to: Cow<'_, str> = match to {

@@ -23,7 +23,7 @@ const MODULE: &str = "http_handler";
 /// The name under which WASI preview 1 is.
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
-/// All of the ABI's functions, and whether each shows the guest something of the request or response.
+/// All of the ABI's functions, and whether each shows something of a head that would go on otherwise.
 const FUNCTIONS: [(&str, bool); 19] = [
     ("enable_features", false),
     ("get_config", false),
@@ -34,14 +34,14 @@ const FUNCTIONS: [(&str, bool); 19] = [
     ("set_header_value", false),
     ("add_header_value", false),
     ("remove_header", false),
-    ("read_body", true),
+    ("read_body", false),
     ("write_body", false),
     ("get_method", true),
     ("set_method", false),
     ("get_uri", true),
     ("set_uri", false),
     ("get_protocol_version", true),
-    ("get_source_addr", true),
+    ("get_source_addr", false),
     ("get_status_code", false),
     ("set_status_code", false),
 ];
@@ -51,8 +51,8 @@ pub(crate) fn provides(module: &str, name: &str) -> bool {
     module == WASI || (module == MODULE && FUNCTIONS.iter().any(|(function, _)| *function == name))
 }
 
-/// Whether this function shows the guest something that must be kept for it.
-pub(crate) fn looks(module: &str, name: &str) -> bool {
+/// Whether this function shows the guest a head, which must be kept for that.
+pub(crate) fn shows_heads(module: &str, name: &str) -> bool {
     module == MODULE && FUNCTIONS.contains(&(name, true))
 }
 

@@ -407,7 +407,7 @@ fn busy_comes_before_pinned_and_pinned_before_streaming() {
 }
 
 #[test]
-fn only_who_works_can_be_pinned_and_only_who_is_pinned_resumed() {
+fn who_has_no_guest_that_works_is_neither_pinned_nor_resumed() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     let unchanged = |rig: &mut Rig, request| {

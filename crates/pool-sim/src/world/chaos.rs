@@ -96,7 +96,7 @@ impl World {
                 for (ticket, item) in inbox {
                     self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
                 }
-                self.remove(pool, id);
+                self.remove_with_store(pool, id);
                 self.report(pool, id, InstanceEvent::Dropped)
             }
             2 => {

@@ -48,7 +48,7 @@ impl World {
                 first.map_or(Ok(()), |(ticket, item)| self.begin(pool, id, ticket, item))
             }
             Deed::StartFails if matches!(host.life, Life::Loading | Life::Dropping) => {
-                self.remove(pool, id);
+                self.remove_with_store(pool, id);
                 self.report(pool, id, InstanceEvent::StartFailed)
             }
             Deed::Exhausted if host.life == Life::Loading => {
@@ -59,7 +59,7 @@ impl World {
                 self.report(pool, id, InstanceEvent::Exhausted { request })
             }
             Deed::Dropped if host.life == Life::Dropping => {
-                self.remove(pool, id);
+                self.remove_with_store(pool, id);
                 self.report(pool, id, InstanceEvent::Dropped)
             }
             Deed::Take if live => self.take(pool, id),
@@ -309,12 +309,17 @@ impl World {
     }
 
     /// The store is gone, and its place in the allocator free.
-    pub(super) fn remove(&mut self, pool: usize, id: InstanceId) -> Option<Host> {
+    pub(super) fn remove_with_store(&mut self, pool: usize, id: InstanceId) {
+        self.remove(pool, id);
+        // The pool cannot know whether it had a place by then. A budget tells other pools of it, whatever
+        // their allocators are.
+        self.allocators.iter_mut().for_each(|allocator| allocator.tries.reason());
+    }
+
+    fn remove(&mut self, pool: usize, id: InstanceId) -> Option<Host> {
         let host = self.sides[pool].hosts.remove(&id)?;
         if host.place {
             self.allocator(pool).used -= 1;
-            // A budget tells other pools of it, whatever their allocators are.
-            self.allocators.iter_mut().for_each(|allocator| allocator.tries.reason());
         }
         Some(host)
     }
