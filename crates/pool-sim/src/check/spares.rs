@@ -100,7 +100,8 @@ impl SpareLimits {
         let others = books.instances.iter().filter(|(other, _)| **other != id);
         let there = others.filter(|(_, i)| {
             let idle = i.phase == Phase::Open && i.is_quiet();
-            idle || (i.spare && i.phase == Phase::Starting)
+            // A shared one may be a spare that cannot be told from others before its first poll.
+            idle || (i.phase == Phase::Starting && (i.spare || i.shared))
         });
         if there.count() >= books.limits.min_idle {
             return;
