@@ -100,6 +100,33 @@ async fn reloads_at_the_same_time_come_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn a_reload_waits_for_room_to_try_the_module_and_says_so_if_there_is_none() {
+    let gate = Gate::closed();
+    let pool = wat(version(1), |builder| builder.limits(|limits| limits.max_instances = 1)).await;
+    let front = Front::start(pool, gate.app()).await;
+    // More than the allocator was made for: requests can take the place that was for trials.
+    let mut limits = front.pool.limits();
+    limits.max_instances = 8;
+    limits.start_timeout = std::time::Duration::from_millis(50);
+    front.pool.set_limits(limits.clone());
+    let mut pinned = Vec::new();
+    for _ in 0..2 {
+        pinned.push(Sent::get(front.addr, Script("", "")));
+        gate.until_come(1).await;
+    }
+    let error = front.pool.reload_bytes(version(2)).await.expect_err("no room").to_string();
+    let expected = "cannot try the module: no instance was free for start_timeout, 50ms";
+    assert_eq!(error, expected);
+
+    limits.start_timeout = std::time::Duration::from_secs(60);
+    front.pool.set_limits(limits);
+    let pool = front.pool.clone();
+    let reload = tokio::spawn(async move { pool.reload_bytes(version(2)).await });
+    front.pool.stop();
+    reload.await.expect("no panic").expect("a guest");
+}
+
+#[tokio::test]
 async fn a_module_that_does_not_start_leaves_the_one_there_is() {
     let front = Front::start(wat(version(1), |builder| builder).await, says("hello")).await;
     assert_eq!(header(&front.get("/").await, "a"), "1");

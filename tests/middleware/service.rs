@@ -94,6 +94,45 @@ async fn head_has_no_body_whatever_the_guest_writes() {
     }
 }
 
+/// What HEAD is told of the length.
+async fn told(addr: SocketAddr, script: Script<'_>) -> [Option<String>; 2] {
+    let mut told = [None, None];
+    for (protocol, told) in PROTOCOLS.into_iter().zip(&mut told) {
+        let mut client = Client::connect(addr, protocol).await;
+        let head = |request: http::request::Builder| request.method("HEAD");
+        let reply = script.send(&mut client, head, empty()).await;
+        assert_eq!((reply.text(), reply.broken), ("", false), "{protocol:?} {}", script.0);
+        assert!(!reply.headers.contains_key("transfer-encoding"), "{reply:?}");
+        let length = reply.headers.get("content-length");
+        *told = length.map(|length| length.to_str().expect("text").to_owned());
+        // The connection can be used on.
+        assert_eq!(Script("", "").get(&mut client).await.text(), "hello");
+    }
+    told
+}
+
+#[tokio::test]
+async fn head_is_told_the_length_of_get_or_none() {
+    let addr = serve(plain_guests().await).await;
+    let same = |length: Option<&str>| [length.map(str::to_owned), length.map(str::to_owned)];
+    for (script, length) in [
+        (Script("", "kept"), Some("5")),
+        // The handler makes a body that HEAD does not get.
+        (Script("set_method GET", "kept"), Some("5")),
+        (Script("set_method GET;features 2", "kept"), None),
+        (Script("set_method GET;write 1 before", "kept"), None),
+        (Script("write 1 before", "kept"), None),
+        (Script("answer;write 1 body", ""), Some("4")),
+        (Script("answer;set 1 content-length 7", ""), Some("7")),
+        (Script("answer;set 1 content-length abc", ""), None),
+        (Script("answer;add 1 content-length 7;add 1 content-length 8", ""), None),
+        (Script("answer;set 1 content-length 7;set 1 transfer-encoding chunked", ""), Some("7")),
+        (Script("answer;set_status 204;set 1 content-length 7", ""), None),
+    ] {
+        assert_eq!(told(addr, script).await, same(length), "{} {}", script.0, script.1);
+    }
+}
+
 #[tokio::test]
 async fn a_status_without_a_body_has_none() {
     let addr = serve(plain_guests().await).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millpond::Reason;
 use millpond::http_wasm::{BuildError, HttpWasmPool};
-use millpond_tests::Front;
+use millpond_tests::{Front, PATIENCE, until};
 
 use crate::setup::{PASS, assert_failure, module, says, wat};
 
@@ -12,6 +12,40 @@ async fn fails(text: impl Into<Vec<u8>>) -> BuildError {
     let builder = HttpWasmPool::builder().without_cache();
     let builder = builder.limits(|limits| limits.start_timeout = Duration::from_secs(1));
     builder.from_bytes(text).await.expect_err("this is no guest")
+}
+
+#[tokio::test]
+async fn spares_that_do_not_start_leave_nothing_behind() {
+    // It sleeps for ever, except when it is tried: then it has no number.
+    let guest = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "environ_sizes_get"
+                (func $env (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "poll_oneoff"
+                (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_initialize")
+                (drop (call $env (i32.const 1000) (i32.const 1004)))
+                (if (i32.load (i32.const 1000)) (then
+                    (i32.store (i32.const 16) (i32.const 1))
+                    (i64.store (i32.const 24) (i64.const 1000000000000000))
+                    (drop (call $poll (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200))))))
+            {PASS})"#
+    );
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let pool = wat(guest, |builder| {
+        builder.limits(|limits| {
+            (limits.min_idle, limits.start_timeout) = (1, Duration::from_millis(20));
+        })
+    });
+    let pool = pool.await;
+    until("some starts have been given up", || (pool.snapshot().failed_starts >= 3).then_some(()))
+        .await;
+    pool.stop();
+    let drained = tokio::time::timeout(PATIENCE, pool.drain()).await;
+    drained.expect("the drain ends");
+    drop(pool);
+    until("their tasks have ended", || (alive() == 0).then_some(())).await;
 }
 
 #[tokio::test]

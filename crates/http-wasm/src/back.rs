@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
@@ -167,7 +167,10 @@ impl Back {
         mut self,
         mut parts: response::Parts,
         head: bool,
-    ) -> Result<Response<ResponseBody<R>>, Error> {
+    ) -> Result<Response<ResponseBody<R>>, Error>
+    where
+        R: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
         let length = parts.headers.get(CONTENT_LENGTH).cloned();
         self.exchange.response.headers = std::mem::take(&mut parts.headers);
         let mut exchange = self.finish(false).await?;
@@ -242,20 +245,36 @@ pub(crate) fn has_no_body(head: bool, status: StatusCode) -> bool {
 
 /// A response with which the guest has nothing to do any more.
 pub(crate) fn passed_on<R>(
-    parts: response::Parts,
+    mut parts: response::Parts,
     exchange: &mut Exchange,
     rest: Option<Counted<R>>,
     head: bool,
-) -> Response<ResponseBody<R>> {
-    let body = if has_no_body(head, parts.status) {
-        // hyper takes it off for HTTP/1, but not for HTTP/2. Of one that HEAD does not get, the server asks
-        // the service's body how long it is.
-        let (chunks, trailers) = Default::default();
-        ResponseBody::new(Forward { chunks, rest: rest.filter(|_| head), trailers })
-    } else {
-        ResponseBody::new(forward(exchange, rest))
-    };
-    Response::from_parts(parts, body)
+) -> Response<ResponseBody<R>>
+where
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut forward = forward(exchange, rest);
+    if has_no_body(head, parts.status) {
+        if head && !has_no_body(false, parts.status) {
+            tell_length(&mut parts.headers, &forward);
+        }
+        // hyper takes it off for HTTP/1, but not for HTTP/2.
+        forward = Forward::default();
+    }
+    Response::from_parts(parts, ResponseBody::new(forward))
+}
+
+/// Tells HEAD how long the body is that it does not get, if the service's says so, as hyper would. With
+/// what the guest has put before it, nobody knows: the service may have made none.
+fn tell_length<R>(headers: &mut HeaderMap, body: &Forward<Counted<R>>)
+where
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let rest = body.rest.as_ref().filter(|rest| body.chunks.is_empty() && !rest.is_end_stream());
+    let said = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    if let Some(length) = rest.and_then(|rest| rest.size_hint().exact()).filter(|_| !said) {
+        set_length(headers, length);
+    }
 }
 
 /// What there is of a response's body, and what is to come.

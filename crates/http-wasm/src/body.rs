@@ -209,6 +209,12 @@ impl<B> fmt::Debug for ResponseBody<B> {
     }
 }
 
+impl<R> Default for Forward<R> {
+    fn default() -> Self {
+        Self { chunks: VecDeque::new(), rest: None, trailers: Trailers::default() }
+    }
+}
+
 /// What is at hand, then the rest, then trailers.
 pub(crate) struct Forward<R> {
     pub(crate) chunks: VecDeque<Bytes>,

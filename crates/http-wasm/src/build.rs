@@ -9,6 +9,7 @@ use http::Extensions;
 use millpond_engine::{CacheChoice, DEFAULT_MAX_MEMORY, Guests, Needs, Output};
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
+use wasmtime::PoolConcurrencyLimitError;
 
 use crate::driver::{GuestDriver, MakeExpiration};
 use crate::error::{BuildError, Problem};
@@ -222,6 +223,9 @@ impl HttpWasmBuilder {
     }
 }
 
+/// How long to wait for room to try a module in.
+const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A module that is to become a pool's.
 pub(crate) struct Version {
     pub(crate) name: String,
@@ -251,10 +255,21 @@ impl Version {
         let compiled =
             compiled.await.map_err(|error| fail(Problem::Panicked(error.to_string())))?;
         let generation = Arc::new(compiled?);
-        let trial = Guest::start(&generation, None);
+        let mut full = false;
+        let trial = async {
+            loop {
+                match Guest::start(&generation, None).await {
+                    // The limits were raised since the pool was made, and requests have its place.
+                    Err(error) if error.is::<PoolConcurrencyLimitError>() => full = true,
+                    tried => return tried,
+                }
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+        };
         match tokio::time::timeout(start_timeout, trial).await {
             Ok(Ok(guest)) => drop(guest),
             Ok(Err(error)) => return Err(fail(Problem::Start(error))),
+            Err(_) if full => return Err(fail(Problem::NoRoom(start_timeout))),
             Err(_) => return Err(fail(Problem::Slow(start_timeout))),
         }
         Ok(generation)

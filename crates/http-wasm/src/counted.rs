@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::content::BoxError;
+use crate::framing;
 
 pub(crate) struct Counted<B> {
     body: Pin<Box<B>>,
@@ -22,8 +22,7 @@ impl<B: Body> Counted<B> {
     /// A body with this head. Without one of its own, as of an answer to HEAD, what the head says is not about
     /// it.
     pub(crate) fn new(body: B, head: &HeaderMap, bodiless: bool) -> Self {
-        let said = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let due = said.or_else(|| body.size_hint().exact()).filter(|_| !bodiless);
+        let due = framing::length(head).or_else(|| body.size_hint().exact()).filter(|_| !bodiless);
         Self { body: Box::pin(body), due }
     }
 

@@ -47,7 +47,7 @@ impl GuestDriver {
             loop {
                 let generation = modules.current();
                 let guest = Guest::start(&generation, Some(id)).await?;
-                if modules.enlist(id, &generation) {
+                if modules.note_start(id, &generation) {
                     return Ok(guest);
                 }
             }
@@ -57,8 +57,7 @@ impl GuestDriver {
     /// Reports a start that is complete.
     pub(crate) fn started(&self, pool: &PoolHandle<Self>, id: InstanceId) {
         pool.report(id, InstanceEvent::Started);
-        if !self.modules.is_enlisted(id) {
-            // The module was replaced before the pool knew of the instance.
+        if !self.modules.enlist(id) {
             pool.report(id, InstanceEvent::Drain(Reason::Swap));
         }
     }
@@ -148,7 +147,7 @@ impl Driver for GuestDriver {
 
 async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
     let (driver, id) = (pool.driver(), instance.id());
-    match poll_fn(|cx| instance.slot().poll_start(cx)).await {
+    match poll_fn(|cx| instance.slot().poll_spare(cx)).await {
         Ok(_) => driver.started(&pool, id),
         // Whoever ends it reports that.
         Err(Fault::Doomed(_)) => {}
@@ -170,6 +169,7 @@ impl std::fmt::Debug for GuestDriver {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -224,6 +224,23 @@ mod tests {
         instance.slot().set_caller(ticket, Arc::clone(&desk));
         handle.driver().retire(&handle, instance, Reason::Timeout);
         assert_eq!(told(&desk).await, ErrorKind::RequestTimeout);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_guest_starts_while_the_module_is_replaced_keeps_it() {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, desk) = pool.try_submit().unwrap();
+        let handle = submitted.pool().clone();
+        let instance = desk.instance().await.unwrap();
+        let started = poll_fn(|cx| instance.slot().poll_start(cx)).await;
+        assert!(matches!(started, Ok(true)));
+        // By another thread, before this one has reported that.
+        pool.reload_bytes(GUEST).await.unwrap();
+        handle.driver().started(&handle, instance.id());
+        let now = pool.snapshot();
+        assert_eq!((now.busy, now.failed_starts, now.retired.total()), (1, 0, 0));
+        submitted.lease(instance).failed();
+        assert_eq!(pool.snapshot().failed, 1);
     }
 
     #[tokio::test]

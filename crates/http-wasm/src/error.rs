@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     /// A guest was started, to see that it can be.
     Start(wasmtime::Error),
     Slow(std::time::Duration),
+    /// All instances were busy for so long.
+    NoRoom(std::time::Duration),
     Panicked(String),
 }
 
@@ -57,6 +59,9 @@ impl fmt::Display for BuildError {
             }
             Problem::Slow(timeout) => {
                 write!(f, "{name} does not start: it takes longer than start_timeout, {timeout:?}")
+            }
+            Problem::NoRoom(timeout) => {
+                write!(f, "cannot try {name}: no instance was free for start_timeout, {timeout:?}")
             }
             Problem::Panicked(message) => write!(f, "{name}: {message}"),
         }

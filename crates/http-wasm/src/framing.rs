@@ -15,6 +15,13 @@ pub(crate) fn unframe(headers: &mut HeaderMap) {
     headers.remove(TRANSFER_ENCODING);
 }
 
+/// How long the body is, if that is said, once.
+pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
+    let mut all = headers.get_all(CONTENT_LENGTH).iter();
+    let length = all.next()?.to_str().ok()?.parse().ok()?;
+    all.next().is_none().then_some(length)
+}
+
 /// The body has this length. A map without room for it does not say so, which is no lie.
 pub(crate) fn set_length(headers: &mut HeaderMap, length: impl Into<HeaderValue>) {
     let _ = headers.try_insert(CONTENT_LENGTH, length.into());

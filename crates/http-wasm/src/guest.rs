@@ -216,31 +216,25 @@ impl GuestState {
 
     pub(crate) async fn read_request_body(&mut self, buf: &mut [u8]) -> Result<Read> {
         let read = self.exchange()?.read_request_body(buf).await?;
-        read.map_err(|error| self.blame(error, None))
+        read.map_err(|error| self.blame(error))
     }
 
     pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.exchange()?.write_request_body(bytes)?;
-        written.map_err(|error| self.blame(error, Some(500)))
+        Ok(self.exchange()?.write_request_body(bytes)??)
     }
 
     pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.exchange()?.write_response_body(bytes)?;
-        written.map_err(|error| self.blame(error, Some(500)))
+        Ok(self.exchange()?.write_response_body(bytes)??)
     }
 
     /// The guest's call ends here, and the client learns why.
-    fn blame(&mut self, error: ContentError, status: Option<u16>) -> wasmtime::Error {
+    fn blame(&mut self, error: ContentError) -> wasmtime::Error {
         let message = error.to_string();
         let kind = match error {
             ContentError::TooLarge { .. } => ErrorKind::BodyTooLarge,
             ContentError::Broken(_) => ErrorKind::BadRequest,
         };
-        let blame = Error::new(kind).with_source(error);
-        self.blame = Some(match status {
-            Some(status) => blame.with_status(status),
-            None => blame,
-        });
+        self.blame = Some(Error::new(kind).with_source(error));
         format_err!("{message}")
     }
 }

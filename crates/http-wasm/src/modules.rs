@@ -14,13 +14,16 @@ pub(crate) struct Modules {
 
 struct State {
     current: Arc<Generation>,
-    /// Its live instances.
+    /// Its live instances that the pool knows to have started.
     instances: BTreeSet<InstanceId>,
+    /// Those that have started, and of which the pool is about to be told.
+    started: BTreeSet<InstanceId>,
 }
 
 impl Modules {
     pub(crate) fn new(current: Arc<Generation>) -> Self {
-        let state = State { current, instances: BTreeSet::new() };
+        let (instances, started) = Default::default();
+        let state = State { current, instances, started };
         Self { state: Mutex::new(state) }
     }
 
@@ -29,22 +32,30 @@ impl Modules {
     }
 
     /// An instance of this version has started. `false`: it is not the current one any more.
-    pub(crate) fn enlist(&self, id: InstanceId, generation: &Arc<Generation>) -> bool {
+    pub(crate) fn note_start(&self, id: InstanceId, generation: &Arc<Generation>) -> bool {
         let mut state = lock(&self.state);
         let is_current = Arc::ptr_eq(&state.current, generation);
+        if is_current {
+            state.started.insert(id);
+        }
+        is_current
+    }
+
+    /// The pool knows that it has started. `false`: the version was replaced meanwhile, so it is to be
+    /// drained. Before, that would have failed its request: the pool took it for one that starts.
+    pub(crate) fn enlist(&self, id: InstanceId) -> bool {
+        let mut state = lock(&self.state);
+        let is_current = state.started.remove(&id);
         if is_current {
             state.instances.insert(id);
         }
         is_current
     }
 
-    /// Whether the instance is of the current version.
-    pub(crate) fn is_enlisted(&self, id: InstanceId) -> bool {
-        lock(&self.state).instances.contains(&id)
-    }
-
     pub(crate) fn delist(&self, id: InstanceId) {
-        lock(&self.state).instances.remove(&id);
+        let mut state = lock(&self.state);
+        state.started.remove(&id);
+        state.instances.remove(&id);
     }
 
     /// Makes another version current, and gives the instances of the one before.
@@ -52,6 +63,7 @@ impl Modules {
         let (before, instances) = {
             let mut state = lock(&self.state);
             let before = std::mem::replace(&mut state.current, generation);
+            state.started.clear();
             (before, std::mem::take(&mut state.instances))
         };
         // It may be the last to hold compiled code.

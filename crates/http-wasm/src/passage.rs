@@ -1,7 +1,6 @@
 //! One request's way through its guest, the service behind it, and back.
 
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use millpond_pool_core::Error;
@@ -12,7 +11,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::content::{BoxError, Incoming};
 use crate::counted::Counted;
 use crate::exchange::Exchange;
-use crate::framing::{announce, set_length, unframe};
+use crate::framing::{announce, length, set_length, unframe};
 use crate::lease::lease;
 use crate::pool::{HttpWasmPool, Waiting};
 
@@ -91,13 +90,11 @@ where
         let status = exchange.response.status.unwrap_or(StatusCode::OK);
         *response.status_mut() = status;
         *response.headers_mut() = std::mem::take(&mut exchange.response.headers);
-        let length = exchange.response_body.written_len();
         let headers = response.headers_mut();
-        headers.remove(TRANSFER_ENCODING);
         // HEAD is told how long the body of a GET would be, which the guest may know without writing it.
-        if !self.head || length.is_some() {
-            unframe(headers);
-        }
+        let written = exchange.response_body.written_len().map(|written| written as u64);
+        let length = written.or_else(|| length(headers));
+        unframe(headers);
         if let Some(length) = length.filter(|_| self.head && !has_no_body(false, status)) {
             set_length(headers, length);
         }

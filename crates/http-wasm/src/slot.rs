@@ -7,9 +7,9 @@
 use std::pin::Pin;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use millpond_engine::{catch_panic, lock};
+use millpond_engine::{catch_panic, keep, lock};
 use millpond_pool_core::{Reason, Ticket};
 use tokio::sync::Notify;
 
@@ -23,6 +23,8 @@ pub struct Slot {
     caller: Mutex<Option<(Ticket, Arc<Desk>)>>,
     /// Why it ends. From then on nothing is polled.
     doom: OnceLock<Reason>,
+    /// To be woken when it is doomed: whoever drives a start that is nobody's. A request has its desk.
+    starter: Mutex<Option<Waker>>,
     /// Told when the seat has been unlocked since it is doomed.
     freed: Notify,
 }
@@ -94,6 +96,17 @@ impl Slot {
         })
     }
 
+    /// The same, for a start that is nobody's.
+    pub(crate) fn poll_spare(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        // First, so that whoever dooms it from here on wakes this one.
+        drop(keep(&mut lock(&self.starter), cx));
+        let polled = self.poll_start(cx);
+        if polled.is_ready() {
+            drop(lock(&self.starter).take());
+        }
+        polled
+    }
+
     /// Drives the call that was begun.
     pub(crate) fn poll_call(&self, cx: &mut Context<'_>) -> Poll<Result<Returned, Fault>> {
         self.poll(|seat| {
@@ -134,6 +147,8 @@ impl Slot {
     pub(crate) fn doom(&self, reason: Reason) {
         let _ = self.doom.set(reason);
         fence(Ordering::SeqCst);
+        let starter = lock(&self.starter).take();
+        starter.into_iter().for_each(Waker::wake);
         let caller = lock(&self.caller).as_ref().map(|(_, caller)| Arc::clone(caller));
         if let Some(caller) = caller {
             caller.wake();

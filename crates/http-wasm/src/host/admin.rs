@@ -43,7 +43,7 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
     let Some(level) = level_of(level) else { return Ok(()) };
     let (memory, state) = split(&mut caller)?;
     let message = read(memory, "message", message, len)?;
-    let message = String::from_utf8_lossy(&message[..message.len().min(MESSAGE)]);
+    let message = one_line(&String::from_utf8_lossy(&message[..message.len().min(MESSAGE)]));
     let (id, request, name) = (state.number(), state.request(), state.name());
     macro_rules! say {
         ($level:ident) => {
@@ -60,6 +60,19 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
         _ => say!(ERROR),
     }
     Ok(())
+}
+
+/// What a guest says may be a client's words: it is not to look like a line of the host's.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for char in message.chars() {
+        if char.is_control() {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
 }
 
 /// `None`: not to be logged. Lower numbers say more.
