@@ -173,7 +173,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket};
+    use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket, Usage};
 
     use super::GuestDriver;
     use crate::HttpWasmPool;
@@ -239,8 +239,10 @@ mod tests {
         handle.driver().started(&handle, instance.id());
         let now = pool.snapshot();
         assert_eq!((now.busy, now.failed_starts, now.retired.total()), (1, 0, 0));
-        submitted.lease(instance).failed();
-        assert_eq!(pool.snapshot().failed, 1);
+        // It is of the old module, so it is its last.
+        assert!(submitted.lease(instance).release(Usage::default()));
+        let now = pool.snapshot();
+        assert_eq!((now.responded, now.retired.get(Reason::Swap)), (1, 1));
     }
 
     #[tokio::test]
