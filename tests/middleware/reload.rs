@@ -1,7 +1,12 @@
 //! Another module in place of the one that a pool has.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::Poll;
+
 use millpond::Reason;
-use millpond_tests::{Front, guest_module};
+use millpond::expiration::{InstanceExpiration as _, boxed, from_fn};
+use millpond_tests::{Front, PATIENCE, guest_module, until};
 
 use crate::setup::{Gate, PASS, Script, Sent, back, guests, header, module, out, says, wat};
 
@@ -115,7 +120,7 @@ async fn a_reload_waits_for_room_to_try_the_module_and_says_so_if_there_is_none(
         gate.until_come(1).await;
     }
     let error = front.pool.reload_bytes(version(2)).await.expect_err("no room").to_string();
-    let expected = "cannot try the module: no instance was free for start_timeout, 50ms";
+    let expected = "cannot try the module: no room for one more instance for start_timeout, 50ms";
     assert_eq!(error, expected);
 
     limits.start_timeout = std::time::Duration::from_secs(60);
@@ -123,6 +128,42 @@ async fn a_reload_waits_for_room_to_try_the_module_and_says_so_if_there_is_none(
     let pool = front.pool.clone();
     let reload = tokio::spawn(async move { pool.reload_bytes(version(2)).await });
     front.pool.stop();
+    reload.await.expect("no panic").expect("a guest");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_spare_that_has_just_started_is_not_given_to_who_comes_after_a_reload() {
+    // The policy of the spare is asked as soon as the pool knows of it, and takes its time.
+    let (asked, told) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
+    let (ask, tell) = (asked.clone(), Arc::clone(&told));
+    let pool = wat(version(1), |builder| {
+        let builder = builder.limits(|limits| (limits.max_instances, limits.min_idle) = (1, 1));
+        builder.expiration(move |policy| {
+            let (ask, tell) = (ask.clone(), Arc::clone(&tell));
+            boxed(policy.or(from_fn(move |_| {
+                ask.come();
+                let begun = std::time::Instant::now();
+                while !tell.load(SeqCst) && begun.elapsed() < PATIENCE {
+                    std::thread::yield_now();
+                }
+                Poll::Pending
+            })))
+        })
+    });
+    let front = Front::start(pool.await, says("hello")).await;
+    asked.until_come(1).await;
+    let pool = front.pool.clone();
+    let reload = tokio::spawn(async move { pool.reload_bytes(version(2)).await });
+    // It may wait for the policy, but not before the spare is to go.
+    until("the reload is done, or the spare ends", || {
+        let idle = front.pool.snapshot().instances.idle;
+        (reload.is_finished() || idle == 0).then_some(())
+    })
+    .await;
+    let sent = Sent::get(front.addr, Script("", ""));
+    front.until("the request is there", |now| now.submitted == 1).await;
+    told.store(true, SeqCst);
+    assert_eq!(header(&sent.reply().await, "a"), "2");
     reload.await.expect("no panic").expect("a guest");
 }
 

@@ -262,8 +262,13 @@ impl Gate {
         })
     }
 
-    pub(crate) async fn pass(&self) {
+    /// Somebody has come, who does not wait.
+    pub(crate) fn come(&self) {
         self.0.0.add_permits(1);
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.come();
         self.0.1.acquire().await.expect("it is not closed for good").forget();
     }
 

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt as _;
 use millpond_pool_core::{Error, ErrorKind};
 
 use crate::body::{Ending, Forward, ResponseBody};
@@ -152,7 +151,13 @@ impl Back {
     {
         let content = &mut self.exchange.response_body;
         let mut trailers = None;
-        while let Some(frame) = body.frame().await {
+        loop {
+            let polled = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+                // All has come; that its end is not said holds up nobody.
+                Poll::Pending if body.is_all() => Poll::Ready(None),
+                polled => polled,
+            });
+            let Some(frame) = polled.await else { break };
             match frame?.into_data() {
                 Ok(data) => content.push(data)?,
                 Err(frame) => trailers = frame.into_trailers().ok(),
@@ -272,7 +277,9 @@ where
 {
     let rest = body.rest.as_ref().filter(|rest| body.chunks.is_empty() && !rest.is_end_stream());
     let said = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    if let Some(length) = rest.and_then(|rest| rest.size_hint().exact()).filter(|_| !said) {
+    let length = rest.and_then(|rest| rest.size_hint().exact());
+    // None is as likely to be left out for HEAD.
+    if let Some(length) = length.filter(|length| *length > 0 && !said) {
         set_length(headers, length);
     }
 }

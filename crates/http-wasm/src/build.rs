@@ -258,6 +258,7 @@ impl Version {
         let mut full = false;
         let trial = async {
             loop {
+                full = false;
                 match Guest::start(&generation, None).await {
                     // The limits were raised since the pool was made, and requests have its place.
                     Err(error) if error.is::<PoolConcurrencyLimitError>() => full = true,

@@ -54,7 +54,7 @@ impl GuestDriver {
         })
     }
 
-    /// Reports a start that is complete.
+    /// Reports a request's start that is complete. It keeps its guest, though the module be replaced by now.
     pub(crate) fn started(&self, pool: &PoolHandle<Self>, id: InstanceId) {
         pool.report(id, InstanceEvent::Started);
         if !self.modules.enlist(id) {
@@ -148,7 +148,9 @@ impl Driver for GuestDriver {
 async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
     let (driver, id) = (pool.driver(), instance.id());
     match poll_fn(|cx| instance.slot().poll_spare(cx)).await {
-        Ok(_) => driver.started(&pool, id),
+        Ok(_) if driver.modules.enlist(id) => pool.report(id, InstanceEvent::Started),
+        // The module was replaced meanwhile: no request is to have this one.
+        Ok(_) => pool.report(id, InstanceEvent::Drain(Reason::Swap)),
         // Whoever ends it reports that.
         Err(Fault::Doomed(_)) => {}
         Err(Fault::Failed(error)) => pool.report(

@@ -34,7 +34,7 @@ pub(crate) enum Problem {
     /// A guest was started, to see that it can be.
     Start(wasmtime::Error),
     Slow(std::time::Duration),
-    /// All instances were busy for so long.
+    /// Others had the allocator's places for so long.
     NoRoom(std::time::Duration),
     Panicked(String),
 }
@@ -61,7 +61,10 @@ impl fmt::Display for BuildError {
                 write!(f, "{name} does not start: it takes longer than start_timeout, {timeout:?}")
             }
             Problem::NoRoom(timeout) => {
-                write!(f, "cannot try {name}: no instance was free for start_timeout, {timeout:?}")
+                write!(
+                    f,
+                    "cannot try {name}: no room for one more instance for start_timeout, {timeout:?}"
+                )
             }
             Problem::Panicked(message) => write!(f, "{name}: {message}"),
         }

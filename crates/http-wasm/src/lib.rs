@@ -43,7 +43,8 @@
 //! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
 //!   `server-timing` and the two `authenticate` fields, it is added.
-//! - Buffers are [bounded](HttpWasmBuilder::max_body), and what is beyond traps: also the headers a guest sets (1 MiB for each
+//! - Buffers are [bounded](HttpWasmBuilder::max_body): a guest that writes more traps, one that reads more is ended and
+//!   its client told 413, a response that is more is 502. Bounded, too, and what is beyond traps, are the headers a guest sets (1 MiB for each
 //!   request, of which each change, removals too, takes 32 bytes more than it says, and 4000 fields in a map), a method (256
 //!   bytes) and a URI (64 KiB). A line of its log is cut at 8 KiB.
 //! - What a guest says of `content-length` and `transfer-encoding` counts for nothing, except for the length in an

@@ -41,8 +41,8 @@ impl Modules {
         is_current
     }
 
-    /// The pool knows that it has started. `false`: the version was replaced meanwhile, so it is to be
-    /// drained. Before, that would have failed its request: the pool took it for one that starts.
+    /// From here on, it is drained when this version is replaced. `false`: it has been replaced. With a
+    /// request, the pool is to know before that it has started: else that one would fail.
     pub(crate) fn enlist(&self, id: InstanceId) -> bool {
         let mut state = lock(&self.state);
         let is_current = state.started.remove(&id);

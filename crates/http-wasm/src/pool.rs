@@ -85,14 +85,17 @@ impl HttpWasmPool {
     /// Puts another module in place of the pool's, with the same configuration. Requests that have a guest
     /// keep it, both their halves; requests that come after this has ended, and those that still wait,
     /// get guests of the new module. Instances of the old one end as soon as they have nothing to do, with
-    /// the reason [`Reason::Swap`]; until then they count. A reload waits for the one that is under way.
+    /// the reason [`Reason::Swap`]; until then they count. A reload waits for the one that is under way. A guest that starts for
+    /// a request meanwhile starts anew, in the time that it has.
     ///
     /// # Errors
     ///
     /// See [`BuildError`]. The pool goes on with the module that it has.
     pub async fn reload_file(&self, path: impl AsRef<Path>) -> Result<(), BuildError> {
+        let turn = self.pool.reloading.lock().await;
+        // In its turn: of two reloads, the later one has what is newer.
         let (name, bytes) = read_file(path.as_ref()).await?;
-        self.replace(name, bytes, None).await
+        self.replace(turn, name, bytes, None).await
     }
 
     /// As [`reload_file`](Self::reload_file), with a module's bytes.
@@ -101,7 +104,8 @@ impl HttpWasmPool {
     ///
     /// See [`BuildError`]. The pool goes on with the module that it has.
     pub async fn reload_bytes(&self, bytes: impl Into<Vec<u8>>) -> Result<(), BuildError> {
-        self.replace("the module".to_owned(), bytes.into(), None).await
+        let turn = self.pool.reloading.lock().await;
+        self.replace(turn, "the module".to_owned(), bytes.into(), None).await
     }
 
     /// As [`reload_bytes`](Self::reload_bytes), with another configuration.
@@ -121,18 +125,19 @@ impl HttpWasmPool {
         bytes: impl Into<Vec<u8>>,
         config: impl Into<Arc<[u8]>>,
     ) -> Result<(), BuildError> {
-        self.replace("the module".to_owned(), bytes.into(), Some(config.into())).await
+        let turn = self.pool.reloading.lock().await;
+        self.replace(turn, "the module".to_owned(), bytes.into(), Some(config.into())).await
     }
 
     async fn replace(
         &self,
+        _turn: tokio::sync::MutexGuard<'_, ()>,
         name: String,
         bytes: Vec<u8>,
         config: Option<Arc<[u8]>>,
     ) -> Result<(), BuildError> {
         let handle = &self.pool.handle;
         let modules = handle.driver().modules();
-        let _turn = self.pool.reloading.lock().await;
         let before = modules.current();
         let config = config.unwrap_or_else(|| before.config().into());
         let shared = Arc::clone(before.shared());

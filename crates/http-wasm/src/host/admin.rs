@@ -62,11 +62,17 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
     Ok(())
 }
 
+/// Breaks of lines and turns of direction that are no control characters.
+const SEPARATORS: [char; 11] = [
+    '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+    '\u{2067}', '\u{2068}', '\u{2069}',
+];
+
 /// What a guest says may be a client's words: it is not to look like a line of the host's.
 fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for char in message.chars() {
-        if char.is_control() {
+        if char.is_control() || SEPARATORS.contains(&char) {
             line.extend(char.escape_default());
         } else {
             line.push(char);

@@ -129,8 +129,9 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// An unused spare has ended. If there are enough without it, there is none to be made instead.
+    /// With its code replaced, it says nothing of how another would fare.
     pub(super) fn note_lost_spare(&mut self, now: Instant, reason: Reason) {
-        if self.spares_are_missing() {
+        if reason != Reason::Swap && self.spares_are_missing() {
             self.spares.failed(now, reason);
         }
     }

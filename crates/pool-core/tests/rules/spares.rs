@@ -212,6 +212,22 @@ fn a_spare_that_traps_before_its_first_request_failed() {
 }
 
 #[test]
+fn a_spare_whose_code_is_replaced_has_not_failed() {
+    let mut rig = warm(spares(4, 2));
+    for spare in [1, 3, 5] {
+        rig.close(spare, Reason::Swap);
+        rig.close(spare + 1, Reason::Swap);
+        let (old, new) = ([spare, spare + 1], [spare + 2, spare + 3]);
+        let expected =
+            [0, 1].map(|n| [format!("retire {}: swap", old[n]), format!("start {}", new[n])]);
+        assert_eq!(rig.take(), expected.concat(), "at once, however often");
+        old.into_iter().for_each(|spare| rig.dropped(spare));
+        new.into_iter().for_each(|spare| rig.started(spare));
+        rig.take();
+    }
+}
+
+#[test]
 fn failing_spares_hold_up_no_request() {
     let mut rig = Rig::new(spares(4, 1));
     rig.look();

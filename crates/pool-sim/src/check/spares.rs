@@ -46,6 +46,8 @@ impl Check for SpareLimits {
                 self.wait = 0;
                 self.vague |= !books.instance(id).is_some_and(is_unused);
             }
+            // Of another module than the next one, it says nothing of that.
+            Record::Retire(_, Reason::Swap) => {}
             Record::Retire(id, reason) if books.instance(id).is_some_and(is_unused) => {
                 self.failed(books, id, at, reason);
             }

@@ -60,7 +60,8 @@ impl Ledger {
 
     /// An unused spare ended; it is no longer in the books, or marked as retiring.
     pub fn spare_lost(&mut self, reason: Reason) {
-        if self.missing_spares() == 0 {
+        // One whose code was replaced says nothing of the next.
+        if reason == Reason::Swap || self.missing_spares() == 0 {
             return;
         }
         let reclaimed = reason == Reason::Pressure;
