@@ -100,13 +100,21 @@ async fn a_message_need_not_be_text_and_is_cut_when_it_is_long() {
     assert!(lines[0].contains(" a\u{fffd}b "), "{lines:?}");
     assert_eq!(lines.len(), 2, "nothing is something: {lines:?}");
 
-    Script("log 2 a%0A2026%20ERROR%20millpond:%20forged%1B[31m", "").get(&mut client).await;
-    let lines = log.guests();
-    assert_eq!(lines.len(), 1, "one message, one line: {lines:?}");
-    assert!(lines[0].contains(r" a\n2026 ERROR millpond: forged\u{1b}[31m "), "{lines:?}");
-
     let script = format!("log 1 {}", "Q".repeat(9000));
     Script(&script, "").get(&mut client).await;
     let lines = log.guests();
     assert_eq!(lines[0].matches('Q').count(), 8192);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_message_is_one_line_and_reads_from_left_to_right() {
+    let front = Front::start(guests(|builder| builder).await, says("hello")).await;
+    let mut client = front.connect(PROTOCOLS[0]).await;
+    let (log, _guard) = Log::capture(Level::INFO);
+    let script = "log 2 a%0A2026%20ERROR%20millpond:%20forged%1B[31m%E2%80%A8%E2%80%AE";
+    Script(script, "").get(&mut client).await;
+    let lines = log.guests();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let expected = r" a\n2026 ERROR millpond: forged\u{1b}[31m\u{2028}\u{202e} ";
+    assert!(lines[0].contains(expected), "{lines:?}");
 }

@@ -43,10 +43,11 @@
 //! - A status that the guest set before the next handler stays, whatever that one answers, as do its headers, except
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
 //!   `server-timing` and the two `authenticate` fields, it is added.
-//! - Buffers are [bounded](HttpWasmBuilder::max_body): a guest that writes more traps, one that reads more is ended and
-//!   its client told 413, a response that is more is 502. Bounded, too, and what is beyond traps, are the headers a guest sets (1 MiB for each
-//!   request, of which each change, removals too, takes 32 bytes more than it says, and 4000 fields in a map), a method (256
-//!   bytes) and a URI (64 KiB). A line of its log is cut at 8 KiB.
+//! - Buffers are [bounded](HttpWasmBuilder::max_body): a guest that writes more traps, one that reads more is ended
+//!   and its client told 413, a response that is more is 502.
+//! - What a guest sets is bounded too, and what is beyond traps: 1 MiB of headers for each request (each change,
+//!   removals too, counts 32 bytes more than it says), 4000 fields in a map, 256 bytes of a method, 64 KiB of a URI. A
+//!   line of its log is cut at 8 KiB, and control characters in it are escaped.
 //! - What a guest says of `content-length` and `transfer-encoding` counts for nothing, except for the length in an
 //!   answer of its own to HEAD: the host frames what it sends. An answer of the next handler that is not as long as its
 //!   content-length says is a failure: 502, or a body that breaks off where the head is out.

@@ -1,17 +1,15 @@
 //! Leases: while its guest waits for the host between two calls, an instance is kept for the one request,
 //! and no time runs.
 
-use std::time::Duration;
-
 use crate::common::{MS, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::expiration::{BoxExpiration, InstanceExpiration};
 use millpond_pool_core::expiration::{
     boxed, busy_timeout, idle_timeout, max_age, post_return_timeout, standard,
 };
-use millpond_pool_core::{InstanceEvent, Limits, MaxRequests, Reason, Status};
+use millpond_pool_core::{Limits, Reason, Status};
 
 /// Its only request is pinned at 0, on instance 1.
-fn pinned(limits: Limits) -> Rig {
+pub(crate) fn pinned(limits: Limits) -> Rig {
     let mut rig = Rig::new(limits);
     pin_first(&mut rig);
     rig
@@ -348,168 +346,4 @@ fn who_leaves_while_pinned_when_the_instance_is_being_retired_leaves_nothing_to_
         rig.dropped(1);
         assert_eq!(rig.pool.snapshot().cancelled, 1);
     }
-}
-
-#[test]
-fn each_stage_is_counted_once_and_in_the_view() {
-    let mut rig = Rig::new(exclusive(1));
-    rig.hold_verdicts = true;
-    rig.submit();
-    rig.started(1);
-    let seen = |rig: &Rig| {
-        let (snapshot, view) = (rig.pool.snapshot(), rig.newest_poll(1).view.clone());
-        assert_eq!((view.busy, view.pinned), (snapshot.busy, snapshot.pinned));
-        let gauges = &snapshot.instances;
-        assert_eq!((gauges.busy, gauges.pinned, gauges.live()), (view.busy, view.pinned, 1));
-        assert_eq!(snapshot.unaccounted(), 0);
-        assert_eq!(rig.pool.load(), 1);
-        (view.status, snapshot.pinned, view.newest_busy)
-    };
-    let at = |rig: &Rig, time: Duration| Some(rig.instant(time));
-    assert_eq!(seen(&rig), (Status::Busy, 0, at(&rig, secs(0))));
-    rig.at(secs(3));
-    rig.pin(1);
-    assert_eq!(seen(&rig), (Status::Pinned, 1, None));
-    assert_eq!(rig.newest_poll(1).view.since, rig.instant(secs(3)));
-    rig.at(secs(7));
-    rig.resume(1);
-    assert_eq!(seen(&rig), (Status::Busy, 0, at(&rig, secs(7))), "busy since the resume");
-    rig.at(secs(9));
-    rig.finish(1);
-    let snapshot = rig.pool.snapshot();
-    assert_eq!((snapshot.responded, snapshot.pinned, snapshot.unaccounted()), (1, 0, 0));
-    assert_eq!(snapshot.run_time.sum(), secs(9), "from the hand-over, and pinned too");
-}
-
-#[test]
-fn busy_comes_before_pinned_and_pinned_before_streaming() {
-    let mut rig = Rig::new(shared(1, 3));
-    rig.submit_many(3);
-    rig.started(1);
-    for request in 1..=3 {
-        rig.settled(1);
-        if request == 1 {
-            assert!(rig.responded(1));
-        }
-    }
-    let status = |rig: &Rig| rig.newest_poll(1).view.status;
-    rig.pin(2);
-    assert_eq!(status(&rig), Status::Busy);
-    rig.pin(3);
-    assert_eq!(status(&rig), Status::Pinned);
-    let view = &rig.newest_poll(1).view;
-    assert_eq!((view.busy, view.pinned, view.streaming), (0, 2, 1));
-    assert_eq!(rig.pool.snapshot().instances.pinned, 1, "instances, not requests");
-    for request in 2..=3 {
-        assert!(rig.responded(request));
-    }
-    assert_eq!(status(&rig), Status::Streaming);
-}
-
-#[test]
-fn who_has_no_guest_that_works_is_neither_pinned_nor_resumed() {
-    let mut rig = Rig::new(exclusive(1));
-    rig.submit_many(2);
-    let unchanged = |rig: &mut Rig, request| {
-        let before = rig.pool.snapshot();
-        let (id, ticket) = (rig.id(1), rig.ticket(request));
-        rig.raw(id, InstanceEvent::Resumed(ticket));
-        assert_eq!(rig.pool.snapshot(), before);
-        rig.raw(id, InstanceEvent::Pinned(ticket));
-        assert_eq!(rig.pool.snapshot(), before);
-    };
-    unchanged(&mut rig, 1);
-    unchanged(&mut rig, 2);
-    rig.started(1);
-    unchanged(&mut rig, 2);
-    assert!(rig.responded(1));
-    unchanged(&mut rig, 1);
-    rig.ended(1);
-    unchanged(&mut rig, 1);
-}
-
-#[test]
-fn a_resume_without_a_pin_buys_no_time() {
-    let mut rig = Rig::new(exclusive(1));
-    rig.submit();
-    rig.started(1);
-    rig.at(secs(20));
-    rig.resume(1);
-    rig.take();
-    rig.at(secs(30));
-    assert_eq!(rig.take(), ["fail 1: request-timeout", "retire 1: timeout"]);
-}
-
-#[test]
-fn a_pin_twice_is_a_pin_once() {
-    let mut rig = pinned(exclusive(1));
-    rig.pin(1);
-    rig.resume(1);
-    let snapshot = rig.pool.snapshot();
-    assert_eq!((snapshot.busy, snapshot.pinned), (1, 0));
-}
-
-#[test]
-fn a_pin_or_resume_after_the_timeout_is_too_late() {
-    for limits in [exclusive(1), shared(1, 2)] {
-        let mut rig = Rig::new(limits);
-        rig.submit();
-        rig.started(1);
-        rig.at(secs(30));
-        assert_eq!(rig.pool.snapshot().failed, 1);
-        let before = rig.pool.snapshot();
-        rig.pin(1);
-        rig.resume(1);
-        assert_eq!(rig.pool.snapshot(), before);
-        rig.dropped(1);
-        rig.pin(1);
-        rig.resume(1);
-        assert_eq!(rig.pool.snapshot().failed, 1);
-    }
-}
-
-#[test]
-fn a_pin_or_resume_on_an_instance_that_is_being_retired_is_too_late() {
-    let mut rig = Rig::new(exclusive(1));
-    rig.submit();
-    rig.started(1);
-    rig.broken(1, Reason::Trap);
-    rig.pin(1);
-    assert_eq!(rig.pool.snapshot().pinned, 0);
-
-    let mut rig = pinned(exclusive(1));
-    rig.stop();
-    rig.resume(1);
-    assert_eq!(rig.pool.snapshot().pinned, 1);
-    assert!(rig.responded(1), "as of any other that runs, its answer stands");
-    rig.dropped(1);
-    let snapshot = rig.pool.snapshot();
-    assert_eq!((snapshot.responded, snapshot.failed), (1, 0));
-}
-
-#[test]
-fn one_instance_cannot_pin_or_resume_the_requests_of_another() {
-    let mut rig = Rig::new(exclusive(2));
-    rig.submit_many(2);
-    rig.started(1);
-    rig.started(2);
-    let (id, ticket) = (rig.id(1), rig.ticket(2));
-    rig.raw(id, InstanceEvent::Pinned(ticket));
-    assert_eq!(rig.pool.snapshot().pinned, 0);
-    rig.pin(2);
-    rig.raw(id, InstanceEvent::Resumed(ticket));
-    assert_eq!(rig.pool.snapshot().pinned, 1);
-}
-
-#[test]
-fn both_halves_are_one_request_of_the_quota() {
-    let mut rig = pinned(with(exclusive(1), |l| l.max_requests = MaxRequests::exactly(2)));
-    rig.resume(1);
-    rig.finish(1);
-    assert_eq!(rig.take(), [""; 0]);
-    rig.submit();
-    rig.pin(2);
-    assert_eq!(rig.take(), ["assign 2 to 1"], "the last, and not yet done");
-    rig.finish(2);
-    assert_eq!(rig.take(), ["retire 1: requests"]);
 }

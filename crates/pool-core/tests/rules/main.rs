@@ -22,6 +22,7 @@ mod limits;
 mod load;
 mod model;
 mod permits;
+mod pins;
 mod policies;
 mod queue;
 mod shown;
