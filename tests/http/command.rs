@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use millpond::HttpVersion::{P2, P3};
-use millpond_tests::{Client, Protocol, empty, until, whole};
+use millpond_tests::{Client, Process, Protocol, empty, get, until, whole};
 use tokio::net::TcpStream;
 
-use crate::process::{Process, get};
 use crate::support::{Held, PROTOCOLS, held_back, read_exactly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

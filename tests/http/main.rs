@@ -9,7 +9,6 @@ mod limits;
 mod middleware;
 mod outbound;
 mod output;
-mod process;
 mod requests;
 mod reuse;
 mod support;

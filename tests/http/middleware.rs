@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use millpond::HttpVersion::{P2, P3};
-use millpond_tests::{Protocol, empty, until, whole};
+use millpond_tests::{Process, Protocol, empty, get, until, whole};
 
-use crate::process::{Process, get};
 use crate::support::{Held, PROTOCOLS};
 
 /// A file for a test.

@@ -2,7 +2,7 @@
 
 use millpond::HttpVersion::{P2, P3};
 
-use crate::process::Process;
+use millpond_tests::Process;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_line_names_its_instance_and_request() {

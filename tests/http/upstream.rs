@@ -5,13 +5,12 @@ mod breaks;
 
 use bytes::Bytes;
 use millpond::HttpVersion::P2;
-use millpond_tests::{Client, PATIENCE, Protocol, Reply, empty, full, until, whole};
+use millpond_tests::{Client, PATIENCE, Process, Protocol, Reply, empty, full, until, whole};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::middleware::{GUARD, WITNESS, file};
-use crate::process::Process;
 use crate::support::{Held, PROTOCOLS, Upload, held_back, pattern, read_exactly};
 
 /// A proxy in front of the test guest.

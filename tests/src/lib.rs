@@ -8,6 +8,7 @@
 
 mod client;
 mod middleware;
+mod process;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use millpond::{Builder, Host, HttpVersion, InfallibleService, Snapshot, WasiHost
 
 pub use client::{Body, Client, Protocol, Reply, empty, full, whole};
 pub use middleware::{Front, guest_module};
+pub use process::{Process, get};
 
 /// How long anything may take before a test fails. Generous: it decides nothing but that.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::{Client, PATIENCE, Protocol, guest, millpond, until};
 use millpond::HttpVersion;
-use millpond_tests::{Client, PATIENCE, Protocol, guest, millpond, until};
 
 /// A serving process, killed when dropped.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
-    pub(crate) addr: SocketAddr,
+    /// Where it listens.
+    pub addr: SocketAddr,
     /// Its stdout, as long as nobody reads it.
     unread: Option<ChildStdout>,
     stdout: Lines,
@@ -23,20 +24,20 @@ type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Process {
     /// `millpond serve GUEST ARGS`. Both of its outputs are read.
-    pub(crate) async fn start(version: HttpVersion, args: &[&str]) -> Self {
+    pub async fn start(version: HttpVersion, args: &[&str]) -> Self {
         let mut process = Self::start_unread(version, args).await;
         process.read_stdout();
         process
     }
 
     /// The same, but nobody reads its stdout.
-    pub(crate) async fn start_unread(version: HttpVersion, args: &[&str]) -> Self {
+    pub async fn start_unread(version: HttpVersion, args: &[&str]) -> Self {
         let guest = guest(version).to_str().expect("a path that is text");
         Self::serve_unread(&[&[guest], args].concat()).await
     }
 
     /// `millpond serve ARGS`, whatever these say is served.
-    pub(crate) async fn serve(args: &[&str]) -> Self {
+    pub async fn serve(args: &[&str]) -> Self {
         let mut process = Self::serve_unread(args).await;
         process.read_stdout();
         process
@@ -67,7 +68,7 @@ impl Process {
     }
 
     /// The address that a line on stderr names.
-    pub(crate) async fn announced(&mut self, prefix: &str) -> SocketAddr {
+    pub async fn announced(&mut self, prefix: &str) -> SocketAddr {
         until(&format!("it says {prefix:?}"), || {
             let stderr = self.stderr.lock().unwrap();
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -79,39 +80,43 @@ impl Process {
         .await
     }
 
-    pub(crate) async fn connect(&self, protocol: Protocol) -> Client {
+    /// Opens a connection to it.
+    pub async fn connect(&self, protocol: Protocol) -> Client {
         Client::connect(self.addr, protocol).await
     }
 
     /// One GET on a connection of its own, HTTP/1.1: status and text.
-    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+    pub async fn get(&self, path: &str) -> (u16, String) {
         get(self.addr, path).await
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn stderr(&self) -> Vec<String> {
+    /// Returns the lines on stderr so far.
+    pub fn stderr(&self) -> Vec<String> {
         self.stderr.lock().unwrap().clone()
     }
 
-    pub(crate) fn stdout(&self) -> Vec<String> {
+    /// Returns the lines on stdout so far.
+    pub fn stdout(&self) -> Vec<String> {
         self.stdout.lock().unwrap().clone()
     }
 
     /// Begins to read stdout.
-    pub(crate) fn read_stdout(&mut self) {
+    pub fn read_stdout(&mut self) {
         read(self.unread.take().expect("nobody reads it yet"), &self.stdout);
     }
 
     /// Waits for a line on stdout.
-    pub(crate) async fn prints(&self, line: &str) {
+    pub async fn prints(&self, line: &str) {
         self.line_of(&self.stdout, line).await;
     }
 
     /// Waits for a line on stderr.
-    pub(crate) async fn prints_error(&self, line: &str) {
+    pub async fn prints_error(&self, line: &str) {
         self.line_of(&self.stderr, line).await;
     }
 
@@ -129,7 +134,7 @@ impl Process {
     }
 
     /// Waits until a line on stderr contains this.
-    pub(crate) async fn logs(&self, text: &str) {
+    pub async fn logs(&self, text: &str) {
         until(&format!("it logs {text:?}"), || {
             self.stderr.lock().unwrap().iter().any(|line| line.contains(text)).then_some(())
         })
@@ -137,7 +142,7 @@ impl Process {
     }
 
     /// Waits until `/metrics` has this line.
-    pub(crate) async fn measures(&self, admin: SocketAddr, line: &str) {
+    pub async fn measures(&self, admin: SocketAddr, line: &str) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let (status, text) = get(admin, "/metrics").await;
@@ -149,14 +154,15 @@ impl Process {
         }
     }
 
-    pub(crate) fn signal(&self, name: &str) {
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
         let status = kill.args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for its end. `None`: a signal killed it.
-    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+    pub async fn exit_code(&mut self) -> Option<i32> {
         until("it exits", || self.child.try_wait().unwrap()).await.code()
     }
 }
@@ -182,7 +188,7 @@ fn read(from: impl Read + Send + 'static, to: &Lines) {
 }
 
 /// One GET, HTTP/1.1: status and text.
-pub(crate) async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let reply = Client::connect(addr, Protocol::Http1).await.get(path).await;
     (reply.status.as_u16(), reply.text().to_owned())
 }

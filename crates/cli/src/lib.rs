@@ -1,0 +1,75 @@
+//! The command `millpond`: serves a `wasi:http` component from a pool of WebAssembly instances.
+//!
+//! A start goes through four steps, each of which may refuse it with one line on stderr: [`args`] reads the command
+//! line, [`settings`] lays it over the configuration file and the defaults, [`log`] sets up logging, and [`serve`]
+//! listens until a signal ends it.
+
+mod admin;
+mod app;
+mod args;
+mod component;
+mod config_file;
+mod error;
+mod groups;
+mod headers;
+mod listen;
+mod log;
+mod middleware;
+mod pool;
+mod say;
+mod serve;
+mod settings;
+mod signals;
+mod upstream;
+mod values;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::error::StartError;
+use crate::settings::Settings;
+
+/// How long blocking work that nobody waits for any more may hold up the exit.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Runs the command line of this process to its end.
+pub fn main() -> ExitCode {
+    let Command::Serve(flags) = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        // Help is no error, and the answer to no words at all.
+        Err(help) if !help.use_stderr() || args::is_help(&help) => help.exit(),
+        Err(error) => return refuse(&args::one_line(&error)),
+    };
+    match Settings::resolve(*flags).and_then(start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &StartError) -> ExitCode {
+    // Not `eprintln!`: it panics where stderr is closed.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    error.exit_code()
+}
+
+fn start(settings: Settings) -> Result<(), StartError> {
+    log::init(&settings.log, settings.log_format)?;
+
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = settings.threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder
+        .enable_all()
+        .thread_name("millpond")
+        .build()
+        .map_err(|error| StartError::failed(format!("cannot start the runtime: {error}")))?;
+
+    let result = runtime.block_on(serve::run(settings));
+    runtime.shutdown_timeout(LINGER);
+    result
+}

@@ -1,0 +1,3 @@
+//! Hostile guests, hostile clients and a failing host, each with innocents beside it.
+//!
+//! docs/SECURITY.md names the test for each promise.
