@@ -133,6 +133,9 @@ impl App {
         for drained in middleware {
             drained.await;
         }
+        if let Some(pool) = self.pool() {
+            pool.records_written().await;
+        }
     }
 
     /// The requests at the upstream, if there is one.

@@ -14,8 +14,8 @@ use crate::headers::HeaderArg;
 use crate::middleware::MiddlewareFlags;
 use crate::upstream::Origin;
 use crate::values::{
-    Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Size,
-    Spares, Threads, Time,
+    Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Rate,
+    Size, Spares, Threads, Time,
 };
 
 /// Serves wasi:http components from pools of WebAssembly instances.
@@ -93,6 +93,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) no_logging_prefix: bool,
 
+    /// What an instance may print in a second, four times as much at once; 0: no limit [default: 256KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_guest_output: Option<Rate>,
+
     /// Profile each instance of the component, and write a Firefox profile into this directory when it ends
     #[arg(long, value_name = "DIR")]
     pub(crate) profile: Option<ProfileDir>,
@@ -100,6 +104,14 @@ pub(crate) struct Flags {
     /// Write the core dump of each instance of the component that traps into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) coredump: Option<PathBuf>,
+
+    /// Files that this process writes into each of those directories at most [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_record_files: Option<Count>,
+
+    /// Bytes of all files in each of them at most [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_record_bytes: Option<Size>,
 
     #[command(flatten)]
     pub(crate) middleware: MiddlewareFlags,
@@ -230,8 +242,11 @@ impl Flags {
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             no_logging_prefix: self.no_logging_prefix || file.no_logging_prefix,
+            max_guest_output: self.max_guest_output.or(file.max_guest_output),
             profile: self.profile.or(file.profile),
             coredump: self.coredump.or(file.coredump),
+            max_record_files: self.max_record_files.or(file.max_record_files),
+            max_record_bytes: self.max_record_bytes.or(file.max_record_bytes),
             middleware: MiddlewareFlags(list(self.middleware.0, file.middleware.0)),
             max_middleware_instances: self
                 .max_middleware_instances

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use millpond::expiration::{InstanceExpiration as _, memory_watermark};
-use millpond::{Destination, MaxRequests, WasiHost, WasmPool};
+use millpond::{Destination, MaxRequests, RecordLimits, WasiHost, WasmPool};
 
 use crate::error::StartError;
 use crate::pool::to_usize;
@@ -57,6 +57,10 @@ fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartErro
     if let Some(dir) = &settings.coredump {
         builder = builder.coredump_dir(dir);
     }
+    let mut records = RecordLimits::default();
+    records.max_files = settings.max_record_files.unwrap_or(records.max_files);
+    records.max_bytes = settings.max_record_bytes.unwrap_or(records.max_bytes);
+    builder = builder.record_limits(records);
     if settings.codegen.cache == Some(false) {
         builder = builder.without_cache();
     } else if let Some(file) = &settings.codegen.cache_config {
@@ -67,6 +71,9 @@ fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartErro
 
 fn host(settings: &Settings) -> Result<WasiHost, StartError> {
     let mut host = WasiHost::new().output(settings.output());
+    if let Some(bytes) = settings.max_guest_output {
+        host = host.max_output(bytes);
+    }
     for (name, value) in &settings.env {
         host = host.env(name, value);
     }

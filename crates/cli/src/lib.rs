@@ -23,7 +23,6 @@ mod signals;
 mod upstream;
 mod values;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +35,9 @@ use crate::settings::Settings;
 /// How long blocking work that nobody waits for any more may hold up the exit.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// How long the last lines may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Runs the command line of this process to its end.
 pub fn main() -> ExitCode {
     let Command::Serve(flags) = match Cli::try_parse() {
@@ -44,15 +46,18 @@ pub fn main() -> ExitCode {
         Err(help) if !help.use_stderr() || args::is_help(&help) => help.exit(),
         Err(error) => return refuse(&args::one_line(&error)),
     };
+    say::log_panics();
     match Settings::resolve(*flags).and_then(start) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            say::flush(LAST_WORDS);
+            ExitCode::SUCCESS
+        }
         Err(error) => refuse(&error),
     }
 }
 
 fn refuse(error: &StartError) -> ExitCode {
-    // Not `eprintln!`: it panics where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    say::say_at_last(&format!("error: {error}"));
     error.exit_code()
 }
 

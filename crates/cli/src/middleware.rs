@@ -57,6 +57,9 @@ fn builder(settings: &Settings, config: Vec<u8>) -> Result<HttpWasmBuilder, Star
     if let Some(bytes) = settings.max_memory {
         builder = builder.max_memory(to_usize(bytes));
     }
+    if let Some(bytes) = settings.max_guest_output {
+        builder = builder.max_output(bytes);
+    }
     if let Some(bytes) = settings.instance_memory_watermark {
         builder = builder.expiration(move |policy| policy.or(memory_watermark(to_usize(bytes))));
     }

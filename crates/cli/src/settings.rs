@@ -48,10 +48,15 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Whether guest output is prefixed with its instance and request.
     pub(crate) logging_prefix: bool,
+    /// Bytes that an instance may print in a second.
+    pub(crate) max_guest_output: Option<u64>,
     /// Where profiles go; there are none if `None`.
     pub(crate) profile: Option<PathBuf>,
     /// Where core dumps go, likewise.
     pub(crate) coredump: Option<PathBuf>,
+    /// Of each of both.
+    pub(crate) max_record_files: Option<usize>,
+    pub(crate) max_record_bytes: Option<u64>,
 
     /// What requests pass before they reach what is served: the first is outermost.
     pub(crate) middleware: Vec<Middleware>,
@@ -124,8 +129,11 @@ impl Settings {
             log: flags.log.unwrap_or_else(|| log::DEFAULT_FILTER.to_owned()),
             log_format: flags.log_format.unwrap_or_default(),
             logging_prefix: !flags.no_logging_prefix,
+            max_guest_output: flags.max_guest_output.map(|rate| rate.0),
             profile: flags.profile.map(|dir| dir.0),
             coredump: flags.coredump,
+            max_record_files: flags.max_record_files.map(|n| n.0),
+            max_record_bytes: flags.max_record_bytes.map(|size| size.0),
             middleware: flags.middleware.0,
             max_middleware_instances: flags.max_middleware_instances.map(|n| n.0),
             queue: flags.queue.map(|n| n.0),

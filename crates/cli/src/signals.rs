@@ -3,9 +3,15 @@
 //! They are watched on a thread of their own: the second signal is for the case that the rest of the process no longer
 //! makes progress, so it must not wait for a turn there.
 
+use std::time::Duration;
 use std::{fmt, io};
 
 use tokio::sync::oneshot;
+
+use crate::say;
+
+/// How long the last lines may take to be read when the process is to end at once.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A request to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +55,9 @@ pub(crate) fn watch() -> io::Result<impl Future<Output = Signal>> {
         runtime.block_on(async {
             // Whoever does not listen any more is ending already.
             let _ = first.send(signals.next().await);
-            std::process::exit(signals.next().await.exit_code());
+            let second = signals.next().await;
+            say::flush(LAST_WORDS);
+            std::process::exit(second.exit_code());
         })
     })?;
     Ok(async move {

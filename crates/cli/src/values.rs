@@ -85,6 +85,19 @@ impl FromStr for Size {
     }
 }
 
+/// Bytes in a second; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = size_in_bytes(text);
+        bytes.map(Self).ok_or("expected a size such as 256KiB, a number of bytes, or 0".into())
+    }
+}
+
 fn size_in_bytes(text: &str) -> Option<u64> {
     // Underscores and hexadecimal as in `-W max-memory-size` of wasmtime.
     let text = text.replace('_', "");
@@ -337,6 +350,7 @@ deserialize_from_text!(
     Time,
     NonZeroTime,
     Size,
+    Rate,
     Count,
     Threads,
     QueueLength,

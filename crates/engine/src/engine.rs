@@ -10,8 +10,6 @@ use wasmtime::{
     PoolingAllocationConfig,
 };
 
-use crate::ticks::tick;
-
 /// Bytes of each memory that stay with a slot of the allocator when its instance has ended.
 const KEEP_RESIDENT: usize = 1 << 20;
 
@@ -56,8 +54,8 @@ pub enum CacheChoice {
 }
 
 impl Needs {
-    /// An engine with the pooling allocator, whose epochs tick; where the address space is too short for
-    /// that, one that allocates on demand.
+    /// An engine with the pooling allocator; where the address space is too short for that, one that
+    /// allocates on demand. Its epochs stand still until it is made to [`tick`](crate::tick).
     ///
     /// # Errors
     ///
@@ -73,8 +71,8 @@ impl Needs {
             .wasm_gc(false)
             .coredump_on_trap(self.core_dumps)
             .cache(cache(&self.cache)?);
-        let engine = if self.max_instances == usize::MAX {
-            Engine::new(&config)?
+        if self.max_instances == usize::MAX {
+            Engine::new(&config)
         } else {
             let mut pooling = config.clone();
             let allocation = InstanceAllocationStrategy::Pooling(self.allocation());
@@ -83,10 +81,8 @@ impl Needs {
                 let error = error.root_cause().to_string();
                 tracing::warn!(error, "no pooling allocator, allocating on demand");
                 Engine::new(&config)
-            })?
-        };
-        tick(&engine);
-        Ok(engine)
+            })
+        }
     }
 
     fn allocation(&self) -> PoolingAllocationConfig {

@@ -1,14 +1,16 @@
 //! What pools on wasmtime have in common, whatever their guests are.
 //!
-//! [`Needs`] makes an engine: with the pooling allocator, epochs that tick, and a cache of compiled code.
-//! [`begin_ticks`] makes a store's guest give way at each tick, [`GuestLimits`] bounds what it may
-//! hold, [`Console`] is where what it prints goes, and [`Tokio`] is the runtime that pool-core asks for.
+//! [`Needs`] makes an engine: with the pooling allocator and a cache of compiled code.
+//! [`tick`] makes its epochs tick, [`begin_ticks`] makes a store's guest give way at each, [`GuestLimits`] bounds
+//! what it may hold, [`Console`] is where what it prints goes, [`HostStream`] where all that is written goes, and
+//! [`Tokio`] is the runtime that pool-core asks for.
 //!
 //! This crate is a part of `millpond`, which is what to depend on.
 
 mod engine;
 mod failure;
 mod limits;
+mod log_rate;
 mod output;
 mod panic;
 mod runtime;
@@ -18,8 +20,12 @@ mod ticks;
 pub use engine::{CacheChoice, Guests, Needs};
 pub use failure::{Cause, InstantiationError, chain, one_line};
 pub use limits::{DEFAULT_MAX_MEMORY, GuestLimits};
-pub use output::{Console, GuestOutput, Output, Tag};
+pub use log_rate::{LogRate, unlogged};
+pub use output::{
+    Console, DEFAULT_MAX_OUTPUT, GuestOutput, HostStream, Lost, Output, Tag, cut_output, escape,
+    printable,
+};
 pub use panic::{Panicked, catch_panic};
 pub use runtime::Tokio;
 pub use sync::{keep, lock};
-pub use ticks::{TICK, begin_ticks, tick};
+pub use ticks::{Driven, TICK, Ticks, begin_ticks, tick};

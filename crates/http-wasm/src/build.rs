@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::Extensions;
-use millpond_engine::{CacheChoice, DEFAULT_MAX_MEMORY, Guests, Needs, Output};
+use millpond_engine::{
+    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Guests, Needs, Output, tick,
+};
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
 use wasmtime::PoolConcurrencyLimitError;
@@ -30,6 +32,7 @@ pub struct HttpWasmBuilder {
     max_memory: usize,
     max_body: usize,
     output: Output,
+    max_output: u64,
     source: Box<FindSource>,
     cache: CacheChoice,
     seed: u64,
@@ -50,6 +53,7 @@ impl HttpWasmBuilder {
             max_memory: DEFAULT_MAX_MEMORY,
             max_body: DEFAULT_MAX_BODY,
             output: Output::default(),
+            max_output: DEFAULT_MAX_OUTPUT,
             source: Box::new(source),
             cache: CacheChoice::Default,
             seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
@@ -124,6 +128,15 @@ impl HttpWasmBuilder {
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
+        self
+    }
+
+    /// How many bytes an instance may print and have logged in a second; four times as many at once. All
+    /// instances of the pool together may as much as 16. What is beyond is lost, counted, and logged now and
+    /// then. Default 256 KiB; 0: no limit.
+    #[must_use]
+    pub fn max_output(mut self, bytes: u64) -> Self {
+        self.max_output = bytes;
         self
     }
 
@@ -208,13 +221,12 @@ impl HttpWasmBuilder {
             cache: self.cache,
             core_dumps: false,
         };
-        let (max_memory, output) = (self.max_memory, self.output);
+        let (max_memory, console) = (self.max_memory, Console::new(self.output, self.max_output));
         let new = Version { name, bytes, config: self.config };
         let generation = new.prepare(self.limits.start_timeout, move |name| {
             let engine = needs.engine();
             let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
-            let console = std::sync::OnceLock::new();
-            Ok(Arc::new(Shared { engine, max_memory, output, console }))
+            Ok(Arc::new(Shared { ticks: tick(&engine), engine, max_memory, console }))
         });
         let modules = Modules::new(generation.await?);
         let driver = GuestDriver::new(modules, self.expiration);

@@ -2,8 +2,9 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use millpond_engine::{InstantiationError, Tokio, lock};
+use millpond_engine::{InstantiationError, LogRate, Tokio, lock, printable, unlogged};
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
@@ -18,6 +19,9 @@ use crate::slot::{Fault, Slot, Starting};
 
 /// Makes the policy of a new instance.
 pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
+
+/// Starts that fail are logged so often.
+static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// The wasmtime side of a pool.
 pub struct GuestDriver {
@@ -71,7 +75,15 @@ impl GuestDriver {
             return None;
         }
         let error = InstantiationError::new(error);
-        tracing::error!(error = ?error.cause(), "an instance failed to start");
+        if let Some(more) = NOT_STARTED.allow() {
+            let cause = error.cause().map(|cause| printable(format_args!("{cause:?}")));
+            let cause = cause.map(tracing::field::display);
+            tracing::error!(
+                error = cause,
+                unlogged = unlogged(more),
+                "an instance failed to start"
+            );
+        }
         *lock(&self.start_error) = Some(error.clone());
         Some(Error::new(ErrorKind::Instantiation).with_source(error))
     }
@@ -173,7 +185,6 @@ impl std::fmt::Debug for GuestDriver {
 mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket, Usage};
 

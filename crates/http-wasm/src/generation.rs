@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_engine::{Console, Output};
+use millpond_engine::{Console, Tag, Ticks};
 use millpond_pool_core::InstanceId;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
 
@@ -23,9 +23,8 @@ pub(crate) struct Generation {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) max_memory: usize,
-    pub(crate) output: Output,
-    /// Made for the first guest that may print.
-    pub(crate) console: std::sync::OnceLock<Console>,
+    pub(crate) ticks: Ticks,
+    pub(crate) console: Console,
 }
 
 impl Generation {
@@ -49,8 +48,13 @@ impl Generation {
     }
 
     /// For each guest its own, if the module imports it.
-    pub(crate) fn wasi(&self, id: Option<InstanceId>) -> Option<Wasi> {
-        self.traits.wasi.then(|| Wasi::new(&self.name, id, &self.shared))
+    pub(crate) fn wasi(&self, id: Option<InstanceId>, tag: &Arc<Tag>) -> Option<Wasi> {
+        self.traits.wasi.then(|| Wasi::new(&self.name, id, &self.shared.console, tag))
+    }
+
+    /// For as long as a guest is polled.
+    pub(crate) fn ticks(&self) -> &Ticks {
+        &self.shared.ticks
     }
 
     pub(crate) fn engine(&self) -> &Engine {

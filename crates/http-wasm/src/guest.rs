@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millpond_engine::{GuestLimits, begin_ticks};
+use millpond_engine::{GuestLimits, Tag, begin_ticks};
 use millpond_pool_core::{Error, ErrorKind, InstanceId, Ticket, Usage};
 use wasmtime::{Instance, Memory, Result, Store, TypedFunc, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -48,9 +48,10 @@ impl Guest {
         let mut store = Store::new(generation.engine(), state);
         store.limiter(|state| &mut state.limits);
         begin_ticks(&mut store, |_| std::future::ready(()));
-        let instance = generation.instantiate(&mut store).await?;
+        let ticks = generation.ticks();
+        let instance = ticks.run(generation.instantiate(&mut store)).await?;
         store.data_mut().memory = instance.get_memory(&mut store, MEMORY);
-        begin(&mut store, &instance).await?;
+        ticks.run(begin(&mut store, &instance)).await?;
         let handle_request = instance.get_typed_func(&mut store, HANDLE_REQUEST)?;
         let handle_response = instance.get_typed_func(&mut store, HANDLE_RESPONSE)?;
         Ok(Self { store, handle_request, handle_response })
@@ -64,11 +65,10 @@ impl Guest {
     ) -> Returned {
         let state = self.store.data_mut();
         state.request = Some(request);
-        if let Some(wasi) = &state.wasi {
-            wasi.begin(request);
-        }
-        self.enter(exchange);
-        let called = self.handle_request.call_async(&mut self.store, ()).await;
+        state.tag.set_request(Some(request));
+        let generation = self.enter(exchange);
+        let call = self.handle_request.call_async(&mut self.store, ());
+        let called = generation.ticks().run(call).await;
         self.leave(called.map(|result| CtxNext(result as u64)))
     }
 
@@ -79,17 +79,20 @@ impl Guest {
         ctx: u32,
         error: bool,
     ) -> Returned {
-        self.enter(exchange);
-        let called = self.handle_response.call_async(&mut self.store, (ctx, error.into())).await;
+        let generation = self.enter(exchange);
+        let call = self.handle_response.call_async(&mut self.store, (ctx, error.into()));
+        let called = generation.ticks().run(call).await;
         self.leave(called.map(|()| CtxNext(0)))
     }
 
-    fn enter(&mut self, mut exchange: Box<Exchange>) {
+    fn enter(&mut self, mut exchange: Box<Exchange>) -> Arc<Generation> {
         let state = self.store.data_mut();
         exchange.enable(state.features);
         state.exchange = Some(exchange);
+        let generation = Arc::clone(&state.generation);
         // It has waited, and its tick is over long since: it would be interrupted at once.
         self.store.set_epoch_deadline(1);
+        generation
     }
 
     fn leave(&mut self, called: Result<CtxNext>) -> Returned {
@@ -141,6 +144,8 @@ pub(crate) struct GuestState {
     /// Known once it is instantiated.
     memory: Option<Memory>,
     wasi: Option<Wasi>,
+    /// Who prints and logs.
+    tag: Arc<Tag>,
     /// The newest request that it was called for.
     request: Option<Ticket>,
     /// Those it enabled when it started.
@@ -153,13 +158,15 @@ pub(crate) struct GuestState {
 impl GuestState {
     fn new(generation: Arc<Generation>, id: Option<InstanceId>) -> Self {
         let limits = GuestLimits::new(generation.max_memory());
-        let wasi = generation.wasi(id);
+        let tag = generation.shared().console.tag(id);
+        let wasi = generation.wasi(id, &tag);
         Self {
             generation,
             id,
             limits,
             memory: None,
             wasi,
+            tag,
             request: None,
             features: Features::default(),
             exchange: None,
@@ -175,6 +182,11 @@ impl GuestState {
     /// The number of the request that it is called for; 0 while it starts.
     pub(crate) fn request(&self) -> u64 {
         self.request.map_or(0, Ticket::number)
+    }
+
+    /// Whether it may have this logged.
+    pub(crate) fn may_log(&self, message: &str) -> bool {
+        self.tag.may_print(message.as_bytes())
     }
 
     /// The module's name.

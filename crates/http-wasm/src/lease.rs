@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
-use millpond_engine::Cause;
+use millpond_engine::{Cause, LogRate, printable, unlogged};
 use millpond_pool_core::{
     Error, ErrorKind, Failure, InstanceEvent, Lease, Reason, Submitted, Usage,
 };
@@ -14,6 +15,10 @@ use crate::exchange::Exchange;
 use crate::guest::{CtxNext, Guest, Returned};
 use crate::module::Traits;
 use crate::slot::{Calling, Fault};
+
+/// What guests bring about by breaking or ending is logged so often.
+static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));
+static ENDED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// A guest that is this request's alone. Dropping it before [`finish`](Self::finish) ends the guest.
 pub(crate) struct GuestLease {
@@ -202,16 +207,18 @@ impl GuestLease {
         let (pool, id) = (lease.pool().clone(), lease.instance().id());
         let (instance, request) = (id.number(), lease.ticket().number());
         if kind == ErrorKind::Trap || kind == ErrorKind::HostPanic {
-            let error = format!("{error:?}");
-            tracing::error!(
-                instance.id = instance, request.id = request, retire.reason = %reason, error,
-                "a guest broke"
-            );
-        } else {
-            let error = error.root_cause();
+            if let Some(more) = BROKE.allow() {
+                let (error, unlogged) = (printable(format_args!("{error:?}")), unlogged(more));
+                tracing::error!(
+                    instance.id = instance, request.id = request, retire.reason = %reason, %error,
+                    unlogged, "a guest broke"
+                );
+            }
+        } else if let Some(more) = ENDED.allow() {
+            let (error, unlogged) = (printable(error.root_cause()), unlogged(more));
             tracing::info!(
                 instance.id = instance, request.id = request, retire.reason = %reason, %error,
-                "a guest ended"
+                unlogged, "a guest ended"
             );
         }
         // After the head it is the body that fails: what is left of the request is cancelled.

@@ -17,7 +17,7 @@ use crate::driver::{MakeExpiration, WasmDriver};
 use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
-use crate::record::{RecordDirs, Records};
+use crate::record::{RecordDirs, RecordLimits, Records};
 
 pub use error::BuildError;
 use error::Problem;
@@ -129,7 +129,8 @@ impl<H: Host> Builder<H> {
     ///
     /// An instance is sampled once for each millisecond that it computes, for its first 100 s of
     /// that; not while it waits or in calls of the host. One that was never sampled leaves no file.
-    /// Its place is free when the file is written. A failure to write is logged.
+    /// It is written when the instance is gone; see [`WasmPool::records_written`]. What [`record_limits`](Self::record_limits) or the disk do not allow is lost, counted in
+    /// [`RecordCounts`](crate::RecordCounts), and logged now and then.
     ///
     /// ```no_run
     /// # use millpond_wasmtime_backend::{WasiHost, WasmPool};
@@ -155,6 +156,14 @@ impl<H: Host> Builder<H> {
     #[must_use]
     pub fn coredump_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.records.core_dumps = Some(dir.into());
+        self
+    }
+
+    /// Bounds what this process writes into each of these directories. Besides, it writes one file at a
+    /// time, and one in a second once it has written ten. Instances wait for none of it.
+    #[must_use]
+    pub fn record_limits(mut self, limits: RecordLimits) -> Self {
+        self.records.limits = limits;
         self
     }
 
@@ -252,7 +261,6 @@ impl<H: Host> Builder<H> {
             let error = InterfacesError::NoHandler { exports };
             return Err(BuildError::new("the component", Problem::Interfaces(error)));
         };
-        tick(engine);
         let (this, limits) = self.into_limits(version);
         let concurrency = version == HttpVersion::P3;
         this.link("the component", component, version, concurrency, limits)
@@ -306,8 +314,10 @@ impl<H: Host> Builder<H> {
         };
         let pre = pre().map_err(fail)?;
         let max_memory = self.host.max_memory();
-        let records = Records::new(self.records, component).map_err(fail)?;
-        let driver = WasmDriver::new(self.host, engine.clone(), pre, self.expiration, records);
+        let ticks = tick(engine);
+        let records = Records::new(self.records, component, ticks.clone()).map_err(fail)?;
+        let driver =
+            WasmDriver::new(self.host, engine.clone(), pre, self.expiration, records, ticks);
         let pool = match self.budget {
             Some((budget, mut share)) => {
                 if share.memory == 0 {

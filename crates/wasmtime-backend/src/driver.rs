@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use millpond_engine::{InstantiationError, Tokio, lock};
+use millpond_engine::{InstantiationError, LogRate, Ticks, Tokio, lock, unlogged};
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, Mode, PoolHandle,
@@ -16,13 +17,16 @@ use crate::exclusive;
 use crate::failure::Fault;
 use crate::guest::Guest;
 use crate::host::Host;
-use crate::record::Records;
+use crate::record::{self, Records};
 use crate::reply::Job;
 use crate::shared;
 use crate::slot::{self, Slot};
 
 /// Makes the policy of a new instance.
 pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
+
+/// Starts that fail are logged so often.
+static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// The wasmtime side of a pool.
 pub struct WasmDriver<H: Host> {
@@ -31,6 +35,7 @@ pub struct WasmDriver<H: Host> {
     pre: ProxyPre<H::Data>,
     expiration: MakeExpiration,
     records: Arc<Records>,
+    ticks: Ticks,
     runtime: Tokio,
     /// The newest errors of starts, for the requests that are refused because of them.
     start_error: Mutex<Option<InstantiationError>>,
@@ -44,10 +49,16 @@ impl<H: Host> WasmDriver<H> {
         pre: ProxyPre<H::Data>,
         expiration: MakeExpiration,
         records: Records,
+        ticks: Ticks,
     ) -> Self {
         let (runtime, records) = (Tokio::current(), Arc::new(records));
         let (start_error, exhaustion) = Default::default();
-        Self { host, engine, pre, expiration, records, runtime, start_error, exhaustion }
+        Self { host, engine, pre, expiration, records, ticks, runtime, start_error, exhaustion }
+    }
+
+    /// For as long as a guest is polled.
+    pub(crate) fn ticks(&self) -> &Ticks {
+        &self.ticks
     }
 
     pub(crate) fn host(&self) -> &H {
@@ -69,7 +80,11 @@ impl<H: Host> WasmDriver<H> {
     /// Keeps the error of a failed start, and makes one of it for a caller.
     pub(crate) fn start_failed(&self, fault: Fault) -> Error {
         let error = InstantiationError::new(fault.into_error());
-        tracing::error!(error = ?error.cause(), "an instance failed to start");
+        if let Some(more) = NOT_STARTED.allow() {
+            let (error, unlogged) = (error.cause().map(record::for_log), unlogged(more));
+            let error = error.map(tracing::field::display);
+            tracing::error!(error, unlogged, "an instance failed to start");
+        }
         *lock(&self.start_error) = Some(error.clone());
         Error::new(ErrorKind::Instantiation).with_source(error)
     }

@@ -24,7 +24,7 @@ pub(crate) async fn start<H: Host>(
     instance: Instance<WasmDriver<H>>,
 ) -> RunEnd<H> {
     let driver = pool.driver();
-    match until_doomed(instance.slot(), driver.start_guest(instance.id())).await {
+    match until_doomed(driver, instance.slot(), driver.start_guest(instance.id())).await {
         Ok(guest) => RunEnd::Started(guest),
         Err(Fault::Doomed) => RunEnd::Doomed(None),
         Err(fault) => not_started(driver, fault, None),
@@ -46,7 +46,7 @@ pub(crate) async fn run<H: Host>(
         }
         None => {
             let driver = pool.driver();
-            match until_doomed(instance.slot(), driver.start_guest(instance.id())).await {
+            match until_doomed(driver, instance.slot(), driver.start_guest(instance.id())).await {
                 Ok(guest) => {
                     pool.report(instance.id(), InstanceEvent::Started);
                     guest
@@ -68,7 +68,8 @@ pub(crate) async fn run<H: Host>(
     };
     let (request, _) = job.into_parts();
     let call = Call { pool: &pool, instance: &instance, ticket };
-    let end = until_doomed(instance.slot(), call.serve(&mut guest, request)).await;
+    let served = call.serve(&mut guest, request);
+    let end = until_doomed(pool.driver(), instance.slot(), served).await;
     match end {
         Ok(()) => {
             // Whoever still waits does so in vain.

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use millpond_engine::{Cause, Panicked, catch_panic};
+use millpond_engine::{Cause, LogRate, Panicked, catch_panic, printable, unlogged};
 use millpond_pool_core::{Error, ErrorKind, Reason};
 use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::Error as Code;
 
+use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::record;
 use crate::slot::Slot;
@@ -23,8 +25,13 @@ pub(crate) enum Fault {
     Panic(Panicked),
 }
 
-/// Polls a future until it ends, panics, or the instance is doomed.
+/// What guests bring about by breaking or exiting is logged so often.
+static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));
+static EXITED: LogRate = LogRate::new(20, Duration::from_secs(1));
+
+/// Polls a guest's future until it ends, panics, or the instance is doomed.
 pub(crate) async fn until_doomed<H: Host, T>(
+    driver: &WasmDriver<H>,
     slot: &Slot<H>,
     future: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Fault> {
@@ -33,6 +40,7 @@ pub(crate) async fn until_doomed<H: Host, T>(
         if slot.doomed().is_some() {
             return Poll::Ready(Err(Fault::Doomed));
         }
+        let _driven = driver.ticks().drive();
         match catch_panic(|| future.as_mut().poll(cx)) {
             Ok(polled) => polled.map(|result| result.map_err(Fault::Error)),
             Err(panicked) => Poll::Ready(Err(Fault::Panic(panicked))),
@@ -71,12 +79,16 @@ impl Fault {
         };
         match kind {
             ErrorKind::Exit => {
-                let error = error.root_cause();
-                tracing::info!(retire.reason = %reason, %error, "a guest exited");
+                if let Some(more) = EXITED.allow() {
+                    let (error, unlogged) = (printable(error.root_cause()), unlogged(more));
+                    tracing::info!(retire.reason = %reason, %error, unlogged, "a guest exited");
+                }
             }
             _ => {
-                let error = record::without_dump(&error);
-                tracing::error!(retire.reason = %reason, %error, "an instance broke");
+                if let Some(more) = BROKE.allow() {
+                    let (error, unlogged) = (record::for_log(&error), unlogged(more));
+                    tracing::error!(retire.reason = %reason, %error, unlogged, "an instance broke");
+                }
             }
         }
         let error = Arc::new(error);

@@ -8,8 +8,9 @@ use millpond_pool_core::{InstanceId, Reason, Usage};
 use wasmtime::Store;
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
+use crate::driver::WasmDriver;
 use crate::host::{Ended, Host};
-use crate::record::Records;
+use crate::record::{DumpPlace, Records};
 
 pub(crate) struct Guest<H: Host> {
     pub(crate) store: Store<H::Data>,
@@ -62,22 +63,26 @@ impl<H: Host> Guest<H> {
         (std::mem::replace(&mut self.usage, usage) != usage).then_some(usage)
     }
 
-    /// Writes what it leaves behind, shows the store to the hook, and drops it.
+    /// Makes its core dump if there is a place for it, shows the store to the hook, and drops it.
     pub(crate) fn end(
         mut self,
-        host: &H,
-        records: &Records,
+        driver: &WasmDriver<H>,
         id: InstanceId,
         reason: Reason,
         error: Option<&wasmtime::Error>,
+        dump: Option<DumpPlace>,
     ) {
-        if let Some(error) = error {
-            records.core_dump(&mut self.store, id, error);
+        let (host, records, ticks) = (driver.host(), driver.records(), driver.ticks());
+        if let (Some(error), Some(dump)) = (error, dump) {
+            records.core_dump(&mut self.store, id, error, dump);
         }
         let ended = Ended::new(id, reason, error, &mut self.store);
+        // A hook may call into its guest.
+        let driven = ticks.drive();
         if catch_panic(|| host.on_retire(ended)).is_err() {
             tracing::error!(instance.id = id.number(), "the on_retire hook panicked");
         }
+        drop(driven);
         // The store first, and its profile with it: a panic in the drop of the embedder's data must not
         // keep what the allocator gave it.
         let data = self.store.into_data();

@@ -35,13 +35,17 @@ pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
 pub use memory::{MemoryError, MemorySource, MemoryWatch};
-pub use millpond_engine::{DEFAULT_MAX_MEMORY, InstantiationError, Output, Tokio};
+pub use millpond_engine::{
+    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostStream, InstantiationError, Lost, Output, Tokio,
+    cut_output, escape,
+};
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,
     Limits, Load, MaxRequests, OwnedPermit, Reason, Reserve, Serve, Share, SharedBudget, Snapshot,
     Ticket, Usage, Warmed, expiration,
 };
 pub use pool::WasmPool;
+pub use record::{RecordCounts, RecordLimits};
 pub use wasi::{Destination, ParseDestinationError, StoreData, WasiHost};
 pub use wasmtime;
 pub use {wasmtime_wasi, wasmtime_wasi_http};

@@ -145,6 +145,12 @@ impl<H: Host> WasmPool<H> {
         self.pool.0.load()
     }
 
+    /// Waits until the profiles and core dumps of its instances that are gone are written, but not
+    /// longer than 5 s for a slow disk.
+    pub async fn records_written(&self) {
+        self.pool.0.driver().records().written().await;
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         self.pool.0.limits()

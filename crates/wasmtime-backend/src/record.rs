@@ -2,37 +2,48 @@
 //!
 //! A profile belongs to its instance's store. The callback that interrupts the guest owns it and
 //! samples the guest's stack; when the store is dropped, however that comes about, it is written.
-//! A core dump is in the error of a trap and is written before the hook sees the store, which it
-//! needs. Both take their time, so an instance that leaves either is ended on a thread where
-//! blocking is fine, and counts until then: its slot is not given to another one, a drain waits
-//! for it, and a disk that is too slow cannot make dumps pile up in memory.
+//! A core dump is in the error of a trap. It is made before the hook sees the store, which it needs, on a
+//! thread where blocking is fine; the instance counts until then, so there cannot be more of them than
+//! instances.
+//!
+//! To write them is another matter ([`writer`]): by then the instance is gone, and a disk that is slow
+//! or full holds up nothing. Guests decide how often they trap, so there is a [`quota`] for each
+//! directory. What is beyond it is not made at all, but counted.
 //!
 //! Calls of the host are gaps in a profile. To mark them takes wasmtime's call hooks, a feature for
 //! which every call pays, whether anybody profiles or not.
-//!
-//! Only one thing is written where it happens to be: the profile of an instance that is stopped
-//! while it starts, or by the end of the runtime.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+mod file;
+mod quota;
+mod writer;
+
+use std::fmt;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use millpond_engine::{TICK, tick};
+use millpond_engine::{LogRate, TICK, Ticks, printable, unlogged};
 use millpond_pool_core::InstanceId;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 use wasmtime::{AsContext, GuestProfiler, Store, WasmCoreDump};
+
+pub use quota::RecordLimits;
+pub use writer::RecordCounts;
+
+use file::{Out, check, fill};
+use quota::{Full, Place, Quota};
+use writer::{Begun, LOST, Outstanding, WRITTEN};
 
 /// Samples in one profile: 100 seconds of computing. An instance may live for ever, its profile is
 /// in memory until it ends.
 const MAX_SAMPLES: u32 = 100_000;
 
-/// Instances that are written about at a time, in the whole process.
-const MAX_WRITERS: usize = 4;
+/// Says that something was not written, now and then.
+static NOT_WRITTEN: LogRate = LogRate::new(3, Duration::from_secs(10));
 
 /// The records that a pool was asked for.
 pub(crate) struct RecordDirs {
@@ -40,11 +51,13 @@ pub(crate) struct RecordDirs {
     pub(crate) name: String,
     pub(crate) profiles: Option<PathBuf>,
     pub(crate) core_dumps: Option<PathBuf>,
+    pub(crate) limits: RecordLimits,
 }
 
 impl Default for RecordDirs {
     fn default() -> Self {
-        Self { name: "component".to_owned(), profiles: None, core_dumps: None }
+        let (profiles, core_dumps, limits) = Default::default();
+        Self { name: "component".to_owned(), profiles, core_dumps, limits }
     }
 }
 
@@ -71,22 +84,52 @@ pub(crate) struct DirError {
 
 /// The records of a pool's instances.
 pub(crate) struct Records {
-    dirs: RecordDirs,
+    name: String,
+    profiles: Option<Dir>,
+    core_dumps: Option<Dir>,
+    limits: RecordLimits,
     component: Component,
-    /// The ticks of the engine so far.
-    ticks: Arc<AtomicU64>,
+    ticks: Ticks,
     runtime: Handle,
+    outstanding: Outstanding,
 }
+
+/// A directory that is written to.
+struct Dir {
+    path: PathBuf,
+    quota: Arc<Quota>,
+}
+
+impl Dir {
+    fn new(path: PathBuf) -> Self {
+        Self { quota: Quota::of(&path), path }
+    }
+}
+
+/// A core dump that is to be made: there is a place for its file.
+pub(crate) struct DumpPlace(Place, Begun);
 
 impl Records {
     /// # Errors
     ///
     /// The engine's code cannot be profiled.
-    pub(crate) fn new(dirs: RecordDirs, component: &Component) -> wasmtime::Result<Self> {
-        let component = component.clone();
-        let ticks = tick(component.engine());
-        let records = Self { dirs, component, ticks, runtime: Handle::current() };
-        if records.dirs.profiles.is_some() {
+    pub(crate) fn new(
+        dirs: RecordDirs,
+        component: &Component,
+        ticks: Ticks,
+    ) -> wasmtime::Result<Self> {
+        let RecordDirs { name, profiles, core_dumps, limits } = dirs;
+        let records = Self {
+            name,
+            profiles: profiles.map(Dir::new),
+            core_dumps: core_dumps.map(Dir::new),
+            limits,
+            component: component.clone(),
+            ticks,
+            runtime: Handle::current(),
+            outstanding: Outstanding::default(),
+        };
+        if records.profiles.is_some() {
             records.profiler()?;
         }
         Ok(records)
@@ -95,31 +138,45 @@ impl Records {
     fn profiler(&self) -> wasmtime::Result<GuestProfiler> {
         let component = self.component.clone();
         let none = std::iter::empty();
-        GuestProfiler::new_component(
-            component.clone().engine(),
-            &self.dirs.name,
-            TICK,
-            component,
-            none,
-        )
+        GuestProfiler::new_component(component.clone().engine(), &self.name, TICK, component, none)
     }
 
     /// The profile of an instance that is about to start.
     pub(crate) fn profile(self: &Arc<Self>, instance: InstanceId) -> Option<Profile> {
-        self.dirs.profiles.as_ref()?;
-        let resumed = Arc::new(AtomicU64::new(self.ticks.load(Ordering::Relaxed)));
-        let resumed = Resumed { at: resumed, ticks: Arc::clone(&self.ticks) };
+        self.profiles.as_ref()?;
+        let resumed = Arc::new(AtomicU64::new(self.ticks.count()));
+        let resumed = Resumed { at: resumed, ticks: self.ticks.clone() };
         Some(Profile { records: Arc::clone(self), instance, profiler: None, samples: 0, resumed })
     }
 
-    /// Whether an instance that ends like this leaves something that takes time to write.
-    pub(crate) fn are_due(&self, error: Option<&wasmtime::Error>) -> bool {
-        self.dirs.profiles.is_some() || error.and_then(|error| self.dump_in(error)).is_some()
+    /// A place for the core dump that the error of an instance holds, if it does and is wanted. To make it takes time.
+    pub(crate) fn place_for_dump(
+        &self,
+        instance: InstanceId,
+        error: Option<&wasmtime::Error>,
+    ) -> Option<DumpPlace> {
+        let (dir, _) = self.dump_in(error?)?;
+        self.place(dir, instance, "core dump").map(|(place, begun)| DumpPlace(place, begun))
+    }
+
+    fn place(&self, dir: &Dir, instance: InstanceId, what: &str) -> Option<(Place, Begun)> {
+        match dir.quota.reserve(self.limits, Instant::now()) {
+            Ok(place) => Some((place, self.outstanding.begin())),
+            Err(full) => {
+                not_written(what, instance, &dir.path, &full.as_str());
+                None
+            }
+        }
     }
 
     /// Does something on a thread where blocking is fine.
     pub(crate) fn aside(&self, work: impl FnOnce() + Send + 'static) {
-        aside(&self.runtime, work);
+        drop(self.runtime.spawn_blocking(work));
+    }
+
+    /// Waits until what its instances left is written, but not for ever.
+    pub(crate) async fn written(&self) {
+        self.outstanding.none().await;
     }
 
     /// Drops the store of an instance that failed to start.
@@ -129,75 +186,101 @@ impl Records {
         instance: InstanceId,
         error: wasmtime::Error,
     ) -> wasmtime::Error {
-        if !self.are_due(Some(&error)) {
-            return error;
-        }
+        let Some(place) = self.place_for_dump(instance, Some(&error)) else { return error };
         let records = Arc::clone(self);
-        let written = self.runtime.spawn_blocking(move || {
-            records.core_dump(&mut store, instance, &error);
+        let made = self.runtime.spawn_blocking(move || {
+            records.core_dump(&mut store, instance, &error, place);
             drop(store);
             error
         });
-        written.await.unwrap_or_else(wasmtime::Error::new)
+        made.await.unwrap_or_else(wasmtime::Error::new)
     }
 
-    /// Writes the core dump that the error holds, if it does and is wanted.
+    /// Makes the core dump that the error holds, and has it written.
     pub(crate) fn core_dump<T: 'static>(
         &self,
         store: &mut Store<T>,
         instance: InstanceId,
         error: &wasmtime::Error,
+        DumpPlace(place, begun): DumpPlace,
     ) {
         let Some((dir, dump)) = self.dump_in(error) else { return };
-        let serialized = catch_unwind(AssertUnwindSafe(|| dump.serialize(store, &self.dirs.name)));
-        let Ok(bytes) = serialized else {
+        let made = catch_unwind(AssertUnwindSafe(|| dump.serialize(store, &self.name)));
+        let Ok(bytes) = made else {
             tracing::error!(instance.id = instance.number(), "making a core dump panicked");
+            LOST.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let write = |file: &mut Out| file.write_all(&bytes).map_err(Into::into);
-        if let Some(path) = self.write(dir, instance, "coredump", write) {
-            let path = path.display();
-            tracing::info!(instance.id = instance.number(), %path, "wrote a core dump");
+        if bytes.len() as u64 > place.most() {
+            return not_written("core dump", instance, &dir.path, &Full::Bytes.as_str());
         }
+        let record = Record::new(self, dir, instance, "core dump", "coredump");
+        writer::write(move || {
+            record.write(place, |file| file.write_all(&bytes).map_err(Into::into));
+            drop(begun);
+        });
     }
 
     /// An exit is an error too, and nothing to look into.
-    fn dump_in<'a>(&'a self, error: &'a wasmtime::Error) -> Option<(&'a Path, &'a WasmCoreDump)> {
-        let dir = self.dirs.core_dumps.as_deref()?;
+    fn dump_in<'a>(&'a self, error: &'a wasmtime::Error) -> Option<(&'a Dir, &'a WasmCoreDump)> {
+        let dir = self.core_dumps.as_ref()?;
         let dump = error.downcast_ref::<WasmCoreDump>()?;
         (!error.is::<wasmtime_wasi::I32Exit>()).then_some((dir, dump))
     }
+}
 
-    /// Writes a file of an instance's own. A failure is logged: nobody could do more about it.
-    fn write(
-        &self,
-        dir: &Path,
+/// A file of an instance's own that is to be written. Dropped before that, it is lost.
+struct Record {
+    what: &'static str,
+    dir: PathBuf,
+    stem: String,
+    extension: &'static str,
+    instance: InstanceId,
+    done: bool,
+}
+
+impl Record {
+    fn new(
+        records: &Records,
+        dir: &Dir,
         instance: InstanceId,
-        extension: &str,
-        write: impl FnOnce(&mut Out) -> wasmtime::Result<()>,
-    ) -> Option<PathBuf> {
-        let stem = format!("{}-{}-{}", self.dirs.name, std::process::id(), instance.number());
-        fill(dir, &stem, extension, write)
-            .inspect_err(|error: &wasmtime::Error| {
-                let (id, dir) = (instance.number(), dir.display());
-                tracing::error!(instance.id = id, %dir, %error, "cannot write a {extension} file");
-            })
-            .ok()
+        what: &'static str,
+        extension: &'static str,
+    ) -> Self {
+        let stem = format!("{}-{}-{}", records.name, std::process::id(), instance.number());
+        Self { what, dir: dir.path.clone(), stem, extension, instance, done: false }
+    }
+
+    fn write(mut self, place: Place, write: impl FnOnce(&mut Out) -> wasmtime::Result<()>) {
+        self.done = true;
+        match fill(&self.dir, &self.stem, self.extension, place.most(), write) {
+            Ok((path, bytes)) => {
+                place.written(bytes);
+                WRITTEN.fetch_add(1, Ordering::Relaxed);
+                let (id, path) = (self.instance.number(), path.display());
+                tracing::info!(instance.id = id, %path, bytes, "wrote a {}", self.what);
+            }
+            Err(error) => not_written(self.what, self.instance, &self.dir, &error),
+        }
     }
 }
 
-/// Not more than a few things at a time: a core dump is in memory until it is written.
-fn aside(runtime: &Handle, work: impl FnOnce() + Send + 'static) {
-    static WRITERS: Semaphore = Semaphore::const_new(MAX_WRITERS);
-    let blocking = runtime.clone();
-    runtime.spawn(async move {
-        let writer = WRITERS.acquire().await;
-        let _ = blocking.spawn_blocking(work).await;
-        drop(writer);
-    });
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.done {
+            not_written(self.what, self.instance, &self.dir, &"there is no thread to do it");
+        }
+    }
 }
 
-type Out = BufWriter<File>;
+/// Counts what is lost, and logs it now and then.
+fn not_written(what: &str, instance: InstanceId, dir: &Path, error: &dyn fmt::Display) {
+    LOST.fetch_add(1, Ordering::Relaxed);
+    if let Some(more) = NOT_WRITTEN.allow() {
+        let (id, dir) = (instance.number(), dir.display());
+        tracing::error!(instance.id = id, %dir, %error, unlogged = unlogged(more), "cannot write a {what}");
+    }
+}
 
 /// The profile of an instance. Its store's: it is written when that is dropped.
 pub(crate) struct Profile {
@@ -241,8 +324,15 @@ impl Profile {
 impl Drop for Profile {
     fn drop(&mut self) {
         let Some(profiler) = self.profiler.take() else { return };
-        let Some(dir) = &self.records.dirs.profiles else { return };
-        self.records.write(dir, self.instance, "json", |file| profiler.finish(file));
+        let Some(dir) = &self.records.profiles else { return };
+        let Some((place, begun)) = self.records.place(dir, self.instance, "profile") else {
+            return;
+        };
+        let record = Record::new(&self.records, dir, self.instance, "profile", "json");
+        writer::write(move || {
+            record.write(place, |file| profiler.finish(file));
+            drop(begun);
+        });
     }
 }
 
@@ -250,75 +340,39 @@ impl Drop for Profile {
 #[derive(Clone)]
 pub(crate) struct Resumed {
     at: Arc<AtomicU64>,
-    ticks: Arc<AtomicU64>,
+    ticks: Ticks,
 }
 
 impl Resumed {
     /// The guest goes on.
     pub(crate) fn now(&self) {
-        self.at.store(self.ticks.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.at.store(self.ticks.count(), Ordering::Relaxed);
     }
 
     /// Whether more ticks have passed since than a guest is let compute.
     fn waited(&self) -> bool {
-        self.ticks.load(Ordering::Relaxed) > self.at.load(Ordering::Relaxed) + 1
+        is_late(self.at.load(Ordering::Relaxed), self.ticks.count())
     }
 }
 
-/// An error for the log: without the inventory of the store that a core dump says it is made of.
-pub(crate) fn without_dump(error: &wasmtime::Error) -> String {
+fn is_late(resumed: u64, now: u64) -> bool {
+    now > resumed + 1
+}
+
+/// An error for the log, on one line: without the inventory of the store that a core dump says it is made of.
+pub(crate) fn for_log(error: &wasmtime::Error) -> String {
     if !error.is::<WasmCoreDump>() {
-        return format!("{error:?}");
+        return printable(format_args!("{error:?}"));
     }
-    let causes = error.chain().map(ToString::to_string);
-    let causes: Vec<_> = causes.filter(|cause| !cause.starts_with("wasm coredump ")).collect();
-    causes.join("\nCaused by: ")
-}
-
-/// A file that was not there before, and that only its owner reads: it may hold whatever the guest
-/// had in its memory. If the name is taken, a number is appended.
-fn create(dir: &Path, stem: &str, extension: &str) -> io::Result<(PathBuf, File)> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut name = format!("{stem}.{extension}");
-    for again in 2_u64.. {
-        let path = dir.join(&name);
-        match options.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                name = format!("{stem}-{again}.{extension}");
-            }
-            opened => return opened.map(|file| (path, file)),
+    printable(fmt::from_fn(|f| {
+        let causes = error.chain().map(printable);
+        let causes = causes.filter(|cause| !cause.starts_with("wasm coredump "));
+        for (nth, cause) in causes.enumerate() {
+            let between = if nth > 0 { "\nCaused by: " } else { "" };
+            write!(f, "{between}{cause}")?;
         }
-    }
-    unreachable!("there are not that many files")
-}
-
-/// A new file with what `write` puts into it, or none.
-fn fill(
-    dir: &Path,
-    stem: &str,
-    extension: &str,
-    write: impl FnOnce(&mut Out) -> wasmtime::Result<()>,
-) -> wasmtime::Result<PathBuf> {
-    let (path, file) = create(dir, stem, extension)?;
-    let mut out = BufWriter::new(file);
-    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-    if written.is_err() {
-        // Half of one is of no use.
-        let _ = std::fs::remove_file(&path);
-    }
-    written.map(|()| path)
-}
-
-fn check(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
-        _ => error,
-    })?;
-    let (path, _) = create(dir, &format!("millpond-{}", std::process::id()), "check")?;
-    std::fs::remove_file(path)
+        Ok(())
+    }))
 }
 
 #[cfg(test)]

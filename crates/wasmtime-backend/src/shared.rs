@@ -30,14 +30,15 @@ pub(crate) async fn run<H: Host>(
     instance: Instance<WasmDriver<H>>,
 ) -> RunEnd<H> {
     let slot = instance.slot();
-    let mut guest = match until_doomed(slot, pool.driver().start_guest(instance.id())).await {
+    let driver = pool.driver();
+    let mut guest = match until_doomed(driver, slot, driver.start_guest(instance.id())).await {
         Ok(guest) => guest,
         Err(Fault::Doomed) => return RunEnd::Doomed(None),
-        Err(fault) => return not_started(pool.driver(), fault, None),
+        Err(fault) => return not_started(driver, fault, None),
     };
     pool.report(instance.id(), InstanceEvent::Started);
     let worker = Worker { pool: &pool, instance: &instance };
-    let Err(fault) = until_doomed(slot, worker.serve(&mut guest)).await else {
+    let Err(fault) = until_doomed(driver, slot, worker.serve(&mut guest)).await else {
         return RunEnd::Quiet(guest, None);
     };
     if let Fault::Doomed = fault {

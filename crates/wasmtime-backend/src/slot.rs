@@ -27,6 +27,7 @@ use crate::driver::WasmDriver;
 use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::host::Host;
+use crate::record::DumpPlace;
 use crate::reply::{Job, Reply};
 
 /// What the driver keeps of an instance.
@@ -332,7 +333,7 @@ pub(crate) fn drive_with<H: Host>(
     + Send,
 ) -> impl Future<Output = ()> + Send {
     // Made here: a task may be dropped before it is polled for the first time.
-    let end = End { pool, instance, reason: None, forgone: false };
+    let end = End { pool, instance, reason: None, dump: None, forgone: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -346,14 +347,14 @@ pub(crate) fn drive_with<H: Host>(
 }
 
 /// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
-/// to the hook, drops it, and reports that. A task of its own: off the request path. What an
-/// instance leaves behind takes longer to write than a task may block its thread.
+/// to the hook, drops it, and reports that. A task of its own: off the request path. To make a core
+/// dump takes longer than a task may block its thread.
 pub(crate) fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
     reason: Reason,
 ) -> impl Future<Output = ()> + Send {
-    let end = End { pool, instance, reason: Some(reason), forgone: false };
+    let end = End { pool, instance, reason: Some(reason), dump: None, forgone: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -369,11 +370,17 @@ pub(crate) fn dispose<H: Host>(
                 Err(TryLockError::WouldBlock) => return Poll::Pending,
             };
             // Doomed, so this ends with the first poll.
-            let error = slot.error().map(|error| &**error);
-            seat.poll(cx).map(|_| match &*seat {
-                // Left there, so that it is found if the runtime ends before its time comes.
-                Seat::Parked(_) if end.pool.driver().records().are_due(error) => None,
-                _ => Some(seat.take()),
+            seat.poll(cx).map(|_| {
+                if let Seat::Parked(_) = &*seat {
+                    let error = slot.error().map(|error| &**error);
+                    let records = end.pool.driver().records();
+                    end.dump = records.place_for_dump(end.instance.id(), error);
+                    if end.dump.is_some() {
+                        // Left there, so that it is found if the runtime ends before its time comes.
+                        return None;
+                    }
+                }
+                Some(seat.take())
             })
         })
         .await;
@@ -402,6 +409,8 @@ struct End<H: Host> {
     instance: Instance<WasmDriver<H>>,
     /// What the pool counts it for, which need not be what its worker found when the two crossed.
     reason: Option<Reason>,
+    /// For its core dump, if there is to be one.
+    dump: Option<DumpPlace>,
     /// There is no need to.
     forgone: bool,
 }
@@ -431,16 +440,16 @@ impl<H: Host> End<H> {
         }
     }
 
-    fn conclude(&self, seat: Seat<H>) {
-        let Self { pool, instance, .. } = self;
+    fn conclude(&mut self, seat: Seat<H>) {
         self.settle();
+        let dump = self.dump.take();
+        let Self { pool, instance, .. } = self;
         let slot = instance.slot();
         let reason = self.reason.or_else(|| slot.doomed()).unwrap_or(Reason::Host);
         match seat {
             Seat::Parked(guest) => {
                 let error = slot.error().map(|error| &**error);
-                let driver = pool.driver();
-                guest.end(driver.host(), driver.records(), instance.id(), reason, error);
+                guest.end(pool.driver(), instance.id(), reason, error, dump);
             }
             // Stopped in the middle: its store goes without being shown.
             Seat::Running(run) => drop(run),

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
-use millpond::{Histogram, Snapshot};
+use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
 
 use crate::upstream::Usage;
 
@@ -81,6 +81,7 @@ pub(crate) fn metrics(pools: &[Measured], upstream: Option<Usage>) -> String {
     histogram(&mut text, pools, ("start_time", help), |pool| &pool.start_time);
     let help = "How long requests ran, their bodies included.";
     histogram(&mut text, pools, ("run_time", help), |pool| &pool.run_time);
+    lost(&mut text);
     if let Some(Usage { queued, running, taken }) = upstream {
         let _ = write!(
             text,
@@ -94,6 +95,32 @@ pub(crate) fn metrics(pools: &[Measured], upstream: Option<Usage>) -> String {
         );
     }
     text
+}
+
+/// What the process could not write, or would not.
+fn lost(text: &mut String) {
+    let streams = [
+        ("stdout", HostStream::stdout().lost()),
+        ("stderr", HostStream::stderr().lost()),
+        ("guests", cut_output()),
+    ];
+    let of =
+        "not written: the reader of a stream is slow or gone, or guests print more than they may.";
+    for unit in ["lines", "bytes"] {
+        let name = format!("millpond_output_lost_{unit}_total");
+        let _ = writeln!(text, "# HELP {name} {unit} {of}\n# TYPE {name} counter");
+        for (stream, lost) in &streams {
+            let count = if unit == "lines" { lost.lines } else { lost.bytes };
+            let _ = writeln!(text, "{name}{{stream=\"{stream}\"}} {count}");
+        }
+    }
+    let RecordCounts { written, lost, .. } = RecordCounts::now();
+    let name = "millpond_records_total";
+    let _ = write!(
+        text,
+        "# HELP {name} Profiles and core dumps; lost: more than may be, or not taken by the disk.\n\
+         # TYPE {name} counter\n{name}{{result=\"written\"}} {written}\n{name}{{result=\"lost\"}} {lost}\n"
+    );
 }
 
 /// What a pool has of a family: each value with the label that tells it from the others.

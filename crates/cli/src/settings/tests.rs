@@ -77,8 +77,11 @@ const EVERY_FLAG: &[&str] = &[
     "--log=debug",
     "--log-format=json",
     "--no-logging-prefix",
+    "--max-guest-output=1MiB",
     "--profile=profiles",
     "--coredump=dumps",
+    "--max-record-files=18",
+    "--max-record-bytes=19MiB",
     "--middleware=outer.wasm",
     "--middleware=inner.wasm",
     "--middleware-config=inner.toml",
@@ -125,8 +128,11 @@ const EVERY_KEY: &str = r#"
     log = "debug"
     log-format = "json"
     no-logging-prefix = true
+    max-guest-output = "1MiB"
     profile = "profiles"
     coredump = "dumps"
+    max-record-files = 18
+    max-record-bytes = "19MiB"
     max-middleware-instances = 17
     queue = 0
     queue-timeout = "250ms"
@@ -170,8 +176,11 @@ fn everything() -> Settings {
         log: "debug".into(),
         log_format: LogFormat::Json,
         logging_prefix: false,
+        max_guest_output: Some(1 << 20),
         profile: Some("profiles".into()),
         coredump: Some("dumps".into()),
+        max_record_files: Some(18),
+        max_record_bytes: Some(19 << 20),
         middleware: vec![
             Middleware { module: "outer.wasm".into(), config: None },
             Middleware { module: "inner.wasm".into(), config: Some("inner.toml".into()) },
@@ -234,8 +243,11 @@ fn every_flag_wins_over_every_key() {
         log = "error"
         log-format = "text"
         no-logging-prefix = false
+        max-guest-output = 0
         profile = "other"
         coredump = "other"
+        max-record-files = 1
+        max-record-bytes = "1MiB"
         middleware = [{ module = "other.wasm" }]
         max-middleware-instances = 1
         queue = 1
@@ -274,8 +286,11 @@ fn nothing_given_means_the_defaults() {
         log: "warn,millpond=info".into(),
         log_format: LogFormat::Text,
         logging_prefix: true,
+        max_guest_output: None,
         profile: None,
         coredump: None,
+        max_record_files: None,
+        max_record_bytes: None,
         middleware: vec![],
         max_middleware_instances: None,
         queue: None,

@@ -12,6 +12,12 @@ pub(super) fn refuse(flags: &Flags) -> Result<(), StartError> {
             "--max-middleware-instances: there is no --middleware for which to count",
         ));
     }
+    let records = flags.max_record_files.is_some() || flags.max_record_bytes.is_some();
+    if records && flags.profile.is_none() && flags.coredump.is_none() {
+        return Err(StartError::usage(
+            "--max-record-files and --max-record-bytes bound what --profile and --coredump write, and there is neither",
+        ));
+    }
     let Some(upstream) = &flags.upstream else { return Ok(()) };
     if let Some(component) = &flags.component {
         return Err(StartError::usage(format!(
@@ -60,7 +66,7 @@ fn of_components(flags: &Flags) -> [(&'static str, bool); 11] {
 }
 
 /// Of components and of middleware.
-fn of_guests(flags: &Flags) -> [(&'static str, bool); 8] {
+fn of_guests(flags: &Flags) -> [(&'static str, bool); 9] {
     [
         ("--start-timeout", flags.start_timeout.is_some()),
         ("--max-memory", flags.max_memory.is_some()),
@@ -69,6 +75,7 @@ fn of_guests(flags: &Flags) -> [(&'static str, bool); 8] {
         ("--instance-memory-watermark", flags.instance_memory_watermark.is_some()),
         ("--process-memory-watermark", flags.process_memory_watermark.is_some()),
         ("--no-logging-prefix", flags.no_logging_prefix),
+        ("--max-guest-output", flags.max_guest_output.is_some()),
         ("-C", flags.codegen.iter().any(|group| *group != Codegen::default())),
     ]
 }

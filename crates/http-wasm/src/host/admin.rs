@@ -1,5 +1,6 @@
 //! Features, configuration and the log.
 
+use millpond_engine::escape::{MAX_TEXT, printable};
 use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
 
@@ -7,9 +8,6 @@ use crate::guest::GuestState;
 
 use super::MODULE;
 use super::memory::{read, split, write};
-
-/// A message longer than this is cut.
-const MESSAGE: usize = 8 * 1024;
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(MODULE, "enable_features", enable_features)?;
@@ -43,7 +41,11 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
     let Some(level) = level_of(level) else { return Ok(()) };
     let (memory, state) = split(&mut caller)?;
     let message = read(memory, "message", message, len)?;
-    let message = one_line(&String::from_utf8_lossy(&message[..message.len().min(MESSAGE)]));
+    // What a guest says may be a client's words: it is not to look like a line of the host's.
+    let message = printable(String::from_utf8_lossy(&message[..message.len().min(MAX_TEXT)]));
+    if !state.may_log(&message) {
+        return Ok(());
+    }
     let (id, request, name) = (state.number(), state.request(), state.name());
     macro_rules! say {
         ($level:ident) => {
@@ -60,25 +62,6 @@ fn log(mut caller: Caller<'_, GuestState>, level: i32, message: u32, len: u32) -
         _ => say!(ERROR),
     }
     Ok(())
-}
-
-/// Breaks of lines and turns of direction that are no control characters.
-const SEPARATORS: [char; 11] = [
-    '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
-    '\u{2067}', '\u{2068}', '\u{2069}',
-];
-
-/// What a guest says may be a client's words: it is not to look like a line of the host's.
-fn one_line(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for char in message.chars() {
-        if char.is_control() || SEPARATORS.contains(&char) {
-            line.extend(char.escape_default());
-        } else {
-            line.push(char);
-        }
-    }
-    line
 }
 
 /// `None`: not to be logged. Lower numbers say more.

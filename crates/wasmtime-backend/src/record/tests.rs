@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use super::file::create;
 use super::*;
 
 /// A directory of the test's own, removed when dropped.
@@ -53,9 +54,9 @@ fn half_a_file_is_not_left() {
         out.write_all(&[0; 100_000])?;
         Err(wasmtime::format_err!("the disk is full"))
     };
-    let error = fill(&dir.0, "app-7-1", "json", full).unwrap_err();
+    let error = fill(&dir.0, "app-7-1", "json", u64::MAX, full).unwrap_err();
     assert_eq!((error.to_string().as_str(), dir.names()), ("the disk is full", vec![]));
-    fill(&dir.0, "app-7-1", "json", |out| Ok(out.write_all(b"{}")?)).unwrap();
+    fill(&dir.0, "app-7-1", "json", u64::MAX, |out| Ok(out.write_all(b"{}")?)).unwrap();
     assert_eq!(std::fs::read(dir.0.join("app-7-1.json")).unwrap(), b"{}");
 }
 
@@ -101,43 +102,68 @@ fn what_is_no_directory_is_refused() {
 
 #[test]
 fn a_guest_that_waited_has_not_computed_all_the_time() {
-    let ticks = Arc::new(AtomicU64::new(5));
-    let resumed = Resumed { at: Arc::new(AtomicU64::new(5)), ticks: Arc::clone(&ticks) };
-    ticks.store(6, Ordering::Relaxed);
-    assert!(!resumed.waited(), "its tick is over");
-    ticks.store(7, Ordering::Relaxed);
-    assert!(resumed.waited());
-    resumed.now();
-    assert!(!resumed.waited());
+    assert!(!is_late(5, 6), "its tick is over");
+    assert!(is_late(5, 7));
 }
 
 #[test]
-fn few_are_written_about_at_a_time() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    let (begun, begins) = channel();
-    // For each that comes out, one of them ends.
+fn one_is_written_at_a_time() {
+    let (began, begins) = channel();
     let (end, ends) = channel::<()>();
     let ends = Arc::new(Mutex::new(ends));
-    for _ in 0..3 * MAX_WRITERS {
-        let (begun, ends) = (begun.clone(), Arc::clone(&ends));
-        aside(runtime.handle(), move || {
-            begun.send(()).unwrap();
+    for nth in 0..5 {
+        let (began, ends) = (began.clone(), Arc::clone(&ends));
+        writer::write(move || {
+            began.send(nth).unwrap();
             ends.lock().unwrap().recv().unwrap();
+            assert!(nth != 2, "what panics is the end of none but itself");
         });
     }
-    let (mut at_work, mut all) = (0, 0);
-    for _ in 0..3 * MAX_WRITERS {
-        if at_work == 0 {
-            begins.recv_timeout(Duration::from_secs(30)).expect("the next one begins");
-            (at_work, all) = (1, all + 1);
-        }
-        // Whoever else would begin has time to: too little of it cannot fail the test.
-        while begins.recv_timeout(Duration::from_millis(50)).is_ok() {
-            (at_work, all) = (at_work + 1, all + 1);
-        }
-        assert!(at_work <= MAX_WRITERS, "{at_work} at a time");
+    for nth in 0..5 {
+        assert_eq!(begins.recv_timeout(Duration::from_secs(30)), Ok(nth));
+        // Another one that would begin has time to: too little of it cannot fail the test.
+        assert!(begins.recv_timeout(Duration::from_millis(20)).is_err());
         end.send(()).unwrap();
-        at_work -= 1;
     }
-    assert_eq!(all, 3 * MAX_WRITERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_what_is_written_but_not_for_ever() {
+    let outstanding = Outstanding::default();
+    outstanding.none().await;
+    let began = outstanding.begin();
+    let waiting = tokio::spawn({
+        let outstanding = outstanding.clone();
+        async move { outstanding.none().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(began);
+    waiting.await.unwrap();
+
+    let _slow = outstanding.begin();
+    let before = tokio::time::Instant::now();
+    outstanding.none().await;
+    assert_eq!(before.elapsed(), Duration::from_secs(5));
+}
+
+#[test]
+fn a_file_has_no_more_bytes_than_it_may() {
+    let dir = Dir::new();
+    let put = |bytes: &'static [u8]| move |out: &mut Out| Ok(out.write_all(bytes)?);
+    let (_, length) = fill(&dir.0, "app-7-1", "json", 10, put(b"0123456789")).unwrap();
+    assert_eq!(length, 10);
+    let error = fill(&dir.0, "app-7-2", "json", 9, put(b"0123456789")).unwrap_err();
+    assert!(error.to_string().contains("limit"), "{error}");
+    assert_eq!(dir.names(), ["app-7-1.json"]);
+}
+
+#[test]
+fn the_error_of_a_trap_is_one_line_and_cut() {
+    let error = wasmtime::format_err!("wasm trap").context("at\n0: forged\u{1b}[2J");
+    let line = for_log(&error);
+    assert!(line.contains(r"at\n0: forged\u{1b}[2J"), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+    let error = wasmtime::format_err!("wasm trap").context("x".repeat(100_000));
+    assert!(for_log(&error).len() < 9000);
 }

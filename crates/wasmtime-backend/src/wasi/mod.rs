@@ -5,9 +5,9 @@ mod outbound;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::OnceLock;
 
-use millpond_engine::{Console, DEFAULT_MAX_MEMORY, Output, Tag};
+use millpond_engine::{Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Output};
 use millpond_pool_core::{InstanceId, Usage};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Linker;
@@ -35,11 +35,13 @@ pub struct WasiHost {
     env: Vec<(String, String)>,
     dirs: Vec<(PathBuf, String)>,
     output: Output,
+    max_output: u64,
     outbound: Outbound,
     max_memory: usize,
     config: Option<HashMap<String, String>>,
     keyvalue: Option<Vec<(String, String)>>,
-    console: Console,
+    /// Made of the two above for the first guest.
+    console: OnceLock<Console>,
 }
 
 impl Default for WasiHost {
@@ -55,11 +57,12 @@ impl WasiHost {
             env: Vec::new(),
             dirs: Vec::new(),
             output: Output::default(),
+            max_output: DEFAULT_MAX_OUTPUT,
             outbound: Outbound::default(),
             max_memory: DEFAULT_MAX_MEMORY,
             config: None,
             keyvalue: None,
-            console: Console::new(),
+            console: OnceLock::new(),
         }
     }
 
@@ -81,6 +84,16 @@ impl WasiHost {
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
+        self
+    }
+
+    /// How many bytes an instance may print in a second. Four times as many may come at once, and all
+    /// instances of a pool together may print as much as 16. What is beyond is lost, counted in
+    /// [`cut_output`](crate::cut_output), and logged now and then. Default [`DEFAULT_MAX_OUTPUT`]; 0: no
+    /// limit.
+    #[must_use]
+    pub fn max_output(mut self, bytes: u64) -> Self {
+        self.max_output = bytes;
         self
     }
 
@@ -124,10 +137,11 @@ impl Host for WasiHost {
     type Data = StoreData;
 
     fn data(&self, id: InstanceId) -> wasmtime::Result<StoreData> {
-        let tag = Arc::new(Tag::new(id));
+        let console = self.console.get_or_init(|| Console::new(self.output, self.max_output));
+        let tag = console.tag(Some(id));
         let mut wasi = WasiCtx::builder();
         wasi.env("INSTANCE_ID", id.to_string()).envs(&self.env);
-        if let Some([stdout, stderr]) = self.console.streams(self.output, &tag) {
+        if let Some([stdout, stderr]) = console.streams(&tag) {
             wasi.stdout(stdout).stderr(stderr);
         }
         for (host, guest) in &self.dirs {
