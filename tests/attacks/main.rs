@@ -1,3 +1,6 @@
 //! Hostile guests, hostile clients and a failing host, each with innocents beside it.
 //!
 //! docs/SECURITY.md names the test for each promise.
+
+mod host;
+mod output;

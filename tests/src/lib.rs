@@ -20,7 +20,7 @@ use millpond::{Builder, Host, HttpVersion, InfallibleService, Snapshot, WasiHost
 
 pub use client::{Body, Client, Protocol, Reply, empty, full, whole};
 pub use middleware::{Front, guest_module};
-pub use process::{Process, get};
+pub use process::{Process, free_addr, get};
 
 /// How long anything may take before a test fails. Generous: it decides nothing but that.
 pub const PATIENCE: Duration = Duration::from_secs(30);

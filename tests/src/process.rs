@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::{Client, PATIENCE, Protocol, guest, millpond, until};
@@ -15,6 +15,8 @@ pub struct Process {
     pub addr: SocketAddr,
     /// Its stdout, as long as nobody reads it.
     unread: Option<ChildStdout>,
+    /// Its stderr, likewise.
+    unread_stderr: Option<ChildStderr>,
     stdout: Lines,
     stderr: Lines,
 }
@@ -60,11 +62,63 @@ impl Process {
             child,
             addr: "127.0.0.1:0".parse().unwrap(),
             unread,
+            unread_stderr: None,
             stdout: Lines::default(),
             stderr,
         };
         process.addr = process.announced("Serving HTTP on http://").await;
         process
+    }
+
+    /// `millpond serve GUEST ARGS` with these for stdout and stderr, neither of which is read. Where it listens is known
+    /// beforehand: on a port that was free.
+    pub async fn start_unheard(
+        version: HttpVersion,
+        args: &[&str],
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Self {
+        Self::start_unheard_at(free_addr(), version, args, stdout, stderr).await
+    }
+
+    /// The same, at this address.
+    pub async fn start_unheard_at(
+        addr: SocketAddr,
+        version: HttpVersion,
+        args: &[&str],
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Self {
+        let mut child = Command::new(millpond())
+            .arg("serve")
+            .arg(guest(version))
+            .arg(format!("--addr={addr}"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("the binary runs");
+        until("it listens", || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("it ended early: {status}");
+            }
+            std::net::TcpStream::connect(addr).ok()
+        })
+        .await;
+        let (unread, unread_stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        Self { child, addr, unread, unread_stderr, stdout, stderr }
+    }
+
+    /// Closes the reading end of stderr, which is not read.
+    pub fn close_stderr(&mut self) {
+        drop(self.unread_stderr.take().expect("it is not read"));
+    }
+
+    /// Begins to read stderr.
+    pub fn read_stderr(&mut self) {
+        read(self.unread_stderr.take().expect("it is not read yet"), &self.stderr);
     }
 
     /// The address that a line on stderr names.
@@ -154,6 +208,13 @@ impl Process {
         }
     }
 
+    /// Returns the value of a line of `/metrics`.
+    pub async fn metric(&self, admin: SocketAddr, name: &str) -> u64 {
+        let (_, text) = get(admin, "/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().expect("a number")
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
@@ -172,6 +233,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Returns a port that was free a moment ago.
+pub fn free_addr() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
 }
 
 fn read(from: impl Read + Send + 'static, to: &Lines) {
