@@ -1,22 +1,25 @@
 //! What is served: a component or an upstream, behind the middleware.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request};
+use http::Request;
 use hyper::body::Incoming;
 use millpond::http_wasm::HttpWasmPool;
-use millpond::{InfallibleService, WasmPool};
+use millpond::ingress::IngressBody;
+use millpond::{InfallibleService, Ingress, WasmPool};
 use tokio::time::{Instant, timeout_at};
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _};
 use tracing::warn;
 
 use crate::admin::Measured;
 use crate::error::StartError;
+use crate::headers::Operator;
 use crate::listen::{Limits, Listener, Outcome};
 use crate::say::say;
 use crate::settings::Settings;
 use crate::upstream::{Upstream, Usage};
-use crate::{component, headers, middleware};
+use crate::{component, middleware};
 
 /// How long the end of instances that were told to stop is waited for.
 const STOPPING: Duration = Duration::from_secs(2);
@@ -53,27 +56,30 @@ impl App {
         Ok(Self { answers: Answers::Component(pool), middleware })
     }
 
-    /// Serves until `shutdown` resolves and the connections have ended. Each request first gets the operator's headers.
+    /// Serves until `shutdown` resolves and the connections have ended. Each request first passes the ingress, and then
+    /// gets the operator's headers.
     pub(crate) async fn serve(
         &self,
         listener: Listener,
-        operator: Vec<(HeaderName, HeaderValue)>,
+        ingress: Ingress,
+        operator: Operator,
         limits: Limits,
         shutdown: impl Future<Output = ()>,
     ) -> Outcome {
-        let set = move |mut request: Request<Incoming>| {
-            headers::set(&operator, request.headers_mut());
+        let operator = Arc::new(operator);
+        let set = move |mut request: Request<IngressBody<Incoming>>| {
+            operator.set(&mut request);
             request
         };
         // What has nothing in front is not put into boxes.
         let service = match (&self.answers, &self.middleware[..]) {
             (Answers::Component(pool), []) => {
                 let service = InfallibleService::new(pool.clone()).map_request(set);
-                return listener.serve(service, limits, shutdown).await;
+                return listener.serve(ingress.layer(service), limits, shutdown).await;
             }
             (Answers::Upstream(upstream), []) => {
                 let service = upstream.clone().map_request(set);
-                return listener.serve(service, limits, shutdown).await;
+                return listener.serve(ingress.layer(service), limits, shutdown).await;
             }
             (Answers::Component(pool), middleware) => {
                 middleware::in_front(middleware, InfallibleService::new(pool.clone()))
@@ -82,7 +88,7 @@ impl App {
                 middleware::in_front(middleware, upstream.clone())
             }
         };
-        listener.serve(service.map_request(set), limits, shutdown).await
+        listener.serve(ingress.layer(service.map_request(set)), limits, shutdown).await
     }
 
     /// Whether as many instances have started as spares are to be kept.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use crate::edge::{Proxy, Stripped};
 use crate::error::StartError;
 use crate::groups::{Codegen, Group, Wasi, Wasm};
 use crate::headers::HeaderArg;
@@ -68,6 +69,15 @@ pub(crate) struct Flags {
     /// Connections held open at once; further ones wait to be accepted [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_concurrent_connections: Option<Count>,
+
+    /// Believe what this proxy, or each in this network, says of whom a request is from: X-Forwarded-For and the like
+    /// (repeatable) [default: none]
+    #[arg(long, value_name = "IP[/BITS]")]
+    pub(crate) trust_proxy: Vec<Proxy>,
+
+    /// Remove this header from each response, whoever sends it (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strip_response_header: Vec<Stripped>,
 
     /// Threads that serve [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -236,6 +246,8 @@ impl Flags {
             max_concurrent_connections: self
                 .max_concurrent_connections
                 .or(file.max_concurrent_connections),
+            trust_proxy: list(self.trust_proxy, file.trust_proxy),
+            strip_response_header: list(self.strip_response_header, file.strip_response_header),
             threads: self.threads.or(file.threads),
             drain_delay: self.drain_delay.or(file.drain_delay),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),

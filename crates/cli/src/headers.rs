@@ -5,7 +5,10 @@
 
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{HeaderName, HeaderValue, Request};
+use millpond::ingress;
 
 use crate::values::deserialize_from_text;
 
@@ -36,27 +39,87 @@ impl FromStr for HeaderArg {
 
 deserialize_from_text!(HeaderArg);
 
+/// What is about a connection or says where a body ends is nobody's to set.
+const FRAMING: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("expected 'name: value', or @FILE with one such line for each header")?;
     let name = name.trim();
-    Ok((
-        name.parse().map_err(|_| format!("'{name}' is not a header name"))?,
-        value.trim().parse().map_err(|_| {
-            format!("the value of '{name}' has characters that a header cannot carry")
-        })?,
-    ))
+    let value = value.trim();
+    let name: HeaderName = name.parse().map_err(|_| format!("'{name}' is not a header name"))?;
+    if FRAMING.contains(&name.as_str()) {
+        return Err(format!("'{name}' is for one connection, expected a header of the request"));
+    }
+    let value: HeaderValue = value
+        .parse()
+        .map_err(|_| format!("the value of '{name}' has characters that a header cannot carry"))?;
+    if name == HOST && authority(&value).is_none() {
+        return Err("'host': expected HOST or HOST:PORT".into());
+    }
+    Ok((name, value))
 }
 
-/// Sets the operator's headers on a request.
-pub(crate) fn set(headers: &[(HeaderName, HeaderValue)], request: &mut HeaderMap) {
-    // First everything out, then everything in: a name given twice keeps both of its values.
-    for (name, _) in headers {
-        request.remove(name);
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    let request = Request::builder().header(HOST, host).body(()).ok()?;
+    ingress::authority(&request).ok()?
+}
+
+/// The operator's headers, ready to be set.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// What they say of the host, which the URI is to say too.
+    authority: Option<Authority>,
+}
+
+impl Operator {
+    pub(crate) fn new(headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        let host = headers.iter().rfind(|(name, _)| *name == HOST);
+        let authority = host.and_then(|(_, host)| authority(host));
+        Self { headers, authority }
     }
-    for (name, value) in headers {
-        request.append(name, value.clone());
+
+    /// Sets them on a request.
+    pub(crate) fn set<B>(&self, request: &mut Request<B>) {
+        if self.headers.is_empty() {
+            return;
+        }
+        let headers = request.headers_mut();
+        // First everything out, then everything in: a name given twice keeps both of its values.
+        for (name, _) in &self.headers {
+            headers.remove(name);
+        }
+        // Behind CGI and its kin, a name with underscores is the same variable.
+        let twins: Vec<_> = headers.keys().filter(|name| self.is_twin(name)).cloned().collect();
+        for name in twins {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        if let Some(authority) = &self.authority {
+            // It fails for no authority.
+            let _ = ingress::set_authority(request.uri_mut(), authority.clone(), Scheme::HTTP);
+        }
+    }
+
+    fn is_twin(&self, name: &HeaderName) -> bool {
+        if !name.as_str().contains('_') {
+            return false;
+        }
+        let dashed = name.as_str().replace('_', "-");
+        self.headers.iter().any(|(ours, _)| ours.as_str().replace('_', "-") == dashed)
     }
 }
 
@@ -70,15 +133,28 @@ mod tests {
         for text in ["x-tenant: one", "X-Tenant:two", "x-new:  3 "] {
             given.extend(text.parse::<HeaderArg>().unwrap().0);
         }
-        let mut request = HeaderMap::new();
-        request.append("x-tenant", HeaderValue::from_static("forged"));
-        request.append("accept", HeaderValue::from_static("*/*"));
+        let mut request = Request::new(());
+        let headers = request.headers_mut();
+        headers.append("x-tenant", HeaderValue::from_static("forged"));
+        headers.append("x_tenant", HeaderValue::from_static("forged"));
+        headers.append("accept", HeaderValue::from_static("*/*"));
 
-        set(&given, &mut request);
+        Operator::new(given).set(&mut request);
 
-        assert_eq!(request.get_all("x-tenant").iter().collect::<Vec<_>>(), ["one", "two"]);
-        assert_eq!(request["x-new"], "3");
-        assert_eq!(request["accept"], "*/*");
+        let headers = request.headers();
+        assert_eq!(headers.get_all("x-tenant").iter().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(headers["x-new"], "3");
+        assert_eq!(headers["accept"], "*/*");
+        assert!(!headers.contains_key("x_tenant"));
+    }
+
+    #[test]
+    fn a_host_is_that_of_the_uri_too() {
+        let given = "host: b.example:81".parse::<HeaderArg>().unwrap().0;
+        let mut request = Request::get("http://a.example/x").body(()).unwrap();
+        Operator::new(given).set(&mut request);
+        assert_eq!(request.uri(), "http://b.example:81/x");
+        assert_eq!(request.headers()[HOST], "b.example:81");
     }
 
     #[test]
@@ -93,6 +169,11 @@ mod tests {
             message("x: a\u{1}b"),
             "the value of 'x' has characters that a header cannot carry"
         );
+        assert_eq!(
+            message("Content-Length: 5"),
+            "'content-length' is for one connection, expected a header of the request"
+        );
+        assert_eq!(message("host: a b"), "'host': expected HOST or HOST:PORT");
         assert!(message("@no/such/file").starts_with("cannot read no/such/file: "));
     }
 }

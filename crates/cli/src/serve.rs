@@ -12,7 +12,9 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::app::App;
+use crate::edge;
 use crate::error::StartError;
+use crate::headers::Operator;
 use crate::listen::{Limits, Listener};
 use crate::say::say;
 use crate::settings::Settings;
@@ -65,7 +67,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
         shutdown.await;
         stopping = Some(Instant::now());
     };
-    let outcome = app.serve(listener, settings.headers, limits, shutdown).await;
+    let (ingress, operator) = (edge::ingress(&settings), Operator::new(settings.headers));
+    let outcome = app.serve(listener, ingress, operator, limits, shutdown).await;
     if outcome.cut > 0 {
         warn!(connections = outcome.cut, "cut connections that outlasted the drain timeout");
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use millpond::ingress::Network;
 
 use crate::args::Flags;
 use crate::config_file;
@@ -38,6 +39,10 @@ pub(crate) struct Settings {
     /// Whoever connects here starts the shutdown.
     pub(crate) shutdown_addr: Option<SocketAddr>,
     pub(crate) max_concurrent_connections: usize,
+    /// Who is believed about whom a request is from.
+    pub(crate) trust_proxy: Vec<Network>,
+    /// What each response loses.
+    pub(crate) strip_response_header: Vec<HeaderName>,
     /// Worker threads; one for each core if `None`.
     pub(crate) threads: Option<usize>,
     /// From the signal to the end of accepting.
@@ -123,6 +128,12 @@ impl Settings {
             max_concurrent_connections: flags
                 .max_concurrent_connections
                 .map_or(MAX_CONNECTIONS, |n| n.0),
+            trust_proxy: flags.trust_proxy.into_iter().map(|proxy| proxy.0).collect(),
+            strip_response_header: flags
+                .strip_response_header
+                .into_iter()
+                .map(|name| name.0)
+                .collect(),
             threads: flags.threads.map(|n| n.0),
             drain_delay: flags.drain_delay.map_or(Duration::ZERO, |time| time.0),
             drain_timeout: flags.drain_timeout.map_or(DRAIN_TIMEOUT, |time| time.0),

@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, request};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, request};
+use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::{Result, format_err};
 
 use crate::body::RequestBody;
@@ -155,7 +157,7 @@ impl Exchange {
         if self.request.headers.contains_key(HOST) {
             return None;
         }
-        self.request.uri.authority().map(http::uri::Authority::as_str)
+        self.request.uri.authority().map(Authority::as_str)
     }
 
     pub(crate) fn edit(&mut self, kind: Kind, edit: Edit) -> Result<()> {
@@ -183,6 +185,14 @@ impl Exchange {
             // The body is as the client framed it, or as the host does if the guest has changed it.
             return Ok(());
         }
+        if [Kind::Response, Kind::ResponseTrailers].contains(&kind) && *edit.name() == PROXY_STATUS
+        {
+            // That is the host's word, and that of proxies behind it.
+            return Ok(());
+        }
+        if kind == Kind::Request && *edit.name() == HOST {
+            return self.edit_host(edit);
+        }
         if !matches!(edit, Edit::Remove(_)) && self.headers(kind).len() >= MAX_FIELDS {
             return Err(format_err!(
                 "there are {MAX_FIELDS} header fields, and the guest adds more"
@@ -194,6 +204,21 @@ impl Exchange {
             Kind::RequestTrailers => self.request_body.trailers.edit(edit),
             Kind::ResponseTrailers => self.response_body.trailers.edit(edit),
         };
+        done.map_err(|_| format_err!("there are too many headers"))
+    }
+
+    /// Handlers that read the URI are to see the same host as those that read the header.
+    fn edit_host(&mut self, edit: Edit) -> Result<()> {
+        if let Edit::Set(_, value) = &edit
+            && self.request.uri.authority().is_some()
+        {
+            let authority = Authority::try_from(value.as_bytes());
+            let authority = authority.map_err(|_| format_err!("{value:?} is no host"))?;
+            let mut parts = std::mem::take(&mut self.request.uri).into_parts();
+            parts.authority = Some(authority);
+            self.request.uri = Uri::from_parts(parts)?;
+        }
+        let done = edit.apply(&mut self.request.headers);
         done.map_err(|_| format_err!("there are too many headers"))
     }
 
@@ -244,7 +269,7 @@ impl Exchange {
 mod tests {
     use http::header::AGE;
 
-    use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
+    use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRAILER, TRANSFER_ENCODING};
 
     use super::{Exchange, Kind, MAX_FIELDS, MAX_SET, Request};
     use crate::trailers::Edit;
@@ -294,6 +319,36 @@ mod tests {
         let next = exchange.next_request(false);
         assert_eq!(next.headers().len(), 1);
         assert_eq!(next.headers()[CONTENT_LENGTH], "5");
+    }
+
+    #[test]
+    fn a_host_that_a_guest_sets_is_that_of_the_uri_too() {
+        let request = Request::get("http://a.example/x").header(HOST, "a.example");
+        let mut exchange = exchange(request.body(()).unwrap());
+        let set = |value: &'static str| Edit::Set(HOST, HeaderValue::from_static(value));
+        exchange.edit(Kind::Request, set("b.example:81")).unwrap();
+        assert!(exchange.edit(Kind::Request, set("no host")).is_err());
+        let next = exchange.next_request(false);
+        assert_eq!(next.uri(), "http://b.example:81/x");
+        assert_eq!(next.headers()[HOST], "b.example:81");
+    }
+
+    #[test]
+    fn a_guest_has_no_say_in_the_proxy_status() {
+        let mut exchange = exchange(Request::new(()));
+        let name = millpond_tower_adapter::response::PROXY_STATUS;
+        exchange.response.headers.insert(&name, HeaderValue::from_static("millpond"));
+        for edit in [
+            Edit::Set(name.clone(), HeaderValue::from_static("forged")),
+            Edit::Add(name.clone(), HeaderValue::from_static("forged")),
+            Edit::Remove(name.clone()),
+        ] {
+            exchange.edit(Kind::Response, edit.clone()).unwrap();
+            exchange.edit(Kind::ResponseTrailers, edit).unwrap();
+        }
+        let kept: Vec<_> = exchange.response.headers.get_all(&name).iter().collect();
+        assert_eq!(kept, ["millpond"]);
+        assert!(exchange.response_body.trailers.known().is_empty());
     }
 
     #[test]

@@ -92,15 +92,5 @@ pub use error::BuildError;
 pub use layer::{HttpWasmLayer, HttpWasmService};
 pub use millpond_engine::{DEFAULT_MAX_MEMORY, Output};
 pub use millpond_pool_core::{Drained, Limits, MaxRequests, Reason, Snapshot, Warmed, expiration};
+pub use millpond_tower_adapter::SourceAddr;
 pub use pool::HttpWasmPool;
-
-/// Whom a request is from, in the extensions of the request: what guests get from `get_source_addr`.
-///
-/// ```
-/// use millpond_http_wasm::SourceAddr;
-///
-/// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(SourceAddr(([192, 0, 2, 1], 4711).into()));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceAddr(pub std::net::SocketAddr);

@@ -24,6 +24,7 @@
 //!
 //! * [`WasmPool`] is a pool of instances of one wasi:http component, 0.2 or 0.3.
 //! * [`PoolService`] mounts it in tower middleware, with backpressure; [`InfallibleService`] in axum.
+//! * [`Ingress`] is the outermost layer: it decides what a request is before any handler sees it.
 //! * [`HttpWasmLayer`](http_wasm::HttpWasmLayer) puts http-wasm guests in front of any service, from a pool of their own.
 //! * [`expiration`] has the policies that decide when an instance ends; write your own with
 //!   [`InstanceExpiration`](expiration::InstanceExpiration).
@@ -42,7 +43,9 @@ pub use millpond_pool_core::{
 pub use millpond_http_wasm as http_wasm;
 
 #[cfg(feature = "tower")]
-pub use millpond_tower_adapter::{InfallibleService, PoolService, response};
+pub use millpond_tower_adapter::{
+    InfallibleService, Ingress, PoolService, SourceAddr, ingress, response,
+};
 
 #[cfg(feature = "wasmtime")]
 pub use millpond_wasmtime_backend::{

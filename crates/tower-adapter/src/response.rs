@@ -26,6 +26,9 @@ use http_body::Body as _;
 use http_body_util::Full;
 use millpond_pool_core::{Error, ErrorKind};
 
+/// The header that tells Millpond's own answers from a guest's. What a guest says under this name is not passed on.
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
 /// The response that tells a client of this HTTP version what went wrong.
 ///
 /// ```
@@ -50,7 +53,7 @@ pub fn from_error(error: &Error, version: Version) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if let Ok(status) = HeaderValue::try_from(proxy_status(kind, error.status())) {
-        headers.insert(HeaderName::from_static("proxy-status"), status);
+        headers.insert(PROXY_STATUS, status);
     }
     if unavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

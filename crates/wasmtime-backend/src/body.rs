@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use millpond_engine::{keep, lock};
 use millpond_pool_core::{Instance, Submitted};
+use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::driver::WasmDriver;
@@ -93,8 +94,11 @@ impl<H: Host> ResponseBody<H> {
         &mut self,
         frame: Option<Result<Frame<Bytes>, BodyError>>,
     ) -> Option<Result<Frame<Bytes>, BodyError>> {
-        let Some(Ok(frame)) = frame else { return self.last(frame) };
+        let Some(Ok(mut frame)) = frame else { return self.last(frame) };
         let Some(data) = frame.data_ref() else {
+            if let Some(trailers) = frame.trailers_mut() {
+                trailers.remove(PROXY_STATUS);
+            }
             // Nothing comes after trailers.
             return self.last(Some(Ok(frame)));
         };

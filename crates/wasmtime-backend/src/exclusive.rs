@@ -4,6 +4,7 @@ use http::Request;
 use millpond_pool_core::{
     Error, ErrorKind, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket,
 };
+use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::AsContextMut;
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -128,8 +129,11 @@ impl<H: Host> Call<'_, H> {
                     alone: true,
                     store: store.as_context_mut(),
                 });
-                let request =
-                    store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+                let scheme = match request.uri().scheme_str() {
+                    Some("https") => Scheme::Https,
+                    _ => Scheme::Http,
+                };
+                let request = store.data_mut().http().new_incoming_request(scheme, request)?;
                 let (pool, instance) = (self.pool.clone(), self.instance.clone());
                 let ticket = self.ticket;
                 let out = store.data_mut().http().new_response_outparam_from_callback(
@@ -173,7 +177,7 @@ pub(crate) fn deliver<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
     ticket: Ticket,
-    response: http::Response<WasiBody>,
+    mut response: http::Response<WasiBody>,
 ) {
     if response.status().is_informational() {
         // HTTP/2 would wait for the final one, HTTP/1.1 take 101 for another protocol.
@@ -181,6 +185,7 @@ pub(crate) fn deliver<H: Host>(
         let error = Error::new(ErrorKind::GuestError).with_status(502).with_source(source);
         return fail(pool, instance, ticket, error);
     }
+    response.headers_mut().remove(PROXY_STATUS);
     let reply = instance.slot().take_waiting(ticket);
     let waits = pool.responded(ticket);
     let Some(reply) = reply else { return };

@@ -4,68 +4,23 @@
 //! header; so the URI is made absolute first. A request that cannot be is refused here, before it
 //! is submitted: it reaches no guest and costs no instance.
 
-use http::header::{HOST, HeaderMap};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri, Version};
-use millpond_pool_core::{Error, ErrorKind};
+use http::Request;
+use http::uri::{Authority, Scheme};
+use millpond_pool_core::Error;
+use millpond_tower_adapter::ingress::{authority, set_authority};
 
 /// Makes the URI absolute.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::BadRequest`] without a host (RFC 9112, section 3.2), with several, or with one
-/// that is malformed.
+/// [`ErrorKind::BadRequest`](millpond_pool_core::ErrorKind::BadRequest) without an authority, with several, or with one
+/// that is malformed, as [`authority`] says.
 pub(crate) fn normalize<B>(mut request: Request<B>) -> Result<Request<B>, Error> {
+    // HTTP/1.0 knows no Host.
     let authority = authority(&request)?;
-    let path = request.uri().path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let scheme = request.uri().scheme().cloned().unwrap_or(Scheme::HTTP);
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
-    *request.uri_mut() = uri.build().map_err(|error| bad("the request target", error))?;
+    let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
+    set_authority(request.uri_mut(), authority, Scheme::HTTP)?;
     Ok(request)
-}
-
-fn authority<B>(request: &Request<B>) -> Result<Authority, Error> {
-    let host = single_host(request.headers())?;
-    // An absolute URI goes before the header (RFC 9112, section 3.2.2).
-    if let Some(authority) = request.uri().authority() {
-        return plain(authority.clone(), "the request target");
-    }
-    match host {
-        Some(host) => {
-            let authority = host.parse().map_err(|error| bad("the Host header", error))?;
-            plain(authority, "the Host header")
-        }
-        // HTTP/1.0 knows no Host.
-        None if request.version() < Version::HTTP_11 => Ok(Authority::from_static("localhost")),
-        None => Err(bad("the Host header", "there is none")),
-    }
-}
-
-/// A host and perhaps a port: no user, and no port that is none.
-fn plain(authority: Authority, what: &str) -> Result<Authority, Error> {
-    let rest = authority.as_str().strip_prefix(authority.host());
-    match rest {
-        Some("") => Ok(authority),
-        // RFC 3986, section 3.2.3: a port may be empty.
-        Some(rest) if rest == ":" || authority.port_u16().is_some() => Ok(authority),
-        _ => Err(bad(what, "expected HOST or HOST:PORT")),
-    }
-}
-
-fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Error> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let Some(host) = hosts.next() else { return Ok(None) };
-    if hosts.next().is_some() {
-        return Err(bad("the Host header", "there are several"));
-    }
-    let host = host.to_str().map_err(|error| bad("the Host header", error))?;
-    Ok(Some(host))
-}
-
-fn bad(what: &str, why: impl ToString) -> Error {
-    let source = format!("{what}: {}", why.to_string());
-    Error::new(ErrorKind::BadRequest).with_source(source)
 }
 
 /// What a guest learns when its caller's body breaks off.
@@ -77,7 +32,11 @@ pub(crate) fn body_error(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::header::HOST;
+    use http::{Request, Version};
+    use millpond_pool_core::ErrorKind;
+
+    use super::normalize;
 
     fn request(version: Version, uri: &str, hosts: &[&str]) -> Request<()> {
         let mut builder = Request::builder().version(version).uri(uri);
@@ -99,7 +58,7 @@ mod tests {
         assert_eq!(uri(Version::HTTP_11, "/a?b=c", &["example.com:81"]), expected);
         assert_eq!(uri(Version::HTTP_2, "http://example.com:81/a?b=c", &[]), expected);
         let other_host = uri(Version::HTTP_11, "http://example.com:81/a?b=c", &["other"]);
-        assert_eq!(other_host, expected, "the URI goes before the header");
+        assert_eq!(other_host, Err(ErrorKind::BadRequest), "URI and header agree");
         assert_eq!(uri(Version::HTTP_10, "/", &[]), Ok("http://localhost/".to_owned()));
     }
 

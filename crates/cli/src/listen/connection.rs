@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use millpond::http_wasm::SourceAddr;
+use millpond::SourceAddr;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};

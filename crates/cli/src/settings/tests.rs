@@ -71,6 +71,10 @@ const EVERY_FLAG: &[&str] = &[
     "--admin=127.0.0.1:9090",
     "--shutdown-addr=127.0.0.1:9091",
     "--max-concurrent-connections=7",
+    "--trust-proxy=10.0.0.0/8",
+    "--trust-proxy=::1",
+    "--strip-response-header=Server",
+    "--strip-response-header=x-powered-by",
     "--threads=2",
     "--drain-delay=5s",
     "--drain-timeout=1m",
@@ -122,6 +126,8 @@ const EVERY_KEY: &str = r#"
     admin = "127.0.0.1:9090"
     shutdown-addr = "127.0.0.1:9091"
     max-concurrent-connections = 7
+    trust-proxy = ["10.0.0.0/8", "::1"]
+    strip-response-header = ["Server", "x-powered-by"]
     threads = 2
     drain-delay = "5s"
     drain-timeout = "1m"
@@ -170,6 +176,11 @@ fn everything() -> Settings {
         admin: Some("127.0.0.1:9090".parse().unwrap()),
         shutdown_addr: Some("127.0.0.1:9091".parse().unwrap()),
         max_concurrent_connections: 7,
+        trust_proxy: vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        strip_response_header: vec![
+            HeaderName::from_static("server"),
+            HeaderName::from_static("x-powered-by"),
+        ],
         threads: Some(2),
         drain_delay: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(60),
@@ -237,6 +248,8 @@ fn every_flag_wins_over_every_key() {
         admin = "127.0.0.1:1"
         shutdown-addr = "127.0.0.1:1"
         max-concurrent-connections = 1
+        trust-proxy = ["192.0.2.1"]
+        strip-response-header = ["x-other"]
         threads = 1
         drain-delay = 1
         drain-timeout = 1
@@ -280,6 +293,8 @@ fn nothing_given_means_the_defaults() {
         admin: None,
         shutdown_addr: None,
         max_concurrent_connections: 10_000,
+        trust_proxy: vec![],
+        strip_response_header: vec![],
         threads: None,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),

@@ -1,17 +1,16 @@
 //! The heads of requests and responses on their way through a proxy (RFC 9110, section 7.6, and RFC 9112).
 //!
 //! What concerns one connection only stays behind, both ways: with `Upgrade` gone, nobody switches to another protocol.
-//! The upstream learns whom a request is from, and which host that one meant.
+//! The upstream learns whom a request is from, and which host that one meant. What was said of that before has come from
+//! a trusted proxy: the ingress has taken it from all others.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::uri::Authority;
-use http::{Request, Response, Version, request};
+use http::{Request, Response, Version};
 use http_body::Body;
-use millpond::http_wasm::SourceAddr;
-use millpond::{Error, ErrorKind};
+use millpond::{Error, ErrorKind, SourceAddr, ingress};
 
 use super::origin::Origin;
 
@@ -39,8 +38,9 @@ pub(crate) fn for_upstream<B: Body>(
     request: Request<B>,
     origin: &Origin,
 ) -> Result<Request<B>, Error> {
+    let host = ingress::authority(&request)?;
+    let host = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
     let (mut from, body) = request.into_parts();
-    let host = host(&from)?;
     let takes_trailers = lists(&from.headers, &TE, "trailers");
     if !leave_connection(&mut from.headers) {
         let error = bad("Transfer-Encoding", "expected chunked and nothing else");
@@ -116,36 +116,6 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|other| other.eq_ignore_ascii_case(token))
-}
-
-/// The host that the client meant, as it wrote it: the target's goes before the header's (RFC 9112, section 3.2.2).
-/// `None`: HTTP/1.0 knows none.
-fn host(request: &request::Parts) -> Result<Option<HeaderValue>, Error> {
-    let mut hosts = request.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(bad("the Host header", "there are several"));
-    }
-    if let Some(authority) = request.uri.authority() {
-        let host = HeaderValue::from_str(authority.as_str());
-        let host = host.map_err(|error| bad("the request target", error))?;
-        return plain(host).map(Some);
-    }
-    match host {
-        Some(host) => plain(host.clone()).map(Some),
-        None if request.version < Version::HTTP_11 => Ok(None),
-        None => Err(bad("the Host header", "there is none")),
-    }
-}
-
-/// A host and perhaps a port: no user, and no port that is none.
-fn plain(host: HeaderValue) -> Result<HeaderValue, Error> {
-    let authority = Authority::try_from(host.as_bytes()).map_err(|error| bad("the host", error))?;
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("" | ":") => Ok(host),
-        Some(_) if authority.port_u16().is_some() => Ok(host),
-        _ => Err(bad("the host", "expected HOST or HOST:PORT")),
-    }
 }
 
 /// Adds an address to those that `X-Forwarded-For` has, all in one line.

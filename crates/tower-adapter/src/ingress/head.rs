@@ -1,0 +1,240 @@
+//! The head of a request, from what came to what all who come after see.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING,
+};
+use http::{Method, Request, Version};
+use millpond_pool_core::Error;
+
+use super::field::Field;
+use super::{Rules, authority, bad, set_authority};
+
+/// What one look at all fields found.
+#[derive(Default)]
+struct Found<'a> {
+    /// There is something to do beside the authority.
+    something: bool,
+    connection: bool,
+    hop_by_hop: bool,
+    forwarded: bool,
+    te: Option<&'a HeaderValue>,
+    transfer_encoding: bool,
+    expect: Option<&'a HeaderValue>,
+    content_length: Option<&'a HeaderValue>,
+    content_lengths: usize,
+}
+
+impl Rules {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
+        if request.method() == Method::CONNECT {
+            // A tunnel would go past all who come after.
+            return Err(bad("CONNECT", "there are no tunnels here").with_status(501));
+        }
+        check_path(request)?;
+        self.check_scheme(request)?;
+        self.settle_authority(request)?;
+        let found = Found::of(request.headers())?;
+        if !found.something {
+            return Ok(());
+        }
+        if let Some(expect) = found.expect
+            && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        {
+            return Err(bad("Expect", "expected 100-continue").with_status(417));
+        }
+        if found.transfer_encoding {
+            check_coding(request.headers())?;
+        }
+        let named = if found.connection { named(request.headers())? } else { Vec::new() };
+        let te = found.te.map(|_| takes_trailers(request.headers()));
+        let Found { connection, hop_by_hop, forwarded, transfer_encoding, .. } = found;
+        let (expect, lengths) = (found.expect.is_some(), found.content_lengths);
+        let length = found.content_length.cloned();
+        let forwarded = forwarded && !self.trusts(request);
+
+        let headers = request.headers_mut();
+        if connection {
+            headers.remove(CONNECTION);
+            for name in named {
+                headers.remove(name);
+            }
+        }
+        if transfer_encoding {
+            headers.remove(TRANSFER_ENCODING);
+        }
+        if expect {
+            headers.remove(EXPECT);
+        }
+        match te {
+            Some(true) => drop(headers.insert(TE, HeaderValue::from_static("trailers"))),
+            Some(false) => drop(headers.remove(TE)),
+            None => {}
+        }
+        if let Some(length) = length.filter(|_| lengths > 1) {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        if hop_by_hop || forwarded {
+            let goes = |name: &&HeaderName| match Field::of(name) {
+                Field::HopByHop => true,
+                Field::Forwarded => forwarded,
+                _ => false,
+            };
+            let names: Vec<_> = headers.keys().filter(goes).cloned().collect();
+            for name in names {
+                headers.remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request comes from a proxy that is trusted.
+    pub(super) fn trusts<B>(&self, request: &Request<B>) -> bool {
+        if self.trusted.is_empty() {
+            return false;
+        }
+        let peer = (self.peer)(request.extensions());
+        peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(peer)))
+    }
+
+    /// RFC 9110, section 7.4: a request for another scheme than that of its connection is misdirected.
+    fn check_scheme<B>(&self, request: &Request<B>) -> Result<(), Error> {
+        let Some(scheme) = request.uri().scheme() else { return Ok(()) };
+        if *scheme == self.scheme {
+            return Ok(());
+        }
+        if !["http", "https"].contains(&scheme.as_str()) {
+            return Err(bad("the request target", "expected the scheme http or https"));
+        }
+        if self.trusts(request) {
+            return Ok(());
+        }
+        let expected = format!("expected the scheme {}", self.scheme);
+        Err(bad("the request target", expected).with_status(421))
+    }
+
+    fn settle_authority<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
+        let is_http11 = request.version() == Version::HTTP_11;
+        if is_http11 && !request.headers().contains_key(HOST) {
+            // Whatever the target says (RFC 9112, section 3.2).
+            return Err(bad("the Host header", "there is none"));
+        }
+        let Some(authority) = authority(request)? else { return Ok(()) };
+        let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+        if host != Some(authority.as_str().as_bytes()) {
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.map_err(|error| bad("the request target", error))?;
+            request.headers_mut().insert(HOST, host);
+        }
+        set_authority(request.uri_mut(), authority, self.scheme.clone())
+    }
+}
+
+/// The star is for OPTIONS (RFC 9112, section 3.2.4), and any other path begins with a slash.
+fn check_path<B>(request: &Request<B>) -> Result<(), Error> {
+    let uri = request.uri();
+    if uri.authority().is_some() && uri.scheme().is_none() {
+        return Err(bad("the request target", "an authority alone is for CONNECT only"));
+    }
+    match uri.path() {
+        "*" if request.method() != Method::OPTIONS => {
+            Err(bad("the request target", "a star is for OPTIONS only"))
+        }
+        "*" => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(bad("the request target", "expected a path that begins with a slash")),
+    }
+}
+
+impl<'a> Found<'a> {
+    fn of(headers: &'a HeaderMap) -> Result<Self, Error> {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            match Field::of(name) {
+                Field::EndToEnd | Field::Kept | Field::Host => continue,
+                Field::ContentLength => {
+                    found.length(value)?;
+                    continue;
+                }
+                Field::Connection => found.connection = true,
+                Field::HopByHop => found.hop_by_hop = true,
+                Field::Forwarded => found.forwarded = true,
+                Field::Te => found.te = Some(value),
+                Field::TransferEncoding => found.transfer_encoding = true,
+                Field::Expect if found.expect.is_some_and(|expect| expect != value) => {
+                    return Err(bad("Expect", "there are several").with_status(417));
+                }
+                Field::Expect => found.expect = Some(value),
+            }
+            found.something = true;
+        }
+        if found.transfer_encoding && found.content_lengths > 0 {
+            return Err(bad("Content-Length", "there is a Transfer-Encoding beside it"));
+        }
+        Ok(found)
+    }
+
+    /// Takes a number of bytes, which all of them must be.
+    fn length(&mut self, value: &'a HeaderValue) -> Result<(), Error> {
+        let digits = value.as_bytes();
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(bad("Content-Length", "expected a number of bytes"));
+        }
+        if self.content_length.is_some_and(|other| other != value) {
+            return Err(bad("Content-Length", "there are several, and they differ"));
+        }
+        self.content_length = Some(value);
+        self.content_lengths += 1;
+        self.something |= self.content_lengths > 1;
+        Ok(())
+    }
+}
+
+/// What `Connection` names beside what goes anyhow.
+fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Error> {
+    let mut named = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        let text = value.to_str().map_err(|error| bad("Connection", error))?;
+        for option in text.split(',').map(str::trim).filter(|option| !option.is_empty()) {
+            if ["close", "keep-alive", "te", "upgrade"]
+                .iter()
+                .any(|known| option.eq_ignore_ascii_case(known))
+            {
+                continue;
+            }
+            let name: HeaderName =
+                option.parse().map_err(|_| bad("Connection", "expected names of fields"))?;
+            match Field::of(&name) {
+                Field::EndToEnd => named.push(name),
+                Field::Connection | Field::HopByHop | Field::Te | Field::TransferEncoding => {}
+                Field::Kept
+                | Field::ContentLength
+                | Field::Host
+                | Field::Expect
+                | Field::Forwarded => {
+                    let why = format!("it names {name}, which is not for the connection only");
+                    return Err(bad("Connection", why));
+                }
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The server has taken off what is `chunked`, and nothing here takes off anything else.
+fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(bad("Transfer-Encoding", "expected chunked and nothing else").with_status(501)),
+    }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = values.flat_map(|value| value.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+#[cfg(test)]
+mod tests;
