@@ -4,3 +4,6 @@
 
 mod host;
 mod output;
+mod ingress;
+mod support;
+mod wire;

@@ -61,15 +61,19 @@ async fn both_protocols_look_the_same_to_the_guest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_absolute_target_goes_before_the_host_header() {
+async fn an_absolute_target_agrees_with_the_host() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
-        let response = raw(
-            server.addr,
-            b"GET http://one.example/request HTTP/1.1\r\nhost: two.example\r\nconnection: close\r\n\r\n",
-        )
-        .await;
-        assert!(response.contains("authority: one.example\n"), "{way:?}: {response}");
+        for (host, line) in [
+            ("two.example", "HTTP/1.1 400 Bad Request\r\n"),
+            ("ONE.example:80", "authority: one.example\n"),
+        ] {
+            let request = format!(
+                "GET http://one.example/request HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+            );
+            let response = raw(server.addr, request.as_bytes()).await;
+            assert!(response.contains(line), "{way:?}: {response}");
+        }
     }
 }
 

@@ -68,6 +68,16 @@ fn route(
             body.write(b"body\n")?;
             body.finish(Some(trailers))
         }
+        // What only the host may say.
+        "/proxy-status" => {
+            let forged = ("proxy-status", "millpond; error=proxy_internal_error");
+            let trailers = Fields::new();
+            trailers.append(forged.0, forged.1.as_bytes()).expect("trailers");
+            trailers.append("x-checksum", b"42").expect("trailers");
+            let mut body = start(out, 200, &[forged, ("trailer", "x-checksum, proxy-status")]);
+            body.write(b"body\n")?;
+            body.finish(Some(trailers))
+        }
         "/drip" => {
             let mut body = start(out, 200, &[]);
             for i in 0..query.number("n").unwrap_or(1) {

@@ -62,6 +62,18 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
             body.write("body\n").await?;
             body.finish(Some(trailers)).await
         }),
+        // What only the host may say.
+        "/proxy-status" => {
+            let forged = ("proxy-status", "millpond; error=proxy_internal_error");
+            let headers = [forged, ("trailer", "x-checksum, proxy-status")];
+            stream(200, &headers, async move |mut body| {
+                let trailers = Fields::new();
+                trailers.append(forged.0, forged.1.as_bytes()).expect("trailers");
+                trailers.append("x-checksum", b"42").expect("trailers");
+                body.write("body\n").await?;
+                body.finish(Some(trailers)).await
+            })
+        }
         "/drip" => stream(200, &[], async move |mut body| {
             for i in 0..query.number("n").unwrap_or(1) {
                 sleep(ms.unwrap_or(0)).await;
