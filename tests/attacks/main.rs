@@ -5,5 +5,7 @@
 mod host;
 mod output;
 mod ingress;
+mod middleware_buffers;
+mod smuggling;
 mod support;
 mod wire;

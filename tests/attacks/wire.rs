@@ -28,7 +28,7 @@ pub(crate) async fn talk_on(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -
         let _ = from.read_to_end(&mut answer).await;
     };
     let talked = timeout(PATIENCE, async { tokio::join!(write, read) }).await;
-    assert!(talked.is_ok(), "the peer closes in good time: {}", text(&answer));
+    assert!(talked.is_ok(), "no end of {:?}: {:?}", text(bytes), text(&answer));
     answer
 }
 

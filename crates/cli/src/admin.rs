@@ -41,7 +41,11 @@ impl Admin {
             }
             "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => {
-                (StatusCode::OK, metrics::metrics(&self.app.measure(), self.app.at_upstream()))
+                let mut text = metrics::metrics(&self.app.measure(), self.app.at_upstream());
+                if let Some(buffers) = self.app.buffers() {
+                    metrics::buffers(&mut text, buffers);
+                }
+                (StatusCode::OK, text)
             }
             _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),
         }

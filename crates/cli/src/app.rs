@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use millpond::http_wasm::HttpWasmPool;
+use millpond::http_wasm::{BufferBudget, HttpWasmPool};
 use millpond::ingress::IngressBody;
 use millpond::{InfallibleService, Ingress, WasmPool};
 use tokio::time::{Instant, timeout_at};
@@ -30,6 +30,8 @@ pub(crate) struct App {
     answers: Answers,
     /// The outermost first.
     middleware: Vec<HttpWasmPool>,
+    /// What all of these together hold of bodies.
+    buffers: BufferBudget,
 }
 
 /// Who answers what the middleware lets pass.
@@ -43,17 +45,18 @@ impl App {
     /// Compiles all that is to be compiled. What is wrong with one of the modules is said at once, however long
     /// another takes.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let buffers = middleware::buffers(settings);
         if let Some(origin) = &settings.upstream {
-            let middleware = middleware::pools(settings).await?;
+            let middleware = middleware::pools(settings, &buffers).await?;
             let answers = Answers::Upstream(Upstream::new(origin.clone(), settings));
-            return Ok(Self { answers, middleware });
+            return Ok(Self { answers, middleware, buffers });
         }
         let (pool, middleware) =
-            tokio::try_join!(component::pool(settings), middleware::pools(settings))?;
+            tokio::try_join!(component::pool(settings), middleware::pools(settings, &buffers))?;
         if settings.component.is_none() {
             say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        Ok(Self { answers: Answers::Component(pool), middleware })
+        Ok(Self { answers: Answers::Component(pool), middleware, buffers })
     }
 
     /// Serves until `shutdown` resolves and the connections have ended. Each request first passes the ingress, and then
@@ -142,6 +145,11 @@ impl App {
         if let Some(pool) = self.pool() {
             pool.records_written().await;
         }
+    }
+
+    /// What is held of bodies for middleware, if there is some.
+    pub(crate) fn buffers(&self) -> Option<&BufferBudget> {
+        (!self.middleware.is_empty()).then_some(&self.buffers)
     }
 
     /// The requests at the upstream, if there is one.

@@ -130,6 +130,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Middleware")]
     pub(crate) max_middleware_instances: Option<Count>,
 
+    /// Bytes of bodies that are held for middleware, all of them together [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Middleware")]
+    pub(crate) max_middleware_buffer: Option<Size>,
+
     /// Requests that may wait for an instance of a pool, or for the upstream; 0: none [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) queue: Option<QueueLength>,
@@ -263,6 +267,7 @@ impl Flags {
             max_middleware_instances: self
                 .max_middleware_instances
                 .or(file.max_middleware_instances),
+            max_middleware_buffer: self.max_middleware_buffer.or(file.max_middleware_buffer),
             queue: self.queue.or(file.queue),
             queue_timeout: self.queue_timeout.or(file.queue_timeout),
             request_timeout: self.request_timeout.or(file.request_timeout),

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use millpond::expiration::{InstanceExpiration as _, memory_watermark};
 use millpond::http_wasm::{
-    HttpWasmBuilder, HttpWasmLayer, HttpWasmPool, HttpWasmService, RequestBody,
+    BufferBudget, HttpWasmBuilder, HttpWasmLayer, HttpWasmPool, HttpWasmService, RequestBody,
 };
 use tower::util::BoxCloneService;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -26,7 +26,10 @@ use crate::settings::Settings;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compiles the modules, or finds them in the cache, and makes their pools, in order.
-pub(crate) async fn pools(settings: &Settings) -> Result<Vec<HttpWasmPool>, StartError> {
+pub(crate) async fn pools(
+    settings: &Settings,
+    buffers: &BufferBudget,
+) -> Result<Vec<HttpWasmPool>, StartError> {
     // What is wrong with a file is said before anything is compiled.
     let mut builders = Vec::new();
     for Middleware { module, config } in &settings.middleware {
@@ -37,7 +40,8 @@ pub(crate) async fn pools(settings: &Settings) -> Result<Vec<HttpWasmPool>, Star
             })?,
             None => Vec::new(),
         };
-        builders.push((module, builder(settings, config)?));
+        let builder = builder(settings, config)?.buffer_budget(buffers.clone());
+        builders.push((module, builder));
     }
     let mut pools = Vec::new();
     for (module, builder) in builders {
@@ -72,6 +76,12 @@ fn builder(settings: &Settings, config: Vec<u8>) -> Result<HttpWasmBuilder, Star
         builder = builder.cache_config(file);
     }
     Ok(builder)
+}
+
+/// What all of them together may hold of bodies.
+pub(crate) fn buffers(settings: &Settings) -> BufferBudget {
+    let bytes = settings.max_middleware_buffer;
+    bytes.map_or_else(BufferBudget::default, |bytes| BufferBudget::new(to_usize(bytes)))
 }
 
 /// What answers behind some middleware, whatever it is.

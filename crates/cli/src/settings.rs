@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) middleware: Vec<Middleware>,
     /// Of each of them; `None` leaves it to the pool's default.
     pub(crate) max_middleware_instances: Option<usize>,
+    /// Bytes that are held for all of them together, likewise.
+    pub(crate) max_middleware_buffer: Option<u64>,
 
     // The pool: `None` leaves it to the backend's default.
     /// Zero: nothing waits.
@@ -147,6 +149,7 @@ impl Settings {
             max_record_bytes: flags.max_record_bytes.map(|size| size.0),
             middleware: flags.middleware.0,
             max_middleware_instances: flags.max_middleware_instances.map(|n| n.0),
+            max_middleware_buffer: flags.max_middleware_buffer.map(|size| size.0),
             queue: flags.queue.map(|n| n.0),
             queue_timeout: flags.queue_timeout.map(|time| time.0),
             request_timeout: flags.request_timeout.map(|time| time.0),

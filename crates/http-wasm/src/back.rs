@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use millpond_pool_core::{Error, ErrorKind};
 
 use crate::body::{Ending, Forward, ResponseBody};
-use crate::content::BoxError;
+use crate::content::{BoxError, ContentError};
 use crate::counted::Counted;
 use crate::exchange::Exchange;
 use crate::framing::{announce, set_length, unframe};
@@ -99,7 +99,11 @@ impl Back {
     /// Nothing can be made of what the service answers.
     async fn fail<T>(self, error: BoxError) -> Result<T, Error> {
         self.tell_failure().await;
-        Err(Error::new(ErrorKind::Upstream).with_source(error))
+        let kind = match error.downcast_ref() {
+            Some(ContentError::Full) => ErrorKind::ResourcesExhausted,
+            _ => ErrorKind::Upstream,
+        };
+        Err(Error::new(kind).with_source(error))
     }
 
     /// Makes the guest's last call, and gives it back to the pool.
@@ -149,7 +153,7 @@ impl Back {
     where
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let content = &mut self.exchange.response_body;
+        let Exchange { response_body: content, buffers, .. } = &mut *self.exchange;
         let mut trailers = None;
         loop {
             let polled = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
@@ -159,7 +163,7 @@ impl Back {
             });
             let Some(frame) = polled.await else { break };
             match frame?.into_data() {
-                Ok(data) => content.push(data)?,
+                Ok(data) => content.push(data, buffers)?,
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }

@@ -13,6 +13,7 @@ use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
 use wasmtime::PoolConcurrencyLimitError;
 
+use crate::buffers::BufferBudget;
 use crate::driver::{GuestDriver, MakeExpiration};
 use crate::error::{BuildError, Problem};
 use crate::generation::{Generation, Shared};
@@ -31,6 +32,7 @@ pub struct HttpWasmBuilder {
     config: Arc<[u8]>,
     max_memory: usize,
     max_body: usize,
+    buffers: BufferBudget,
     output: Output,
     max_output: u64,
     source: Box<FindSource>,
@@ -52,6 +54,7 @@ impl HttpWasmBuilder {
             config: Arc::default(),
             max_memory: DEFAULT_MAX_MEMORY,
             max_body: DEFAULT_MAX_BODY,
+            buffers: BufferBudget::default(),
             output: Output::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             source: Box::new(source),
@@ -121,6 +124,15 @@ impl HttpWasmBuilder {
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
+        self
+    }
+
+    /// What holds the bytes of all bodies together, of this pool and of others that have the same. A request whose body
+    /// finds no room in it is answered 503, and may be sent again; one that never would, 413. Default: one of its own,
+    /// of [`DEFAULT_MAX_BUFFER`](crate::DEFAULT_MAX_BUFFER) bytes.
+    #[must_use]
+    pub fn buffer_budget(mut self, buffers: BufferBudget) -> Self {
+        self.buffers = buffers;
         self
     }
 
@@ -230,7 +242,8 @@ impl HttpWasmBuilder {
         });
         let modules = Modules::new(generation.await?);
         let driver = GuestDriver::new(modules, self.expiration);
-        let settings = Settings { max_body: self.max_body, source: self.source };
+        let (max_body, buffers) = (self.max_body, self.buffers);
+        let settings = Settings { max_body, buffers, source: self.source };
         Ok(HttpWasmPool::new(PoolHandle::new(driver, self.limits, self.seed), settings))
     }
 }

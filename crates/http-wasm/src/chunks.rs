@@ -5,10 +5,14 @@ use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use crate::buffers::{BufferBudget, Charge, Full};
+
 /// A piece shorter than this many bytes is copied to those before it.
 const SMALL: usize = 4 * 1024;
 /// When so many bytes have been put together, another piece begins.
 const BLOCK: usize = 64 * 1024;
+/// The least that is allocated to put them together.
+const LEAST: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
@@ -16,6 +20,8 @@ pub(crate) struct Chunks {
     whole: VecDeque<Bytes>,
     /// The last one, to which small ones are added.
     last: BytesMut,
+    /// What that one has from the budget: all that is allocated for it.
+    held: Option<Charge>,
     /// Where it is read on: which piece, and where in it. At the end of the last one it stays there.
     at: (usize, usize),
     /// Bytes in all.
@@ -23,21 +29,40 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    pub(crate) fn push(&mut self, bytes: Bytes) {
+    /// Keeps a piece, if the budget has room for it.
+    pub(crate) fn push(&mut self, bytes: Bytes, budget: &BufferBudget) -> Result<(), Full> {
         if bytes.len() < SMALL {
-            return self.copy_from(&bytes);
+            return self.copy_from(&bytes, budget);
         }
+        let charge = budget.charge(bytes.len())?;
+        self.pass(charge.attach(bytes));
+        Ok(())
+    }
+
+    /// Takes a piece that goes on at once: it is not kept.
+    pub(crate) fn pass(&mut self, bytes: Bytes) {
         self.len += bytes.len();
         self.begin_another();
         self.whole.push_back(bytes);
     }
 
-    pub(crate) fn copy_from(&mut self, bytes: &[u8]) {
+    pub(crate) fn copy_from(&mut self, bytes: &[u8], budget: &BufferBudget) -> Result<(), Full> {
+        let needed = self.last.len() + bytes.len();
+        if needed > self.last.capacity() {
+            let size = if needed < BLOCK { needed.next_power_of_two() } else { needed };
+            let size = size.max(LEAST);
+            // Both are there while the one is copied to the other.
+            let charge = budget.charge(size)?;
+            let mut larger = BytesMut::with_capacity(size);
+            larger.extend_from_slice(&self.last);
+            (self.last, self.held) = (larger, Some(charge));
+        }
         self.len += bytes.len();
         self.last.extend_from_slice(bytes);
         if self.last.len() >= BLOCK {
             self.begin_another();
         }
+        Ok(())
     }
 
     /// Bytes held.
@@ -93,9 +118,14 @@ impl Chunks {
     }
 
     fn begin_another(&mut self) {
-        if !self.last.is_empty() {
-            self.whole.push_back(self.last.split().freeze());
+        if self.last.is_empty() {
+            return;
         }
+        let last = std::mem::take(&mut self.last).freeze();
+        self.whole.push_back(match self.held.take() {
+            Some(charge) => charge.attach(last),
+            None => last,
+        });
     }
 
     /// What is not kept is read at the very front.
@@ -112,7 +142,12 @@ impl Chunks {
 mod tests {
     use bytes::Bytes;
 
-    use super::{BLOCK, Chunks, SMALL};
+    use super::{BLOCK, Chunks, LEAST, SMALL};
+    use crate::buffers::{BufferBudget, Full};
+
+    fn push(chunks: &mut Chunks, bytes: Bytes) {
+        chunks.push(bytes, &BufferBudget::default()).unwrap();
+    }
 
     fn read(chunks: &mut Chunks, len: usize, keep: bool) -> String {
         let mut buf = vec![0; len];
@@ -124,7 +159,7 @@ mod tests {
     fn what_comes_a_byte_at_a_time_is_not_held_a_byte_at_a_time() {
         let mut chunks = Chunks::default();
         for _ in 0..3 * BLOCK {
-            chunks.push(Bytes::from_static(b"a"));
+            push(&mut chunks, Bytes::from_static(b"a"));
             assert_eq!(read(&mut chunks, 9, true), "a");
         }
         assert_eq!(chunks.len(), 3 * BLOCK);
@@ -135,9 +170,9 @@ mod tests {
     fn large_pieces_stay_as_they_came_and_in_order() {
         let large = Bytes::from("b".repeat(SMALL));
         let mut chunks = Chunks::default();
-        chunks.push(Bytes::from_static(b"a"));
-        chunks.push(large.clone());
-        chunks.push(Bytes::from_static(b"c"));
+        push(&mut chunks, Bytes::from_static(b"a"));
+        push(&mut chunks, large.clone());
+        push(&mut chunks, Bytes::from_static(b"c"));
         assert!(!chunks.is_read());
         assert_eq!(read(&mut chunks, SMALL + 9, true), format!("a{}c", "b".repeat(SMALL)));
         assert!(chunks.is_read());
@@ -150,14 +185,46 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_gone() {
         let mut chunks = Chunks::default();
-        chunks.push(Bytes::from("a".repeat(SMALL)));
-        chunks.push(Bytes::from_static(b"bc"));
+        push(&mut chunks, Bytes::from("a".repeat(SMALL)));
+        push(&mut chunks, Bytes::from_static(b"bc"));
         assert_eq!(read(&mut chunks, SMALL + 1, false).len(), SMALL + 1);
         assert_eq!((chunks.len(), chunks.is_read()), (1, false));
         assert_eq!(read(&mut chunks, 9, true), "c");
-        chunks.push(Bytes::from_static(b"d"));
+        push(&mut chunks, Bytes::from_static(b"d"));
         assert_eq!(read(&mut chunks, 9, true), "d");
         let all: Vec<u8> = chunks.pieces().into_iter().flatten().collect();
         assert_eq!(all, b"cd");
+    }
+
+    #[test]
+    fn what_is_held_is_taken_from_the_budget_and_given_back() {
+        let budget = BufferBudget::new(BLOCK + 2 * SMALL);
+        let mut chunks = Chunks::default();
+        chunks.push(Bytes::from_static(b"a"), &budget).unwrap();
+        assert_eq!(budget.used(), LEAST, "what is allocated for it");
+        chunks.push(Bytes::from("b".repeat(SMALL)), &budget).unwrap();
+        assert_eq!(budget.used(), LEAST + SMALL);
+        assert_eq!(chunks.push(Bytes::from("c".repeat(BLOCK)), &budget), Err(Full));
+        assert_eq!(chunks.copy_from(&[b'd'; BLOCK], &budget), Err(Full));
+        assert_eq!((chunks.len(), budget.used()), (SMALL + 1, LEAST + SMALL), "as it was");
+        // What goes on is held until it has gone, and counts once.
+        let mut pieces = chunks.pieces();
+        drop(chunks);
+        assert_eq!(budget.used(), LEAST + SMALL);
+        pieces.pop_front();
+        assert_eq!(budget.used(), SMALL);
+        drop(pieces);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_read_and_not_kept_is_given_back() {
+        let budget = BufferBudget::new(BLOCK);
+        let mut chunks = Chunks::default();
+        for _ in 0..10 * BLOCK / SMALL {
+            chunks.push(Bytes::from("a".repeat(SMALL)), &budget).unwrap();
+            assert_eq!(read(&mut chunks, SMALL, false).len(), SMALL);
+        }
+        assert!(budget.used() <= SMALL);
     }
 }

@@ -9,6 +9,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::buffers::{BufferBudget, Full};
 use crate::chunks::Chunks;
 use crate::trailers::Trailers;
 
@@ -44,6 +45,8 @@ pub(crate) struct Read {
 pub(crate) enum ContentError {
     /// More would have to be held than may be, in bytes.
     TooLarge { max: usize },
+    /// There is no room for it now: others hold theirs.
+    Full,
     /// It broke off.
     Broken(BoxError),
 }
@@ -72,16 +75,21 @@ impl Content {
 
     /// Fills the guest's buffer, unless the body ends before; waits for more if need be. What is kept goes
     /// on to whoever reads the body next.
-    pub(crate) async fn read(&mut self, buf: &mut [u8], keep: bool) -> Result<Read, ContentError> {
+    pub(crate) async fn read(
+        &mut self,
+        buf: &mut [u8],
+        keep: bool,
+        budget: &BufferBudget,
+    ) -> Result<Read, ContentError> {
         let mut len = 0;
         loop {
             let read = self.come.read(&mut buf[len..], keep);
             self.consumed |= !keep && read > 0;
             len += read;
             if len == buf.len() {
-                return Ok(Read { len, end: self.has_ended().await? });
+                return Ok(Read { len, end: self.has_ended(keep, budget).await? });
             }
-            if !self.fetch().await? {
+            if !self.fetch(keep, budget).await? {
                 return Ok(Read { len, end: true });
             }
         }
@@ -94,22 +102,24 @@ impl Content {
     }
 
     /// The guest puts something in the body's place: the first time, in place of all of it.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), ContentError> {
-        self.check_room(bytes.len())?;
-        self.written.get_or_insert_default().copy_from(bytes);
-        Ok(())
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        budget: &BufferBudget,
+    ) -> Result<(), ContentError> {
+        self.check_room(bytes.len(), budget)?;
+        Ok(self.written.get_or_insert_default().copy_from(bytes, budget)?)
     }
 
     /// A piece of the body has come, to be held.
-    pub(crate) fn push(&mut self, bytes: Bytes) -> Result<(), ContentError> {
-        self.check_room(bytes.len())?;
-        self.append(bytes);
-        Ok(())
+    pub(crate) fn push(&mut self, bytes: Bytes, budget: &BufferBudget) -> Result<(), ContentError> {
+        self.check_room(bytes.len(), budget)?;
+        Ok(self.come.push(bytes, budget)?)
     }
 
     /// A piece of the body has come that goes on at once.
     pub(crate) fn append(&mut self, bytes: Bytes) {
-        self.come.push(bytes);
+        self.come.pass(bytes);
     }
 
     /// Whether what goes on is not as long as what came.
@@ -146,7 +156,7 @@ impl Content {
 
     /// Whether nothing comes after what has been read. Waits for what comes next where the body itself
     /// does not know.
-    async fn has_ended(&mut self) -> Result<bool, ContentError> {
+    async fn has_ended(&mut self, keep: bool, budget: &BufferBudget) -> Result<bool, ContentError> {
         if !self.come.is_read() {
             return Ok(false);
         }
@@ -154,18 +164,23 @@ impl Content {
             None => Ok(true),
             Some(rest) if rest.is_end_stream() => Ok(true),
             Some(rest) if rest.size_hint().lower() > 0 => Ok(false),
-            Some(_) => Ok(!self.fetch().await?),
+            Some(_) => Ok(!self.fetch(keep, budget).await?),
         }
     }
 
     /// Waits for the next piece. `false`: there is none.
-    async fn fetch(&mut self) -> Result<bool, ContentError> {
+    async fn fetch(&mut self, keep: bool, budget: &BufferBudget) -> Result<bool, ContentError> {
         while let Some(rest) = &mut self.rest {
             let frame = rest.frame().await.transpose().map_err(ContentError::Broken)?;
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
-                    self.push(data)?;
+                    if keep {
+                        // One that says how long it is need not come that far to be refused.
+                        let rest = usize::try_from(rest.size_hint().lower()).unwrap_or(usize::MAX);
+                        self.check_room(rest.saturating_add(data.len()), budget)?;
+                    }
+                    self.push(data, budget)?;
                     return Ok(true);
                 }
                 Some(Err(other)) => self.end(other.into_trailers().ok()),
@@ -180,12 +195,20 @@ impl Content {
         self.trailers.arrive(trailers);
     }
 
-    fn check_room(&self, len: usize) -> Result<(), ContentError> {
+    fn check_room(&self, len: usize, budget: &BufferBudget) -> Result<(), ContentError> {
         let held = self.come.len() + self.written_len().unwrap_or(0);
-        if len > self.max.saturating_sub(held) {
-            return Err(ContentError::TooLarge { max: self.max });
+        // What there will never be room for is too large, and not only now.
+        let max = self.max.min(budget.limit());
+        if len > max.saturating_sub(held) {
+            return Err(ContentError::TooLarge { max });
         }
         Ok(())
+    }
+}
+
+impl From<Full> for ContentError {
+    fn from(_: Full) -> Self {
+        Self::Full
     }
 }
 
@@ -193,6 +216,7 @@ impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { max } => write!(f, "more than {max} bytes of a body to hold"),
+            Self::Full => f.write_str("no room now for one more piece of a body to hold"),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
         }
     }
@@ -201,7 +225,7 @@ impl fmt::Display for ContentError {
 impl std::error::Error for ContentError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::Full => None,
             Self::Broken(error) => Some(&**error),
         }
     }
@@ -217,6 +241,7 @@ mod tests {
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
     use super::{Content, ContentError, Incoming, Read};
+    use crate::buffers::BufferBudget;
 
     fn never(error: Infallible) -> super::BoxError {
         match error {}
@@ -233,8 +258,13 @@ mod tests {
 
     fn read(content: &mut Content, len: usize, keep: bool) -> (String, bool) {
         let mut buf = vec![0; len];
-        let Read { len, end } = block_on(content.read(&mut buf, keep)).unwrap();
+        let Read { len, end } =
+            block_on(content.read(&mut buf, keep, &BufferBudget::default())).unwrap();
         (String::from_utf8(buf[..len].to_vec()).unwrap(), end)
+    }
+
+    fn write(content: &mut Content, bytes: &[u8]) -> Result<(), ContentError> {
+        content.write(bytes, &BufferBudget::default())
     }
 
     fn passed_on(content: &mut Content) -> String {
@@ -283,35 +313,55 @@ mod tests {
     fn what_is_written_goes_on_in_place_of_all_that_came() {
         let mut content = Content::coming(pieces(&["abc", "def"]), 100);
         assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
-        content.write(b"AB").unwrap();
+        write(&mut content, b"AB").unwrap();
         assert_eq!(read(&mut content, 9, true), ("cdef".to_owned(), true), "reading goes on");
-        content.write(b"CDEF").unwrap();
+        write(&mut content, b"CDEF").unwrap();
         assert_eq!(content.written_len(), Some(6));
         assert_eq!(passed_on(&mut content), "ABCDEF");
 
         let mut content = Content::coming(pieces(&["abc"]), 100);
-        content.write(b"").unwrap();
+        write(&mut content, b"").unwrap();
         assert_eq!(passed_on(&mut content), "", "nothing is something too");
     }
 
     #[test]
     fn no_more_is_held_than_allowed() {
+        let budget = BufferBudget::default();
         let mut content = Content::coming(pieces(&["abc", "def"]), 5);
-        let error = block_on(content.read(&mut [0; 9], true)).unwrap_err();
+        let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
+        assert!(matches!(error, ContentError::TooLarge { max: 5 }));
+
+        let body = Full::from("abcdef").map_err(never).boxed_unsync();
+        let mut content = Content::coming(Some(body), 5);
+        let error = block_on(content.read(&mut [0; 2], true, &budget)).unwrap_err();
         assert!(matches!(error, ContentError::TooLarge { max: 5 }));
 
         let mut content = Content::coming(pieces(&["abc", "def"]), 5);
         assert_eq!(read(&mut content, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
-        content.write(b"12345").unwrap();
-        assert!(content.write(b"6").is_err());
+        write(&mut content, b"12345").unwrap();
+        assert!(write(&mut content, b"6").is_err());
+    }
+
+    #[test]
+    fn what_never_fits_is_too_large_and_what_fits_later_is_not() {
+        let budget = BufferBudget::new(1000);
+        let others = budget.charge(900).unwrap();
+        let mut content = Content::coming(pieces(&["abc"]), 5000);
+        let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
+        assert!(matches!(error, ContentError::Full));
+        assert!(matches!(content.write(b"a", &budget), Err(ContentError::Full)));
+        let error = content.write(&[0; 1001], &budget).unwrap_err();
+        assert!(matches!(error, ContentError::TooLarge { max: 1000 }));
+        drop(others);
+        content.write(b"a", &budget).unwrap();
     }
 
     #[test]
     fn what_the_guest_wrote_before_comes_before_what_came() {
         let mut content = Content::empty(100);
-        content.write(b"guest ").unwrap();
+        write(&mut content, b"guest ").unwrap();
         content.settle_written();
-        content.push(Bytes::from_static(b"inner")).unwrap();
+        content.push(Bytes::from_static(b"inner"), &BufferBudget::default()).unwrap();
         let mut buf = [0; 20];
         assert_eq!(content.read_whole(&mut buf), Read { len: 11, end: true });
         assert_eq!(&buf[..11], b"guest inner");

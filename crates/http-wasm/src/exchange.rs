@@ -10,6 +10,7 @@ use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::{Result, format_err};
 
 use crate::body::RequestBody;
+use crate::buffers::BufferBudget;
 use crate::content::{Content, ContentError, Incoming, Read};
 use crate::features::Features;
 use crate::framing::{announce, frames, set_length, unframe};
@@ -31,6 +32,8 @@ pub(crate) struct Exchange {
     request_body: Content,
     pub(crate) response: Head,
     pub(crate) response_body: Content,
+    /// Where bodies that are held have their room from.
+    pub(crate) buffers: BufferBudget,
     /// Bytes of headers that the guest has set, or had removed.
     set: usize,
 }
@@ -65,6 +68,7 @@ impl Exchange {
         body: Option<Incoming>,
         source: Option<SocketAddr>,
         max_body: usize,
+        buffers: BufferBudget,
     ) -> Self {
         Self {
             half: Half::Request,
@@ -74,6 +78,7 @@ impl Exchange {
             request_body: Content::coming(body, max_body),
             response: Head::default(),
             response_body: Content::empty(max_body),
+            buffers,
             set: 0,
         }
     }
@@ -242,12 +247,12 @@ impl Exchange {
                 "cannot read the request body after the next handler without the feature buffer_request"
             ));
         }
-        Ok(self.request_body.read(buf, keep).await)
+        Ok(self.request_body.read(buf, keep, &self.buffers).await)
     }
 
     pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
         self.require_request_half("write the request body")?;
-        Ok(self.request_body.write(bytes))
+        Ok(self.request_body.write(bytes, &self.buffers))
     }
 
     pub(crate) fn read_response_body(&mut self, buf: &mut [u8]) -> Result<Read> {
@@ -261,7 +266,7 @@ impl Exchange {
 
     pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
         self.require_response("write the response body")?;
-        Ok(self.response_body.write(bytes))
+        Ok(self.response_body.write(bytes, &self.buffers))
     }
 }
 
@@ -271,13 +276,13 @@ mod tests {
 
     use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRAILER, TRANSFER_ENCODING};
 
-    use super::{Exchange, Kind, MAX_FIELDS, MAX_SET, Request};
+    use super::{BufferBudget, Exchange, Kind, MAX_FIELDS, MAX_SET, Request};
     use crate::trailers::Edit;
 
     #[test]
     fn a_guest_that_changes_headers_without_end_is_stopped() {
         for kind in [Kind::Request, Kind::RequestTrailers, Kind::ResponseTrailers] {
-            let mut exchange = Exchange::new(Request::new(()).into_parts().0, None, None, 0);
+            let mut exchange = exchange(Request::new(()));
             let changes = (0..MAX_SET).take_while(|_| {
                 // Even if nothing is there to be removed.
                 exchange.edit(kind, Edit::Remove(AGE)).is_ok()
@@ -287,7 +292,7 @@ mod tests {
     }
 
     fn exchange(request: Request<()>) -> Exchange {
-        Exchange::new(request.into_parts().0, None, None, 0)
+        Exchange::new(request.into_parts().0, None, None, 0, BufferBudget::default())
     }
 
     #[test]

@@ -232,11 +232,21 @@ impl GuestState {
     }
 
     pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.exchange()?.write_request_body(bytes)??)
+        let written = self.exchange()?.write_request_body(bytes)?;
+        written.map_err(|error| self.blame_of_write(error))
     }
 
     pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.exchange()?.write_response_body(bytes)??)
+        let written = self.exchange()?.write_response_body(bytes)?;
+        written.map_err(|error| self.blame_of_write(error))
+    }
+
+    /// That it writes too much is the guest's own fault; that others have the room is not.
+    fn blame_of_write(&mut self, error: ContentError) -> wasmtime::Error {
+        match error {
+            ContentError::Full => self.blame(error),
+            error => error.into(),
+        }
     }
 
     /// The guest's call ends here, and the client learns why.
@@ -244,6 +254,7 @@ impl GuestState {
         let message = error.to_string();
         let kind = match error {
             ContentError::TooLarge { .. } => ErrorKind::BodyTooLarge,
+            ContentError::Full => ErrorKind::ResourcesExhausted,
             ContentError::Broken(_) => ErrorKind::BadRequest,
         };
         self.blame = Some(Error::new(kind).with_source(error));

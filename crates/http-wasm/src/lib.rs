@@ -44,7 +44,8 @@
 //!   that a header of the same name replaces them; to `set-cookie`, `vary`, `link`, `via`, `warning`,
 //!   `server-timing` and the two `authenticate` fields, it is added.
 //! - Buffers are [bounded](HttpWasmBuilder::max_body): a guest that writes more traps, one that reads more is ended
-//!   and its client told 413, a response that is more is 502.
+//!   and its client told 413, a response that is more is 502. So are [all of them together](BufferBudget): what finds no
+//!   room is 503.
 //! - What a guest sets is bounded too, and what is beyond traps: 1 MiB of headers for each request (each change,
 //!   removals too, counts 32 bytes more than it says), 4000 fields in a map, 256 bytes of a method, 64 KiB of a URI. A
 //!   line of its log is cut at 8 KiB, and control characters in it are escaped.
@@ -60,6 +61,7 @@
 
 mod back;
 mod body;
+mod buffers;
 mod build;
 mod chunks;
 mod content;
@@ -86,6 +88,7 @@ mod uri;
 mod wasi;
 
 pub use body::{RequestBody, ResponseBody};
+pub use buffers::{BufferBudget, DEFAULT_MAX_BUFFER};
 pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
 pub use driver::GuestDriver;
 pub use error::BuildError;

@@ -50,7 +50,8 @@ where
         let (submitted, desk) = waiting?;
         let (parts, body) = request.into_parts();
         let source = self.pool.source(&parts.extensions);
-        let exchange = Box::new(Exchange::new(parts, body, source, self.pool.max_body()));
+        let exchange =
+            Box::new(Exchange::new(parts, body, source, self.pool.max_body(), self.pool.buffers()));
 
         let mut lease = lease(submitted, desk).await?;
         let (ctx_next, mut exchange) = lease.handle_request(exchange).await?;

@@ -10,6 +10,7 @@ use millpond_pool_core::{
     Submitted, Warmed,
 };
 
+use crate::buffers::BufferBudget;
 use crate::build::{FindSource, HttpWasmBuilder, Version, read_file};
 use crate::desk::{Desk, Job};
 use crate::driver::GuestDriver;
@@ -55,6 +56,7 @@ struct Owned {
 
 pub(crate) struct Settings {
     pub(crate) max_body: usize,
+    pub(crate) buffers: BufferBudget,
     pub(crate) source: Box<FindSource>,
 }
 
@@ -214,6 +216,10 @@ impl HttpWasmPool {
 
     pub(crate) fn max_body(&self) -> usize {
         self.pool.settings.max_body
+    }
+
+    pub(crate) fn buffers(&self) -> BufferBudget {
+        self.pool.settings.buffers.clone()
     }
 
     pub(crate) fn source(&self, extensions: &Extensions) -> Option<std::net::SocketAddr> {

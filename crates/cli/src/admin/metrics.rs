@@ -5,6 +5,8 @@
 use std::fmt::{self, Write as _};
 
 use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
+use millpond::http_wasm::BufferBudget;
+
 
 use crate::upstream::Usage;
 
@@ -120,6 +122,23 @@ fn lost(text: &mut String) {
         text,
         "# HELP {name} Profiles and core dumps; lost: more than may be, or not taken by the disk.\n\
          # TYPE {name} counter\n{name}{{result=\"written\"}} {written}\n{name}{{result=\"lost\"}} {lost}\n"
+    );
+}
+
+/// What is held of bodies for middleware.
+pub(crate) fn buffers(text: &mut String, buffers: &BufferBudget) {
+    let (used, limit, refused) = (buffers.used(), buffers.limit(), buffers.refused());
+    let _ = write!(
+        text,
+        "# HELP millpond_middleware_buffer_bytes Bytes of bodies that are held for middleware.\n\
+         # TYPE millpond_middleware_buffer_bytes gauge\n\
+         millpond_middleware_buffer_bytes {used}\n\
+         # HELP millpond_middleware_buffer_limit_bytes Bytes that may be held.\n\
+         # TYPE millpond_middleware_buffer_limit_bytes gauge\n\
+         millpond_middleware_buffer_limit_bytes {limit}\n\
+         # HELP millpond_middleware_buffer_refused_total Pieces of bodies for which there was no room.\n\
+         # TYPE millpond_middleware_buffer_refused_total counter\n\
+         millpond_middleware_buffer_refused_total {refused}\n"
     );
 }
 

@@ -90,6 +90,7 @@ const EVERY_FLAG: &[&str] = &[
     "--middleware=inner.wasm",
     "--middleware-config=inner.toml",
     "--max-middleware-instances=17",
+    "--max-middleware-buffer=18MiB",
     "--queue=0",
     "--queue-timeout=250ms",
     "--request-timeout=2s",
@@ -140,6 +141,7 @@ const EVERY_KEY: &str = r#"
     max-record-files = 18
     max-record-bytes = "19MiB"
     max-middleware-instances = 17
+    max-middleware-buffer = "18MiB"
     queue = 0
     queue-timeout = "250ms"
     request-timeout = 2
@@ -197,6 +199,7 @@ fn everything() -> Settings {
             Middleware { module: "inner.wasm".into(), config: Some("inner.toml".into()) },
         ],
         max_middleware_instances: Some(17),
+        max_middleware_buffer: Some(18 << 20),
         queue: Some(0),
         queue_timeout: Some(Duration::from_millis(250)),
         request_timeout: Some(Duration::from_secs(2)),
@@ -263,6 +266,7 @@ fn every_flag_wins_over_every_key() {
         max-record-bytes = "1MiB"
         middleware = [{ module = "other.wasm" }]
         max-middleware-instances = 1
+        max-middleware-buffer = "1MiB"
         queue = 1
         queue-timeout = 1
         request-timeout = 1
@@ -308,6 +312,7 @@ fn nothing_given_means_the_defaults() {
         max_record_bytes: None,
         middleware: vec![],
         max_middleware_instances: None,
+        max_middleware_buffer: None,
         queue: None,
         queue_timeout: None,
         request_timeout: None,

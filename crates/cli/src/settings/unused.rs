@@ -18,6 +18,11 @@ pub(super) fn refuse(flags: &Flags) -> Result<(), StartError> {
             "--max-record-files and --max-record-bytes bound what --profile and --coredump write, and there is neither",
         ));
     }
+    if !has_middleware && flags.max_middleware_buffer.is_some() {
+        return Err(StartError::usage(
+            "--max-middleware-buffer: there is no --middleware for which to hold anything",
+        ));
+    }
     let Some(upstream) = &flags.upstream else { return Ok(()) };
     if let Some(component) = &flags.component {
         return Err(StartError::usage(format!(

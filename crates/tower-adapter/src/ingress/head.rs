@@ -177,8 +177,14 @@ impl<'a> Found<'a> {
     /// Takes a number of bytes, which all of them must be.
     fn length(&mut self, value: &'a HeaderValue) -> Result<(), Error> {
         let digits = value.as_bytes();
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(bad("Content-Length", "expected a number of bytes"));
+        // One that begins with a zero is read as an octal number here and there.
+        let is_number = match digits {
+            [b'0'] => true,
+            [b'1'..=b'9', others @ ..] => others.iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        if !is_number {
+            return Err(bad("Content-Length", "expected a number of bytes, without leading zeros"));
         }
         if self.content_length.is_some_and(|other| other != value) {
             return Err(bad("Content-Length", "there are several, and they differ"));

@@ -13,7 +13,7 @@
 //! | `Connection` and what it names, `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`, `Transfer-Encoding`, `Proxy` | removed. A coding other than `chunked` is 501 |
 //! | `Connection` with a name that is for whoever reads the request | 400, see below |
 //! | `TE` | `trailers`, or removed |
-//! | `Content-Length` | one; several that differ, one that is no number, or one beside `Transfer-Encoding` is 400 |
+//! | `Content-Length` | one; several that differ, one that is no number or has leading zeros, or one beside `Transfer-Encoding` is 400 |
 //! | `Expect` | removed, as the server answers `100-continue` itself; another one is 417 |
 //! | `Forwarded`, `X-Forwarded-*`, `X-Real-IP` and their kin | removed, unless the peer is a [trusted](Ingress::trust) proxy |
 //! | trailers with such names, or with any that count in a head only | removed |

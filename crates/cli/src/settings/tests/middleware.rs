@@ -43,6 +43,10 @@ fn a_configuration_without_a_module_and_a_second_one_are_named() {
         resolve(&["--max-middleware-instances=1"]).unwrap_err().to_string(),
         "--max-middleware-instances: there is no --middleware for which to count"
     );
+    assert_eq!(
+        resolve(&["--max-middleware-buffer=1MiB"]).unwrap_err().to_string(),
+        "--max-middleware-buffer: there is no --middleware for which to hold anything"
+    );
 }
 
 #[test]

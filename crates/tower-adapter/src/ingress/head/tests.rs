@@ -119,6 +119,7 @@ fn a_body_has_one_length() {
         &[("content-length", "5, 5")],
         &[("content-length", "+5")],
         &[("content-length", "")],
+        &[("content-length", "05")],
         &[("content-length", "5"), ("transfer-encoding", "chunked")],
     ] {
         assert_eq!(left(&Ingress::new(), headers), Err(400), "{headers:?}");
