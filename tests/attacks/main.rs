@@ -3,9 +3,10 @@
 //! docs/SECURITY.md names the test for each promise.
 
 mod host;
-mod output;
+mod http1_conformance;
 mod ingress;
 mod middleware_buffers;
+mod output;
 mod smuggling;
 mod support;
 mod wire;

@@ -4,9 +4,8 @@
 
 use std::fmt::{self, Write as _};
 
-use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
 use millpond::http_wasm::BufferBudget;
-
+use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
 
 use crate::upstream::Usage;
 
