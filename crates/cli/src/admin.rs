@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tower::Service;
 
 use crate::app::App;
+use crate::listen::Traffic;
 
 pub(crate) use metrics::Measured;
 
@@ -21,13 +21,14 @@ pub(crate) use metrics::Measured;
 #[derive(Clone)]
 pub(crate) struct Admin {
     app: App,
+    traffic: Arc<Traffic>,
     draining: Arc<AtomicBool>,
 }
 
 impl Admin {
     /// Ready once as many instances have started as spares are to be kept, until `draining` is set.
-    pub(crate) fn new(app: App, draining: Arc<AtomicBool>) -> Self {
-        Self { app, draining }
+    pub(crate) fn new(app: App, traffic: Arc<Traffic>, draining: Arc<AtomicBool>) -> Self {
+        Self { app, traffic, draining }
     }
 
     fn answer(&self, path: &str) -> (StatusCode, String) {
@@ -41,7 +42,9 @@ impl Admin {
             }
             "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => {
-                let mut text = metrics::metrics(&self.app.measure(), self.app.at_upstream());
+                let connections = self.traffic.measure();
+                let upstream = self.app.at_upstream();
+                let mut text = metrics::metrics(&self.app.measure(), upstream, connections);
                 if let Some(buffers) = self.app.buffers() {
                     metrics::buffers(&mut text, buffers);
                 }
@@ -52,7 +55,7 @@ impl Admin {
     }
 }
 
-impl Service<Request<Incoming>> for Admin {
+impl<B> Service<Request<B>> for Admin {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -64,7 +67,7 @@ impl Service<Request<Incoming>> for Admin {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let (status, text) = self.answer(request.uri().path());
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = status;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
 use millpond::http_wasm::{BufferBudget, HttpWasmPool};
 use millpond::ingress::IngressBody;
 use millpond::{InfallibleService, Ingress, WasmPool};
@@ -15,7 +14,7 @@ use tracing::warn;
 use crate::admin::Measured;
 use crate::error::StartError;
 use crate::headers::Operator;
-use crate::listen::{Limits, Listener, Outcome};
+use crate::listen::{Limits, Listener, Outcome, RequestBody};
 use crate::say::say;
 use crate::settings::Settings;
 use crate::upstream::{Upstream, Usage};
@@ -70,7 +69,7 @@ impl App {
         shutdown: impl Future<Output = ()>,
     ) -> Outcome {
         let operator = Arc::new(operator);
-        let set = move |mut request: Request<IngressBody<Incoming>>| {
+        let set = move |mut request: Request<IngressBody<RequestBody>>| {
             operator.set(&mut request);
             request
         };

@@ -78,6 +78,14 @@ pub(crate) struct Flags {
     /// Remove this header from each response, whoever sends it (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) strip_response_header: Vec<Stripped>,
+    /// Bytes a second that a client has to send of a body that is waited for, and to take of one that waits, after 30
+    /// seconds; 0: any [default: 240]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_body_rate: Option<Rate>,
+
+    /// How long the body of a request may take to come; 0: as long as it likes [default: 5m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) request_body_timeout: Option<Time>,
 
     /// Threads that serve [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -252,6 +260,8 @@ impl Flags {
                 .or(file.max_concurrent_connections),
             trust_proxy: list(self.trust_proxy, file.trust_proxy),
             strip_response_header: list(self.strip_response_header, file.strip_response_header),
+            min_body_rate: self.min_body_rate.or(file.min_body_rate),
+            request_body_timeout: self.request_body_timeout.or(file.request_body_timeout),
             threads: self.threads.or(file.threads),
             drain_delay: self.drain_delay.or(file.drain_delay),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),

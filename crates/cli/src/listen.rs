@@ -1,10 +1,12 @@
 //! The HTTP server: a TCP listener, and a task for each connection that speaks HTTP/1.1 or HTTP/2 without TLS.
 //!
 //! Everything a peer can make it hold is bounded: the number of connections (at the limit it stops accepting, and the
-//! kernel's backlog fills), the size of a request head and the time to send it, and the streams of one connection. An
-//! accept that fails is tried again, so running out of file descriptors is a pause and not the end.
+//! kernel's backlog fills), the size of a request head and the time to send it, the streams of one connection, what comes
+//! unread and what is under way to it ([`traffic`]). And so is the time: bodies have to go at a least rate ([`pace`]), and a
+//! connection ends that does not read, or has nothing to do ([`wire`], [`streams`], [`idle`]). An accept that fails is
+//! tried again, so running out of file descriptors is a pause and not the end.
 //!
-//! Every request has the peer's address in its extensions, as the [`SourceAddr`](millpond::http_wasm::SourceAddr) that
+//! Every request has the peer's address in its extensions, as the [`SourceAddr`](millpond::SourceAddr) that
 //! middleware asks for.
 //!
 //! Shutting down goes in three steps: accept no more, tell every connection to finish (one that is idle closes at once),
@@ -12,26 +14,36 @@
 
 mod accept_errors;
 mod connection;
+mod frames;
 mod head_timer;
-mod opening;
+mod idle;
+mod pace;
+mod request_body;
+mod response_body;
+mod service;
+mod streams;
+mod traffic;
+mod wire;
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service;
 
 use crate::error::StartError;
+use crate::middleware::BoxError;
 use accept_errors::AcceptErrors;
+pub(crate) use request_body::RequestBody;
+pub(crate) use traffic::{Connections, Cut, Traffic};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -43,6 +55,22 @@ pub(crate) struct Limits {
     pub(crate) max_connections: usize,
     /// From the end of accepting to the cut.
     pub(crate) drain_timeout: Duration,
+    pub(crate) pacing: Pacing,
+}
+
+/// How fast bodies must go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pacing {
+    /// Bytes a second that a client sends of a body that is waited for, and takes of one that waits; 0: any.
+    pub(crate) min_body_rate: u64,
+    /// For the whole body of a request to come; `None`: as long as it likes.
+    pub(crate) request_body_timeout: Option<Duration>,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self { min_body_rate: 240, request_body_timeout: Some(Duration::from_secs(300)) }
+    }
 }
 
 /// What became of the connections.
@@ -59,6 +87,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
+    traffic: Arc<Traffic>,
 }
 
 impl Listener {
@@ -71,7 +100,7 @@ impl Listener {
             socket.bind(addr)?;
             let socket = socket.listen(BACKLOG)?;
             let addr = socket.local_addr()?;
-            Ok(Self { socket, addr })
+            Ok(Self { socket, addr, traffic: Arc::default() })
         };
         bind().map_err(|error: io::Error| {
             let what = match error.kind() {
@@ -93,6 +122,11 @@ impl Listener {
         self.addr
     }
 
+    /// What its connections are at, while it serves too.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
     /// Waits for one connection, closes it, and says who it was.
     pub(crate) async fn knock(self) -> SocketAddr {
         let (_, peer) = self.accept_one(&mut AcceptErrors::default()).await;
@@ -107,14 +141,13 @@ impl Listener {
         shutdown: impl Future<Output = ()>,
     ) -> Outcome
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
             + Clone
             + Send
             + 'static,
         S::Future: Send + 'static,
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let protocol = Arc::new(connection::protocol());
         let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         // Dropping `stop` tells every connection to finish.
         let (stop, stopping) = watch::channel(());
@@ -134,10 +167,12 @@ impl Listener {
                 accepted = self.accept(&places, &mut errors) => accepted,
             };
             accepted += 1;
+            // Small writes of a streaming guest must not wait for each other. It fails only if the peer is gone.
+            let _ = stream.set_nodelay(true);
             let connection = connection::drive(
-                protocol.clone(),
-                stream,
-                peer,
+                self.traffic(),
+                limits.pacing,
+                (stream, peer),
                 service.clone(),
                 stopping.clone(),
             );

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::edge;
 use crate::error::StartError;
 use crate::headers::Operator;
-use crate::listen::{Limits, Listener};
+use crate::listen::{Limits, Listener, Pacing};
 use crate::say::say;
 use crate::settings::Settings;
 use crate::signals;
@@ -35,10 +35,15 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     if let Some(listener) = &shutdown_listener {
         say(&format!("Listening for shutdown on tcp://{}/", listener.local_addr()));
     }
+    let traffic = listener.traffic();
     if let Some(listener) = admin_listener {
         say(&format!("Admin on http://{}/", listener.local_addr()));
-        let admin = Admin::new(app.clone(), Arc::clone(&draining));
-        let limits = Limits { max_connections: 100, drain_timeout: Duration::ZERO };
+        let admin = Admin::new(app.clone(), traffic, Arc::clone(&draining));
+        let limits = Limits {
+            max_connections: 100,
+            drain_timeout: Duration::ZERO,
+            pacing: Pacing::default(),
+        };
         tokio::spawn(listener.serve(admin, limits, std::future::pending()));
     }
     say(&format!("Serving HTTP on http://{}/", listener.local_addr()));
@@ -61,6 +66,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let limits = Limits {
         max_connections: settings.max_concurrent_connections,
         drain_timeout: settings.drain_timeout,
+        pacing: settings.pacing,
     };
     let mut stopping = None;
     let shutdown = async {

@@ -16,10 +16,11 @@ use crate::args::Flags;
 use crate::config_file;
 use crate::error::StartError;
 use crate::groups::{Codegen, Group as _, Wasi, Wasm};
+use crate::listen::Pacing;
 use crate::log;
 use crate::middleware::Middleware;
 use crate::upstream::Origin;
-use crate::values::{Dir, EnvVar, LogFormat, Outbound};
+use crate::values::{Dir, EnvVar, LogFormat, Outbound, Rate, Time};
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const MAX_CONNECTIONS: usize = 10_000;
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) trust_proxy: Vec<Network>,
     /// What each response loses.
     pub(crate) strip_response_header: Vec<HeaderName>,
+    /// How fast bodies must go.
+    pub(crate) pacing: Pacing,
     /// Worker threads; one for each core if `None`.
     pub(crate) threads: Option<usize>,
     /// From the signal to the end of accepting.
@@ -136,6 +139,7 @@ impl Settings {
                 .into_iter()
                 .map(|name| name.0)
                 .collect(),
+            pacing: pacing(flags.min_body_rate, flags.request_body_timeout),
             threads: flags.threads.map(|n| n.0),
             drain_delay: flags.drain_delay.map_or(Duration::ZERO, |time| time.0),
             drain_timeout: flags.drain_timeout.map_or(DRAIN_TIMEOUT, |time| time.0),
@@ -189,6 +193,17 @@ impl Settings {
             }
         }
         Ok(())
+    }
+}
+
+fn pacing(rate: Option<Rate>, timeout: Option<Time>) -> Pacing {
+    let default = Pacing::default();
+    Pacing {
+        min_body_rate: rate.map_or(default.min_body_rate, |rate| rate.0),
+        request_body_timeout: match timeout {
+            Some(time) => Some(time.0).filter(|time| !time.is_zero()),
+            None => default.request_body_timeout,
+        },
     }
 }
 

@@ -93,8 +93,9 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = size_in_bytes(text);
-        bytes.map(Self).ok_or("expected a size such as 256KiB, a number of bytes, or 0".into())
+        size_in_bytes(text)
+            .map(Self)
+            .ok_or_else(|| "expected bytes a second, such as 240 or 10kB (0: any)".into())
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use millpond::http_wasm::BufferBudget;
 use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
 
+use crate::listen::{Connections, Cut};
 use crate::upstream::Usage;
 
 /// A pool's gauges and counters.
@@ -16,8 +17,12 @@ pub(crate) struct Measured {
     pub(crate) snapshot: Snapshot,
 }
 
-/// All families, of all pools, and of the upstream if there is one.
-pub(crate) fn metrics(pools: &[Measured], upstream: Option<Usage>) -> String {
+/// All families, of all pools, of the upstream if there is one, and of the clients' connections.
+pub(crate) fn metrics(
+    pools: &[Measured],
+    upstream: Option<Usage>,
+    connections: Connections,
+) -> String {
     let mut text = String::new();
     family(&mut text, pools, ("requests", "gauge", "Requests by where they are."), |pool| {
         let stages = [
@@ -95,6 +100,7 @@ pub(crate) fn metrics(pools: &[Measured], upstream: Option<Usage>) -> String {
              millpond_upstream_requests_total {taken}\n"
         );
     }
+    of_connections(&mut text, &connections);
     text
 }
 
@@ -139,6 +145,47 @@ pub(crate) fn buffers(text: &mut String, buffers: &BufferBudget) {
          # TYPE millpond_middleware_buffer_refused_total counter\n\
          millpond_middleware_buffer_refused_total {refused}\n"
     );
+}
+
+fn of_connections(text: &mut String, connections: &Connections) {
+    let Connections { open, queued, .. } = connections;
+    let _ = write!(
+        text,
+        "# HELP millpond_connections Open connections of clients.\n\
+         # TYPE millpond_connections gauge\n\
+         millpond_connections {open}\n\
+         # HELP millpond_response_bytes_queued Bytes of responses on their way to sockets.\n\
+         # TYPE millpond_response_bytes_queued gauge\n\
+         millpond_response_bytes_queued {queued}\n"
+    );
+    let families = [
+        (
+            "connections_ended_total",
+            "Connections that were not left to their clients.",
+            &[
+                ("write_stalled", Cut::WriteStalled),
+                ("slow_writes", Cut::SlowWrites),
+                ("idle", Cut::Idle),
+                ("flood", Cut::Flood),
+            ][..],
+        ),
+        (
+            "requests_cut_total",
+            "Requests cut, as their client was too slow.",
+            &[
+                ("slow_request_body", Cut::SlowRequest),
+                ("request_body_timeout", Cut::LongRequest),
+                ("slow_response_body", Cut::SlowResponse),
+            ],
+        ),
+    ];
+    for (name, help, reasons) in families {
+        let _ = writeln!(text, "# HELP millpond_{name} {help}\n# TYPE millpond_{name} counter");
+        for (reason, cut) in reasons {
+            let count = connections.cut(*cut);
+            let _ = writeln!(text, "millpond_{name}{{reason=\"{reason}\"}} {count}");
+        }
+    }
 }
 
 /// What a pool has of a family: each value with the label that tells it from the others.
@@ -207,6 +254,7 @@ impl fmt::Display for Labels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::Traffic;
 
     #[test]
     fn the_pools_of_middleware_are_told_apart_by_a_label() {
@@ -215,7 +263,11 @@ mod tests {
             snapshot.queued = queued;
             Measured { middleware, snapshot }
         };
-        let text = metrics(&[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)], None);
+        let text = metrics(
+            &[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)],
+            None,
+            Traffic::default().measure(),
+        );
         let lines: Vec<_> = text.lines().collect();
         for line in [
             "millpond_requests{stage=\"queued\"} 1",

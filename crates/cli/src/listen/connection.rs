@@ -1,24 +1,32 @@
 //! One connection, from the accepted socket to its end.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use millpond::SourceAddr;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tower::{Service, ServiceExt as _};
+use tokio::time::{Instant, Sleep};
+use tower::Service;
 
+use super::Pacing;
 use super::head_timer::HeadTimer;
-use super::opening::Opening;
+use super::idle::{Next, Times, Watch};
+use super::pace::Rule;
+use super::request_body::{BodyLimits, RequestBody};
+use super::service::Served;
+use super::streams::Streams;
+use super::traffic::{Connection, Cut, PIECE_HTTP2, Traffic};
+use super::wire::Wire;
+use crate::middleware::BoxError;
 
 /// For a request head to arrive, and for the next request on a connection to begin.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,21 +34,60 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the head of a request, in bytes.
 const HEAD_SIZE: u32 = 64 * 1024;
 
+/// For the headers of a request, in number.
+const HEADERS: usize = 100;
+
 /// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 256;
+const MAX_STREAMS: u32 = 128;
+
+/// Bytes of one request's body that may come over HTTP/2 before they are read, and of all on a connection. h2 also bounds
+/// the small pieces by the latter.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// Bytes of an HTTP/2 frame: the least there is.
+const FRAME_SIZE: u32 = 16 * 1024;
+
+/// Streams of a connection that were reset before they were seen.
+const PENDING_RESETS: usize = 20;
+
+/// Streams of a connection that we reset for errors of the peer, in its whole life.
+const ERROR_RESETS: usize = 1024;
 
 /// An HTTP/2 peer is asked for a sign of life this often, and has as long to give it.
 const PING: Duration = Duration::from_secs(20);
 
-/// How connections speak HTTP.
+/// For an HTTP/2 connection without a stream.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// For response bytes to move.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What the least rate is averaged over.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl Pacing {
+    fn of_requests(self) -> BodyLimits {
+        let rule = Rule { rate: self.min_body_rate, grace: GRACE, stall: None };
+        BodyLimits { rule, timeout: self.request_body_timeout }
+    }
+
+    fn of_responses(self) -> Rule {
+        Rule { rate: self.min_body_rate, grace: GRACE, stall: Some(STALL) }
+    }
+}
+
+/// How a connection speaks HTTP.
 ///
 /// A half-closed HTTP/1.1 connection counts as gone: that is hyper's default, and what lets the departure of a client
 /// be seen while its request runs.
-pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn protocol(streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
+        .timer(HeadTimer::new(HEAD_TIMEOUT))
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS)
         // The head must fit into the buffer whole.
         .max_buf_size(HEAD_SIZE as usize);
     builder
@@ -48,49 +95,97 @@ pub(crate) fn protocol() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_SIZE)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_frame_size(FRAME_SIZE)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // A piece must have gone before the next: the last one of a body is all that can outlive its guest.
+        .max_send_buf_size(PIECE_HTTP2)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(ERROR_RESETS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     builder
 }
 
 /// Serves one connection to its end; once `stopping` loses its sender, the end comes as soon as what runs is done.
-pub(crate) async fn drive<S, B>(
-    protocol: Arc<auto::Builder<TokioExecutor>>,
-    stream: TcpStream,
-    peer: SocketAddr,
+pub(crate) async fn drive<T, S, B>(
+    traffic: Arc<Traffic>,
+    pacing: Pacing,
+    (stream, peer): (T, SocketAddr),
     service: S,
     mut stopping: watch::Receiver<()>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    // Small writes of a streaming guest must not wait for each other. It fails only if the peer is gone.
-    let _ = stream.set_nodelay(true);
+    let shared = Connection::new(traffic);
+    let service = Served::new(service, peer, pacing.of_requests(), Arc::clone(&shared));
+    let writes = pacing.of_responses();
+    let io = TokioIo::new(Wire::new(stream, HEAD_TIMEOUT, writes, Arc::clone(&shared)));
+    let protocol = protocol(Streams::new(Arc::clone(&shared), writes));
+    let mut connection = std::pin::pin!(protocol.serve_connection(io, service));
+    let mut stopped = std::pin::pin!(async move { drop(stopping.changed().await) });
+    let mut told = false;
+    let mut watched: Option<Watched> = None;
 
-    let service = service.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(SourceAddr(peer));
-        request
-    });
-    let io = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));
-    let mut protocol = auto::Builder::clone(&protocol);
-    protocol.http1().timer(HeadTimer::new(HEAD_TIMEOUT));
-    let mut connection =
-        std::pin::pin!(protocol.serve_connection(io, TowerToHyperService::new(service)));
-
-    let result = tokio::select! {
-        // The connection goes first: a request that has arrived is seen before the connection is told to finish.
-        biased;
-        result = connection.as_mut() => result,
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let result = std::future::poll_fn(|cx| {
+        loop {
+            // The connection goes first: a request that has arrived is seen before the connection is told to finish.
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            if !told && stopped.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            if watched.is_none() && shared.is_http2() {
+                watched = Some(Watched::new(&shared));
+            }
+            let Some(watched) = &mut watched else { return Poll::Pending };
+            if watched.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match watched.watch.handle_timeout(Instant::now(), shared.view()) {
+                Next::Look(at) => watched.sleep.as_mut().reset(at),
+                Next::Finish(at) => {
+                    shared.traffic().cut(Cut::Idle);
+                    watched.sleep.as_mut().reset(at);
+                    connection.as_mut().graceful_shutdown();
+                }
+                Next::End(Cut::Idle) => return Poll::Ready(None),
+                Next::End(cut) => {
+                    shared.traffic().cut(cut);
+                    return Poll::Ready(None);
+                }
+            }
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, "connection ended early: {error}");
+    });
+    match result.await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%peer, "connection ended early: {error}"),
+        None => tracing::debug!(%peer, "connection ended: the peer does nothing, or takes nothing"),
     }
 }
+
+/// Looks at a connection now and then.
+struct Watched {
+    watch: Watch,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Watched {
+    fn new(connection: &Connection) -> Self {
+        let times = Times { idle: IDLE, stall: STALL };
+        let (watch, at) = Watch::new(times, Instant::now(), connection.view());
+        Self { watch, sleep: Box::pin(tokio::time::sleep_until(at)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Mutex;
 
 use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use millpond::SourceAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,7 +31,7 @@ struct Server {
 impl Server {
     fn start<S, F>(max_connections: usize, drain_timeout: Duration, service: S) -> Self
     where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        S: Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -42,7 +41,7 @@ impl Server {
             let response = service(request);
             async { Ok(response.await) }
         });
-        let limits = Limits { max_connections, drain_timeout };
+        let limits = Limits { max_connections, drain_timeout, pacing: Pacing::default() };
         let outcome = tokio::spawn(listener.serve(service, limits, async {
             let _ = asked.await;
         }));
@@ -88,7 +87,7 @@ struct Held {
 
 type ResponseFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
-fn held() -> (impl Fn(Request<Incoming>) -> ResponseFuture + Clone + Send, Held) {
+fn held() -> (impl Fn(Request<RequestBody>) -> ResponseFuture + Clone + Send, Held) {
     struct OnDrop(mpsc::UnboundedSender<()>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -112,7 +111,7 @@ fn held() -> (impl Fn(Request<Incoming>) -> ResponseFuture + Clone + Send, Held)
 
 #[tokio::test]
 async fn speaks_http1_and_http2_and_names_the_peer() {
-    let mut server = Server::start(10, PATIENCE, |request: Request<Incoming>| async move {
+    let mut server = Server::start(10, PATIENCE, |request: Request<RequestBody>| async move {
         let SourceAddr(peer) = request.extensions().get().unwrap();
         text(format!("{:?} {peer}", request.version()))
     });
@@ -143,7 +142,7 @@ async fn at_the_limit_the_next_connection_waits_until_one_closes() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let server = Server::start(1, PATIENCE, {
         let seen = seen.clone();
-        move |request: Request<Incoming>| {
+        move |request: Request<RequestBody>| {
             seen.lock().unwrap().push(request.extensions().get::<SourceAddr>().unwrap().0);
             async { text("ok") }
         }
@@ -262,7 +261,7 @@ async fn a_head_may_have_60_kib_and_no_more_than_64() {
 
 #[tokio::test]
 async fn a_panic_ends_its_connection_only() {
-    let mut server = Server::start(10, PATIENCE, |request: Request<Incoming>| async move {
+    let mut server = Server::start(10, PATIENCE, |request: Request<RequestBody>| async move {
         assert_ne!(request.uri().path(), "/panic", "on purpose");
         text("ok")
     });

@@ -75,6 +75,8 @@ const EVERY_FLAG: &[&str] = &[
     "--trust-proxy=::1",
     "--strip-response-header=Server",
     "--strip-response-header=x-powered-by",
+    "--min-body-rate=1kB",
+    "--request-body-timeout=0",
     "--threads=2",
     "--drain-delay=5s",
     "--drain-timeout=1m",
@@ -129,6 +131,8 @@ const EVERY_KEY: &str = r#"
     max-concurrent-connections = 7
     trust-proxy = ["10.0.0.0/8", "::1"]
     strip-response-header = ["Server", "x-powered-by"]
+    min-body-rate = 1000
+    request-body-timeout = 0
     threads = 2
     drain-delay = "5s"
     drain-timeout = "1m"
@@ -183,6 +187,7 @@ fn everything() -> Settings {
             HeaderName::from_static("server"),
             HeaderName::from_static("x-powered-by"),
         ],
+        pacing: Pacing { min_body_rate: 1000, request_body_timeout: None },
         threads: Some(2),
         drain_delay: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(60),
@@ -299,6 +304,7 @@ fn nothing_given_means_the_defaults() {
         max_concurrent_connections: 10_000,
         trust_proxy: vec![],
         strip_response_header: vec![],
+        pacing: Pacing { min_body_rate: 240, request_body_timeout: Some(Duration::from_secs(300)) },
         threads: None,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
