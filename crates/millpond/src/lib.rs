@@ -50,8 +50,8 @@ pub use millpond_tower_adapter::{
 #[cfg(feature = "wasmtime")]
 pub use millpond_wasmtime_backend::{
     BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Destination, Ended,
-    Host, HostStream, HttpVersion, InstantiationError, Interfaces, InterfacesError, Lost,
-    MemoryError, MemorySource, MemoryWatch, Output, ParseDestinationError, RecordCounts,
-    RecordLimits, RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver,
-    WasmPool, cut_output, escape, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+    GuestIo, GuestIoUsage, Host, HostStream, HttpVersion, InstantiationError, Interfaces,
+    InterfacesError, Lost, MemoryError, MemorySource, MemoryWatch, Output, ParseDestinationError,
+    RecordCounts, RecordLimits, RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost,
+    WasmDriver, WasmPool, cut_output, escape, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
 };

@@ -306,6 +306,9 @@ impl<H: Host> Builder<H> {
                 p3::add_to_linker(&mut linker)?;
             }
             self.host.link(&mut linker)?;
+            if concurrency {
+                self.host.link_concurrent(&mut linker)?;
+            }
             let pre = linker.instantiate_pre(component)?;
             Ok(match version {
                 HttpVersion::P2 => ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?),

@@ -65,6 +65,17 @@ pub trait Host: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Adds to what guests may import where the engine supports concurrency: those of wasi:http 0.3, and others that use
+    /// async. Called after [`link`](Self::link).
+    ///
+    /// # Errors
+    ///
+    /// Fail the making of the pool.
+    fn link_concurrent(&self, linker: &mut Linker<Self::Data>) -> wasmtime::Result<()> {
+        let _ = linker;
+        Ok(())
+    }
+
     /// Whether [`link`](Self::link) provides this import, for instance `acme:cache/store@1.0.0`.
     /// Imports that nobody provides are reported before the component is compiled.
     fn provides(&self, import: &str) -> bool {

@@ -46,6 +46,6 @@ pub use millpond_pool_core::{
 };
 pub use pool::WasmPool;
 pub use record::{RecordCounts, RecordLimits};
-pub use wasi::{Destination, ParseDestinationError, StoreData, WasiHost};
+pub use wasi::{Destination, GuestIo, GuestIoUsage, ParseDestinationError, StoreData, WasiHost};
 pub use wasmtime;
 pub use {wasmtime_wasi, wasmtime_wasi_http};

@@ -12,6 +12,7 @@ use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_keyvalue::{WasiKeyValue, WasiKeyValueCtx, WasiKeyValueCtxBuilder};
 
+use super::files::Files;
 use super::outbound::Outbound;
 
 /// Resources that one instance may hold at a time. A request of the test guests holds about ten.
@@ -25,6 +26,7 @@ pub struct StoreData {
     table: ResourceTable,
     limits: GuestLimits,
     outbound: Outbound,
+    files: Files,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
     keyvalue: WasiKeyValueCtx,
@@ -47,6 +49,7 @@ impl StoreData {
             table,
             limits: GuestLimits::new(max_memory),
             outbound: Outbound::default(),
+            files: Files::default(),
             tag: None,
             config: WasiConfigVariables::default(),
             keyvalue: WasiKeyValueCtxBuilder::new().build(),
@@ -56,6 +59,15 @@ impl StoreData {
     pub(super) fn with_outbound(mut self, outbound: Outbound) -> Self {
         self.outbound = outbound;
         self
+    }
+
+    pub(super) fn with_files(mut self, files: Files) -> Self {
+        self.files = files;
+        self
+    }
+
+    pub(super) fn files(&mut self) -> &mut Files {
+        &mut self.files
     }
 
     pub(super) fn with_tag(mut self, tag: Arc<Tag>) -> Self {

@@ -1,23 +1,30 @@
 //! A host that needs no code: WASI from settings.
 
 mod data;
+mod files;
+mod guest_io;
 mod outbound;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use millpond_engine::{Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Output};
 use millpond_pool_core::{InstanceId, Usage};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Linker;
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 
 pub use data::StoreData;
+pub use guest_io::{GuestIo, GuestIoUsage};
 pub use outbound::{Destination, ParseDestinationError};
 
 use crate::host::{Host, RequestStart};
-use outbound::Outbound;
+use files::Files;
+use guest_io::MAX_PER_INSTANCE;
+use outbound::{Outbound, Policy};
 
 /// A [`Host`] made of settings: environment, directories, output, where guests may send requests,
 /// and limits.
@@ -30,13 +37,17 @@ use outbound::Outbound;
 ///     .output(Output::Prefixed)
 ///     .allow_outbound("127.0.0.1:3000".parse().unwrap());
 /// ```
-#[derive(Debug)]
 pub struct WasiHost {
     env: Vec<(String, String)>,
-    dirs: Vec<(PathBuf, String)>,
+    dirs: Vec<(PathBuf, String, FsPerms)>,
+    /// The directories, opened once for all instances.
+    opened: OnceLock<WasiFilesystemCtx>,
     output: Output,
     max_output: u64,
-    outbound: Outbound,
+    policy: Arc<Policy>,
+    io: GuestIo,
+    max_outbound: usize,
+    max_files: usize,
     max_memory: usize,
     config: Option<HashMap<String, String>>,
     keyvalue: Option<Vec<(String, String)>>,
@@ -56,9 +67,13 @@ impl WasiHost {
         Self {
             env: Vec::new(),
             dirs: Vec::new(),
+            opened: OnceLock::new(),
             output: Output::default(),
             max_output: DEFAULT_MAX_OUTPUT,
-            outbound: Outbound::default(),
+            policy: Arc::default(),
+            io: GuestIo::default(),
+            max_outbound: MAX_PER_INSTANCE,
+            max_files: MAX_PER_INSTANCE,
             max_memory: DEFAULT_MAX_MEMORY,
             config: None,
             keyvalue: None,
@@ -73,10 +88,44 @@ impl WasiHost {
         self
     }
 
-    /// Lets guests read and write a directory, which they see as `guest`.
+    /// Lets guests read and write a directory, which they see as `guest`. What they write is not limited: give them one
+    /// that has a quota of its own, or [`dir_read_only`](Self::dir_read_only).
+    ///
+    /// It is opened once, with the first instance, and stays the same directory if another takes its name.
     #[must_use]
     pub fn dir(mut self, host: impl AsRef<Path>, guest: impl Into<String>) -> Self {
-        self.dirs.push((host.as_ref().to_owned(), guest.into()));
+        self.dirs.push((host.as_ref().to_owned(), guest.into(), FsPerms::ReadWrite));
+        self
+    }
+
+    /// Lets guests read a directory, as [`dir`](Self::dir), but not change anything in it.
+    #[must_use]
+    pub fn dir_read_only(mut self, host: impl AsRef<Path>, guest: impl Into<String>) -> Self {
+        self.dirs.push((host.as_ref().to_owned(), guest.into(), FsPerms::ReadOnly));
+        self
+    }
+
+    /// Lets an instance have so many files and directories open at a time. Default 100. The directories it is given are
+    /// not counted. Beyond it, opening fails with `insufficient-memory`.
+    #[must_use]
+    pub fn max_files(mut self, count: usize) -> Self {
+        self.max_files = count;
+        self
+    }
+
+    /// Lets an instance have so many requests of its own under way at a time, each from when it is sent until its
+    /// connection is closed. Default 100. Beyond it, they fail with `connection-limit-reached`.
+    #[must_use]
+    pub fn max_outbound(mut self, count: usize) -> Self {
+        self.max_outbound = count;
+        self
+    }
+
+    /// Bounds and counts the files and connections of all instances together. By default, each host has
+    /// [one](GuestIo::default) of its own.
+    #[must_use]
+    pub fn guest_io(mut self, io: GuestIo) -> Self {
+        self.io = io;
         self
     }
 
@@ -98,17 +147,62 @@ impl WasiHost {
     }
 
     /// Lets guests send requests there, and to no other place that is not allowed as well.
+    ///
+    /// A link-local address has to be named by itself, or by a range that is link-local.
     #[must_use]
     pub fn allow_outbound(mut self, destination: Destination) -> Self {
-        self.outbound.allow(destination);
+        self.policy().allow(destination);
         self
     }
 
     /// Lets guests send no requests, except where [`allow_outbound`](Self::allow_outbound) says.
     #[must_use]
     pub fn deny_outbound(mut self) -> Self {
-        self.outbound.deny_others();
+        self.policy().deny_others();
         self
+    }
+
+    /// Lets guests send no requests to this machine and private networks, except where
+    /// [`allow_outbound`](Self::allow_outbound) names the host, or a range that is private: not to loopback, private,
+    /// shared, unique local, multicast, documentation and other addresses that are not public.
+    #[must_use]
+    pub fn deny_private(mut self) -> Self {
+        self.policy().deny_private();
+        self
+    }
+
+    /// Lets guests send no requests to this address, whatever else is allowed: one at which the process itself listens.
+    /// Where the address is unspecified (`0.0.0.0`), they cannot reach that port at any address of this machine.
+    ///
+    /// ```
+    /// # use millpond_wasmtime_backend::WasiHost;
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let host = WasiHost::new().deny_address(listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn deny_address(mut self, address: SocketAddr) -> Self {
+        self.policy().deny_address(address);
+        self
+    }
+
+    fn policy(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
+
+    /// The directories, opened.
+    fn filesystem(&self) -> wasmtime::Result<WasiFilesystemCtx> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened.clone());
+        }
+        let mut wasi = WasiCtx::builder();
+        for (host, guest, permissions) in &self.dirs {
+            wasi.preopened_dir(host, guest, *permissions)?;
+        }
+        let opened = wasi.build().filesystem().clone();
+        Ok(self.opened.get_or_init(|| opened).clone())
     }
 
     /// Bytes of linear memory that an instance may have. Default [`DEFAULT_MAX_MEMORY`].
@@ -144,11 +238,16 @@ impl Host for WasiHost {
         if let Some([stdout, stderr]) = console.streams(&tag) {
             wasi.stdout(stdout).stderr(stderr);
         }
-        for (host, guest) in &self.dirs {
-            wasi.preopened_dir(host, guest, FsPerms::ReadWrite)?;
+        // No guest makes a socket, nor asks for a name: its way out is wasi:http.
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        let mut wasi = wasi.build();
+        if !self.dirs.is_empty() {
+            *wasi.filesystem() = self.filesystem()?;
         }
-        Ok(StoreData::new(wasi.build(), self.max_memory)
-            .with_outbound(self.outbound.clone())
+        let outbound = Outbound::new(Arc::clone(&self.policy), self.io.clone(), self.max_outbound);
+        Ok(StoreData::new(wasi, self.max_memory)
+            .with_outbound(outbound)
+            .with_files(Files::new(self.io.clone(), self.max_files))
             .with_tag(tag)
             .with_config(self.config.as_ref())
             .with_keyvalue(self.keyvalue.as_deref()))
@@ -163,12 +262,22 @@ impl Host for WasiHost {
     }
 
     fn link(&self, linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+        linker.allow_shadowing(true);
+        files::link_p2(linker)?;
+        linker.allow_shadowing(false);
         if self.config.is_some() {
             wasmtime_wasi_config::add_to_linker(linker, StoreData::config)?;
         }
         if self.keyvalue.is_some() {
             wasmtime_wasi_keyvalue::add_to_linker(linker, StoreData::keyvalue)?;
         }
+        Ok(())
+    }
+
+    fn link_concurrent(&self, linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+        linker.allow_shadowing(true);
+        files::link_p3(linker)?;
+        linker.allow_shadowing(false);
         Ok(())
     }
 
@@ -187,5 +296,17 @@ impl Host for WasiHost {
 
     fn max_memory(&self) -> usize {
         self.max_memory
+    }
+}
+
+impl std::fmt::Debug for WasiHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasiHost")
+            .field("env", &self.env)
+            .field("dirs", &self.dirs)
+            .field("output", &self.output)
+            .field("policy", &self.policy)
+            .field("io", &self.io)
+            .finish_non_exhaustive()
     }
 }
