@@ -13,6 +13,7 @@ use http_body_util::Full;
 use tower::Service;
 
 use crate::app::App;
+use crate::descriptors::Share;
 use crate::listen::Traffic;
 
 pub(crate) use metrics::Measured;
@@ -22,13 +23,19 @@ pub(crate) use metrics::Measured;
 pub(crate) struct Admin {
     app: App,
     traffic: Arc<Traffic>,
+    connections: Share,
     draining: Arc<AtomicBool>,
 }
 
 impl Admin {
     /// Ready once as many instances have started as spares are to be kept, until `draining` is set.
-    pub(crate) fn new(app: App, traffic: Arc<Traffic>, draining: Arc<AtomicBool>) -> Self {
-        Self { app, traffic, draining }
+    pub(crate) fn new(
+        app: App,
+        traffic: Arc<Traffic>,
+        connections: Share,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        Self { app, traffic, connections, draining }
     }
 
     fn answer(&self, path: &str) -> (StatusCode, String) {
@@ -42,12 +49,13 @@ impl Admin {
             }
             "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => {
-                let connections = self.traffic.measure();
+                let traffic = self.traffic.measure();
                 let upstream = self.app.at_upstream();
-                let mut text = metrics::metrics(&self.app.measure(), upstream, connections);
+                let mut text = metrics::metrics(&self.app.measure(), upstream, traffic);
                 if let Some(buffers) = self.app.buffers() {
                     metrics::buffers(&mut text, buffers);
                 }
+                metrics::descriptors(&mut text, &self.connections, self.app.guest_io());
                 (StatusCode::OK, text)
             }
             _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),

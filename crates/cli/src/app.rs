@@ -1,17 +1,19 @@
 //! What is served: a component or an upstream, behind the middleware.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use millpond::http_wasm::{BufferBudget, HttpWasmPool};
 use millpond::ingress::IngressBody;
-use millpond::{InfallibleService, Ingress, WasmPool};
+use millpond::{GuestIo, GuestIoUsage, InfallibleService, Ingress, WasmPool};
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer as _, ServiceExt as _};
 use tracing::warn;
 
 use crate::admin::Measured;
+use crate::descriptors::Shares;
 use crate::error::StartError;
 use crate::headers::Operator;
 use crate::listen::{Limits, Listener, Outcome, RequestBody};
@@ -31,6 +33,8 @@ pub(crate) struct App {
     middleware: Vec<HttpWasmPool>,
     /// What all of these together hold of bodies.
     buffers: BufferBudget,
+    /// What the component's guests hold.
+    io: GuestIo,
 }
 
 /// Who answers what the middleware lets pass.
@@ -42,20 +46,28 @@ enum Answers {
 
 impl App {
     /// Compiles all that is to be compiled. What is wrong with one of the modules is said at once, however long
-    /// another takes.
-    pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+    /// another takes. Guests cannot reach the addresses at which the process itself listens, `own`.
+    pub(crate) async fn start(
+        settings: &Settings,
+        shares: &Shares,
+        own: Vec<SocketAddr>,
+    ) -> Result<Self, StartError> {
+        let io = GuestIo::new(shares.outbound, shares.files);
         let buffers = middleware::buffers(settings);
         if let Some(origin) = &settings.upstream {
             let middleware = middleware::pools(settings, &buffers).await?;
-            let answers = Answers::Upstream(Upstream::new(origin.clone(), settings));
-            return Ok(Self { answers, middleware, buffers });
+            let answers =
+                Answers::Upstream(Upstream::new(origin.clone(), settings, shares.upstream));
+            return Ok(Self { answers, middleware, buffers, io });
         }
-        let (pool, middleware) =
-            tokio::try_join!(component::pool(settings), middleware::pools(settings, &buffers))?;
+        let (pool, middleware) = tokio::try_join!(
+            component::pool(settings, &io, own),
+            middleware::pools(settings, &buffers)
+        )?;
         if settings.component.is_none() {
             say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        Ok(Self { answers: Answers::Component(pool), middleware, buffers })
+        Ok(Self { answers: Answers::Component(pool), middleware, buffers, io })
     }
 
     /// Serves until `shutdown` resolves and the connections have ended. Each request first passes the ingress, and then
@@ -149,6 +161,11 @@ impl App {
     /// What is held of bodies for middleware, if there is some.
     pub(crate) fn buffers(&self) -> Option<&BufferBudget> {
         (!self.middleware.is_empty()).then_some(&self.buffers)
+    }
+
+    /// What the component's guests hold; `None` where there is no component.
+    pub(crate) fn guest_io(&self) -> Option<GuestIoUsage> {
+        self.pool().map(|_| self.io.usage())
     }
 
     /// The requests at the upstream, if there is one.

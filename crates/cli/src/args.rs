@@ -204,8 +204,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Guest")]
     pub(crate) env: Vec<EnvVar>,
 
-    /// Give the guest a directory (repeatable)
-    #[arg(long, value_name = "HOST[::GUEST]", help_heading = "Guest")]
+    /// Give the guest a directory, to write as much as it likes, or with ::ro to read only (repeatable)
+    #[arg(long, value_name = "HOST[::GUEST[::ro]]", help_heading = "Guest")]
     pub(crate) dir: Vec<Dir>,
 
     /// Set or replace a header of each request, or all those in @FILE (repeatable)
@@ -215,6 +215,18 @@ pub(crate) struct Flags {
     /// Let guests send requests there only (repeatable) [default: anywhere]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Guest")]
     pub(crate) allow_outbound: Option<Vec<Outbound>>,
+
+    /// Let guests send no requests to this machine and private networks, but for what --allow-outbound names
+    #[arg(long, help_heading = "Guest")]
+    pub(crate) deny_private: bool,
+
+    /// Requests that guests send, under way at once [default: 1000, or what the descriptors allow]
+    #[arg(long, value_name = "N", help_heading = "Guest")]
+    pub(crate) max_outbound: Option<Count>,
+
+    /// Files that guests have open at once [default: 1000, or what the descriptors allow]
+    #[arg(long, value_name = "N", help_heading = "Guest")]
+    pub(crate) max_files: Option<Count>,
 
     /// WASI: cli, http, p3, config, keyvalue, config-var=K=V, keyvalue-in-memory-data=K=V
     #[arg(short = 'S', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
@@ -304,6 +316,9 @@ impl Flags {
             dir: list(self.dir, file.dir),
             header: list(self.header, file.header),
             allow_outbound: self.allow_outbound.or(file.allow_outbound),
+            deny_private: self.deny_private || file.deny_private,
+            max_outbound: self.max_outbound.or(file.max_outbound),
+            max_files: self.max_files.or(file.max_files),
             wasi: vec![wasi(Wasi::sum(self.wasi), Wasi::sum(file.wasi))],
             wasm: [file.wasm, self.wasm].concat(),
             codegen: [file.codegen, self.codegen].concat(),

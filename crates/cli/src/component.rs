@@ -1,9 +1,10 @@
 //! The component that the settings ask for, and its pool.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use millpond::expiration::{InstanceExpiration as _, memory_watermark};
-use millpond::{Destination, MaxRequests, RecordLimits, WasiHost, WasmPool};
+use millpond::{Destination, GuestIo, MaxRequests, RecordLimits, WasiHost, WasmPool};
 
 use crate::error::StartError;
 use crate::pool::to_usize;
@@ -14,9 +15,14 @@ use crate::values::Outbound;
 /// What is served when no component is given.
 const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));
 
-/// Compiles the component, or finds it in the cache, and makes its pool.
-pub(crate) async fn pool(settings: &Settings) -> Result<WasmPool, StartError> {
-    let builder = builder(settings)?;
+/// Compiles the component, or finds it in the cache, and makes its pool. Its guests cannot reach `own` addresses.
+pub(crate) async fn pool(
+    settings: &Settings,
+    io: &GuestIo,
+    own: Vec<SocketAddr>,
+) -> Result<WasmPool, StartError> {
+    let host = own.into_iter().fold(host(settings)?, WasiHost::deny_address);
+    let builder = builder(settings, host.guest_io(io.clone()))?;
     let component = settings.component.clone();
     let name = component.as_deref().map_or("the built-in demo".into(), Path::to_string_lossy);
     let compiling = tokio::task::spawn_blocking({
@@ -31,9 +37,9 @@ pub(crate) async fn pool(settings: &Settings) -> Result<WasmPool, StartError> {
     built.map_err(|error| StartError::failed(error.to_string()))
 }
 
-fn builder(settings: &Settings) -> Result<millpond::Builder<WasiHost>, StartError> {
+fn builder(settings: &Settings, host: WasiHost) -> Result<millpond::Builder<WasiHost>, StartError> {
     let s = settings.clone();
-    let mut builder = WasmPool::builder(host(settings)?).limits(move |limits| {
+    let mut builder = WasmPool::builder(host).limits(move |limits| {
         s.set_limits(limits);
         limits.max_instances = s.max_instances.unwrap_or(limits.max_instances);
         limits.max_running = s.max_concurrent_requests;
@@ -78,7 +84,10 @@ fn host(settings: &Settings) -> Result<WasiHost, StartError> {
         host = host.env(name, value);
     }
     for dir in &settings.dirs {
-        host = host.dir(&dir.host, &dir.guest);
+        host = match dir.read_only {
+            true => host.dir_read_only(&dir.host, &dir.guest),
+            false => host.dir(&dir.host, &dir.guest),
+        };
     }
     if let Some(bytes) = settings.max_memory {
         host = host.max_memory(to_usize(bytes));
@@ -88,6 +97,9 @@ fn host(settings: &Settings) -> Result<WasiHost, StartError> {
         for outbound in allowed {
             host = host.allow_outbound(destination(outbound)?);
         }
+    }
+    if settings.deny_private {
+        host = host.deny_private();
     }
     let wasi = &settings.wasi;
     if wasi.config == Some(true) || !wasi.config_var.is_empty() {
@@ -101,7 +113,8 @@ fn host(settings: &Settings) -> Result<WasiHost, StartError> {
 
 fn destination(outbound: &Outbound) -> Result<Destination, StartError> {
     let host = &outbound.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let host =
+        if host.contains(':') && !host.contains('/') { format!("[{host}]") } else { host.clone() };
     let text = match outbound.port {
         Some(port) => format!("{host}:{port}"),
         None => host,

@@ -9,6 +9,7 @@ mod app;
 mod args;
 mod component;
 mod config_file;
+mod descriptors;
 mod edge;
 mod error;
 mod groups;

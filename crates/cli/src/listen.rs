@@ -39,6 +39,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service;
 
+use crate::descriptors::Share;
 use crate::error::StartError;
 use crate::middleware::BoxError;
 use accept_errors::AcceptErrors;
@@ -88,6 +89,8 @@ pub(crate) struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
     traffic: Arc<Traffic>,
+    /// The places of its connections, if others want to see them.
+    share: Option<Share>,
 }
 
 impl Listener {
@@ -100,7 +103,7 @@ impl Listener {
             socket.bind(addr)?;
             let socket = socket.listen(BACKLOG)?;
             let addr = socket.local_addr()?;
-            Ok(Self { socket, addr, traffic: Arc::default() })
+            Ok(Self { socket, addr, traffic: Arc::default(), share: None })
         };
         bind().map_err(|error: io::Error| {
             let what = match error.kind() {
@@ -127,6 +130,12 @@ impl Listener {
         Arc::clone(&self.traffic)
     }
 
+    /// Takes the places of its connections from this share.
+    pub(crate) fn within(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
+    }
+
     /// Waits for one connection, closes it, and says who it was.
     pub(crate) async fn knock(self) -> SocketAddr {
         let (_, peer) = self.accept_one(&mut AcceptErrors::default()).await;
@@ -148,7 +157,8 @@ impl Listener {
         S::Future: Send + 'static,
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let share = self.share.clone().unwrap_or_else(|| Share::new(limits.max_connections));
+        let places = share.permits();
         // Dropping `stop` tells every connection to finish.
         let (stop, stopping) = watch::channel(());
         let mut connections = JoinSet::new();

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::app::App;
+use crate::descriptors::{Share, Shares};
 use crate::edge;
 use crate::error::StartError;
 use crate::headers::Operator;
@@ -26,10 +27,15 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let signal = signals::watch()
         .map_err(|error| StartError::failed(format!("cannot watch for signals: {error}")))?;
 
+    let shares = Shares::take(&settings);
     let shutdown_listener = settings.shutdown_addr.map(Listener::bind).transpose()?;
     let admin_listener = settings.admin.map(Listener::bind).transpose()?;
     let listener = Listener::bind(settings.addr)?;
-    let app = App::start(&settings).await?;
+    let own = [&shutdown_listener, &admin_listener].into_iter().flatten().chain([&listener]);
+    let own = own.map(Listener::local_addr).collect();
+    let connections = Share::new(shares.connections);
+    let listener = listener.within(connections.clone());
+    let app = App::start(&settings, &shares, own).await?;
     let draining = Arc::new(AtomicBool::new(false));
 
     if let Some(listener) = &shutdown_listener {
@@ -38,9 +44,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let traffic = listener.traffic();
     if let Some(listener) = admin_listener {
         say(&format!("Admin on http://{}/", listener.local_addr()));
-        let admin = Admin::new(app.clone(), traffic, Arc::clone(&draining));
+        let admin = Admin::new(app.clone(), traffic, connections, Arc::clone(&draining));
         let limits = Limits {
-            max_connections: 100,
+            max_connections: shares.admin,
             drain_timeout: Duration::ZERO,
             pacing: Pacing::default(),
         };
@@ -64,7 +70,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     };
 
     let limits = Limits {
-        max_connections: settings.max_concurrent_connections,
+        max_connections: shares.connections,
         drain_timeout: settings.drain_timeout,
         pacing: settings.pacing,
     };

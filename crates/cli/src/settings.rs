@@ -101,6 +101,12 @@ pub(crate) struct Settings {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Where guests may send requests: anywhere if `None`, nowhere if empty.
     pub(crate) allow_outbound: Option<Vec<Outbound>>,
+    /// Whether they may not send any to addresses that are not public.
+    pub(crate) deny_private: bool,
+    /// Requests that guests send, at once.
+    pub(crate) max_outbound: Option<usize>,
+    /// Files that guests have open, at once.
+    pub(crate) max_files: Option<usize>,
     pub(crate) wasi: Wasi,
     /// `-W component-model-async`.
     pub(crate) component_model_async: Option<bool>,
@@ -174,6 +180,9 @@ impl Settings {
             dirs: flags.dir,
             headers: flags.header.into_iter().flat_map(|arg| arg.0).collect(),
             allow_outbound: flags.allow_outbound,
+            deny_private: flags.deny_private,
+            max_outbound: flags.max_outbound.map(|n| n.0),
+            max_files: flags.max_files.map(|n| n.0),
             wasi: Wasi::sum(flags.wasi),
             component_model_async: wasm.component_model_async,
             codegen: Codegen::sum(flags.codegen),

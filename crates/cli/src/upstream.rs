@@ -40,6 +40,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// meets its end is lost.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Bytes that are read from a connection ahead of whoever wants them. A response head may have as many, and what the
 /// last read brought.
 const BUFFER: usize = 64 * 1024;
@@ -56,20 +59,24 @@ struct Shared {
 }
 
 impl Upstream {
-    /// Nothing is connected yet, and the server need not be there yet.
-    pub(crate) fn new(origin: Origin, settings: &Settings) -> Self {
+    /// Nothing is connected yet, and the server need not be there yet. It has so many `descriptors` for connections.
+    pub(crate) fn new(origin: Origin, settings: &Settings, descriptors: usize) -> Self {
+        let places = Places::new(settings, descriptors / 2);
         let mut connector = HttpConnector::new();
         // A small write must not wait for the answer to the last one.
         connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
+            // Those that are busy have the other half.
+            .pool_max_idle_per_host((descriptors / 2).max(1))
             .http1_max_buf_size(BUFFER)
             .build(connector);
         Self(Arc::new(Shared {
             origin,
             client,
-            places: Places::new(settings),
+            places,
             timeout: settings.request_timeout.unwrap_or(REQUEST_TIMEOUT),
         }))
     }

@@ -212,17 +212,28 @@ pub(crate) struct Dir {
     pub(crate) host: PathBuf,
     /// Its name in the guest.
     pub(crate) guest: String,
+    /// Whether guests may only read it.
+    pub(crate) read_only: bool,
 }
 
 impl FromStr for Dir {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, guest) = text.split_once("::").unwrap_or((text, text));
+        let parts: Vec<_> = text.split("::").collect();
+        let (host, guest, read_only) = match parts[..] {
+            [host] => (host, host, false),
+            [host, guest] => (host, guest, false),
+            [host, guest, "ro"] => (host, guest, true),
+            _ => ("", "", false),
+        };
         if host.is_empty() || guest.is_empty() {
-            return Err("expected HOST or HOST::GUEST, such as ./static::/static".into());
+            return Err(
+                "expected HOST, HOST::GUEST or HOST::GUEST::ro, such as ./static::/static::ro"
+                    .into(),
+            );
         }
-        Ok(Self { host: host.into(), guest: guest.to_owned() })
+        Ok(Self { host: host.into(), guest: guest.to_owned(), read_only })
     }
 }
 
@@ -248,10 +259,10 @@ impl FromStr for ProfileDir {
     }
 }
 
-/// Where guests may send requests: a host, and the one port if given.
+/// Where guests may send requests: a host, and the one port if given; or a range of addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outbound {
-    /// In lower case; an IPv6 address stands without brackets.
+    /// In lower case; an IPv6 address stands without brackets; a range as it was given.
     pub(crate) host: String,
     /// Every port, if `None`.
     pub(crate) port: Option<u16>,
@@ -262,12 +273,17 @@ impl FromStr for Outbound {
 
     fn from_str(text: &str) -> Result<Self, String> {
         outbound(text).ok_or_else(|| {
-            "expected HOST or HOST:PORT, such as api.example.com:443, without scheme, path or wildcard".into()
+            "expected HOST, HOST:PORT or ADDRESS/BITS, such as api.example.com:443 or 10.0.0.0/8, without scheme, path or wildcard".into()
         })
     }
 }
 
 fn outbound(text: &str) -> Option<Outbound> {
+    if text.contains('/') {
+        // Nothing else that has a slash is one.
+        text.parse::<millpond::Destination>().ok()?;
+        return Some(Outbound { host: text.to_owned(), port: None });
+    }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
         host.parse::<Ipv6Addr>().ok()?;

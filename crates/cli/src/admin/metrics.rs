@@ -5,8 +5,9 @@
 use std::fmt::{self, Write as _};
 
 use millpond::http_wasm::BufferBudget;
-use millpond::{Histogram, HostStream, RecordCounts, Snapshot, cut_output};
+use millpond::{GuestIoUsage, Histogram, HostStream, RecordCounts, Snapshot, cut_output};
 
+use crate::descriptors::Share;
 use crate::listen::{Connections, Cut};
 use crate::upstream::Usage;
 
@@ -186,6 +187,40 @@ fn of_connections(text: &mut String, connections: &Connections) {
             let _ = writeln!(text, "millpond_{name}{{reason=\"{reason}\"}} {count}");
         }
     }
+}
+
+/// The descriptors of clients and guests, and the requests of guests that went nowhere.
+pub(crate) fn descriptors(text: &mut String, connections: &Share, guests: Option<GuestIoUsage>) {
+    let mut shares = vec![("connections", connections.used(), connections.max())];
+    if let Some(io) = guests {
+        shares.push(("outbound", io.connections, io.max_connections));
+        shares.push(("files", io.files, io.max_files));
+    }
+    text.push_str(
+        "# HELP millpond_descriptors File descriptors in use, by share.\n\
+         # TYPE millpond_descriptors gauge\n",
+    );
+    for (share, used, _) in &shares {
+        let _ = writeln!(text, "millpond_descriptors{{share=\"{share}\"}} {used}");
+    }
+    text.push_str(
+        "# HELP millpond_descriptors_limit File descriptors that a share has.\n\
+         # TYPE millpond_descriptors_limit gauge\n",
+    );
+    for (share, _, max) in &shares {
+        let _ = writeln!(text, "millpond_descriptors_limit{{share=\"{share}\"}} {max}");
+    }
+    let Some(io) = guests else { return };
+    let _ = write!(
+        text,
+        "# HELP millpond_outbound_denied_total Requests of guests whose destination is not allowed.\n\
+         # TYPE millpond_outbound_denied_total counter\n\
+         millpond_outbound_denied_total {}\n\
+         # HELP millpond_outbound_refused_total Requests of guests beyond the limit.\n\
+         # TYPE millpond_outbound_refused_total counter\n\
+         millpond_outbound_refused_total {}\n",
+        io.denied, io.refused
+    );
 }
 
 /// What a pool has of a family: each value with the label that tells it from the others.

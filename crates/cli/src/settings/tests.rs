@@ -115,6 +115,9 @@ const EVERY_FLAG: &[&str] = &[
     "--header=x-two: 2",
     "--allow-outbound=a.example:443",
     "--allow-outbound=b.example",
+    "--deny-private",
+    "--max-outbound=17",
+    "--max-files=18",
     "-Scli,http",
     "-S",
     "keyvalue=n,config-var=k=v",
@@ -164,6 +167,9 @@ const EVERY_KEY: &str = r#"
     dir = ["src::/code"]
     header = ["x-one: 1", "x-two: 2"]
     allow-outbound = ["a.example:443", "b.example"]
+    deny-private = true
+    max-outbound = 17
+    max-files = 18
     wasi = ["cli,http", "keyvalue=n,config-var=k=v"]
     wasm = ["component-model-async"]
     codegen = ["cache=n,cache-config=cache.toml"]
@@ -226,6 +232,9 @@ fn everything() -> Settings {
             (HeaderName::from_static("x-two"), HeaderValue::from_static("2")),
         ],
         allow_outbound: Some(vec!["a.example:443".parse().unwrap(), "b.example".parse().unwrap()]),
+        deny_private: true,
+        max_outbound: Some(17),
+        max_files: Some(18),
         wasi: Wasi {
             cli: Some(true),
             http: Some(true),
@@ -337,6 +346,9 @@ fn nothing_given_means_the_defaults() {
         dirs: vec![],
         headers: vec![],
         allow_outbound: None,
+        deny_private: false,
+        max_outbound: None,
+        max_files: None,
         wasi: Wasi::default(),
         component_model_async: None,
         codegen: Codegen::default(),
@@ -420,11 +432,14 @@ fn a_bad_flag_is_named_with_what_was_expected() {
         (&["--admin=x"], "for '--admin <IP:PORT>': expected IP:PORT"),
         (&["--shutdown-addr=x"], "for '--shutdown-addr <IP:PORT>': expected IP:PORT"),
         (&["--env==x"], "for '--env <NAME[=VALUE]>': expected NAME or NAME=VALUE"),
-        (&["--dir=::x"], "for '--dir <HOST[::GUEST]>': expected HOST or HOST::GUEST"),
+        (
+            &["--dir=::x"],
+            "for '--dir <HOST[::GUEST[::ro]]>': expected HOST, HOST::GUEST or HOST::GUEST::ro",
+        ),
         (&["-Hbad"], "for '--header <NAME: VALUE>': expected 'name: value'"),
         (
             &["--allow-outbound=https://a"],
-            "for '--allow-outbound <HOST[:PORT]>': expected HOST or HOST:PORT",
+            "for '--allow-outbound <HOST[:PORT]>': expected HOST, HOST:PORT or ADDRESS/BITS",
         ),
         (
             &["--log-format=xml"],

@@ -48,11 +48,14 @@ fn given<'a>(flags: &[(&'a str, bool)]) -> Option<&'a str> {
     flags.iter().find(|(_, given)| *given).map(|(name, _)| *name)
 }
 
-fn of_components(flags: &Flags) -> [(&'static str, bool); 11] {
+fn of_components(flags: &Flags) -> [(&'static str, bool); 14] {
     [
         ("--env", !flags.env.is_empty()),
         ("--dir", !flags.dir.is_empty()),
         ("--allow-outbound", flags.allow_outbound.is_some()),
+        ("--deny-private", flags.deny_private),
+        ("--max-outbound", flags.max_outbound.is_some()),
+        ("--max-files", flags.max_files.is_some()),
         ("-S", flags.wasi.iter().any(|group| *group != Wasi::default())),
         (
             "-W component-model-async",

@@ -48,8 +48,10 @@ pub(crate) struct Usage {
 }
 
 impl Places {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let seats = settings.max_concurrent_requests.unwrap_or(SEATS).min(Semaphore::MAX_PERMITS);
+    /// As the settings say, but no more seats than there can be connections.
+    pub(crate) fn new(settings: &Settings, connections: usize) -> Self {
+        let seats = settings.max_concurrent_requests.unwrap_or(SEATS);
+        let seats = seats.min(connections.max(1)).min(Semaphore::MAX_PERMITS);
         let queue = settings.queue.unwrap_or(QUEUE);
         let all = seats.saturating_add(queue).min(Semaphore::MAX_PERMITS);
         let queue_timeout = settings.queue_timeout.unwrap_or(QUEUE_TIMEOUT);

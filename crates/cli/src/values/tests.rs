@@ -123,12 +123,15 @@ fn environment_variables() {
 #[test]
 fn directories() {
     let read = |text: &str| text.parse::<Dir>().map(|dir| (dir.host, dir.guest));
+    assert!("a::/b::ro".parse::<Dir>().unwrap().read_only);
+    assert!(!"a::/b".parse::<Dir>().unwrap().read_only);
     assert_eq!(read("a/b"), Ok(("a/b".into(), "a/b".into())));
     assert_eq!(read("a::/b"), Ok(("a".into(), "/b".into())));
     for text in ["", "a::", "::b"] {
         assert_eq!(
             read(text),
-            Err("expected HOST or HOST::GUEST, such as ./static::/static".into()),
+            Err("expected HOST, HOST::GUEST or HOST::GUEST::ro, such as ./static::/static::ro"
+                .into()),
             "{text}"
         );
     }
@@ -143,16 +146,29 @@ fn outbound_hosts() {
         ("::1", "::1", None),
         ("[::1]", "::1", None),
         ("[FE80::1]:8080", "fe80::1", Some(8080)),
+        ("10.0.0.0/8", "10.0.0.0/8", None),
+        ("fd00::/8", "fd00::/8", None),
     ] {
         let expected = Outbound { host: host.into(), port };
         assert_eq!(text.parse(), Ok(expected), "{text}");
     }
-    for text in
-        ["", ":443", "a:", "a:0", "a:65536", "https://a", "a/b", "*.a", "[a]:1", "[::1]1", "a b"]
-    {
+    for text in [
+        "",
+        ":443",
+        "a:",
+        "a:0",
+        "a:65536",
+        "https://a",
+        "a/b",
+        "10.0.0.0/33",
+        "*.a",
+        "[a]:1",
+        "[::1]1",
+        "a b",
+    ] {
         assert_eq!(
             error::<Outbound>(text),
-            "expected HOST or HOST:PORT, such as api.example.com:443, without scheme, path or wildcard",
+            "expected HOST, HOST:PORT or ADDRESS/BITS, such as api.example.com:443 or 10.0.0.0/8, without scheme, path or wildcard",
             "{text}"
         );
     }
