@@ -10,3 +10,5 @@ mod output;
 mod smuggling;
 mod support;
 mod wire;
+mod descriptors;
+mod network;

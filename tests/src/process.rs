@@ -45,8 +45,23 @@ impl Process {
         process
     }
 
+    /// The same, and the process may have so many descriptors.
+    pub async fn limited(descriptors: usize, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {descriptors}; exec \"$@\""), "sh"])
+            .arg(millpond());
+        let mut process = Self::run(command, args).await;
+        process.read_stdout();
+        process
+    }
+
     async fn serve_unread(args: &[&str]) -> Self {
-        let mut child = Command::new(millpond())
+        Self::run(Command::new(millpond()), args).await
+    }
+
+    async fn run(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .arg("serve")
             .arg("--addr=127.0.0.1:0")
             .args(args)

@@ -166,6 +166,10 @@ fn route(
         "/request" => report::request(&request, out),
         "/read" => report::read(query, out),
         "/random" => report::random(out),
+        "/write" => report::write(query, out),
+        "/open-many" => report::open_many(query, out),
+        "/sockets" => report::sockets(out),
+        "/fetch-many" => outbound::fetch_many(query, out),
         "/fetch" => outbound::fetch(query, out),
 
         _ => text(out, 404, "not found\n"),

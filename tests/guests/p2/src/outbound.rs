@@ -4,7 +4,8 @@ use std::io;
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingResponse, OutgoingRequest, ResponseOutparam, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, OutgoingRequest, ResponseOutparam,
+    Scheme,
 };
 
 use crate::answer::{start, text};
@@ -26,7 +27,31 @@ pub(crate) fn fetch(query: &Query, out: ResponseOutparam) -> io::Result<()> {
     body.finish(None)
 }
 
+/// Sends n requests, waits for ms, and tells how many were refused by then.
+pub(crate) fn fetch_many(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    let Some((scheme, authority, path)) = query.get("url").and_then(split_url) else {
+        return text(out, 400, "url has to be an absolute URL\n");
+    };
+    let send = |_| send(scheme, authority, path);
+    let sent: Vec<_> = (0..query.number("n").unwrap_or(1)).map(send).collect();
+    crate::answer::sleep(query.number("ms").unwrap_or(0));
+    let refused = sent.into_iter().filter(|sent| match sent {
+        Err(code) => matches!(code, ErrorCode::ConnectionLimitReached),
+        Ok(future) => {
+            future.subscribe().ready();
+            matches!(future.get(), Some(Ok(Err(ErrorCode::ConnectionLimitReached))))
+        }
+    });
+    text(out, 200, format!("{}\n", refused.count()))
+}
+
 fn get(scheme: &str, authority: &str, path: &str) -> Result<IncomingResponse, ErrorCode> {
+    let response = send(scheme, authority, path)?;
+    response.subscribe().block();
+    response.get().expect("an answer which is ready").expect("an answer which is taken once")
+}
+
+fn send(scheme: &str, authority: &str, path: &str) -> Result<FutureIncomingResponse, ErrorCode> {
     let scheme = match scheme {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
@@ -39,9 +64,7 @@ fn get(scheme: &str, authority: &str, path: &str) -> Result<IncomingResponse, Er
         .and_then(|()| request.set_path_with_query(Some(path)))
         .map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
 
-    let response = outgoing_handler::handle(request, None)?;
-    response.subscribe().block();
-    response.get().expect("an answer which is ready").expect("an answer which is taken once")
+    outgoing_handler::handle(request, None)
 }
 
 /// An error code by its name in WIT.

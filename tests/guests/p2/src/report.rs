@@ -70,3 +70,33 @@ pub(crate) fn random(out: ResponseOutparam) -> io::Result<()> {
     let hex = get_random_bytes(8).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     text(out, 200, hex)
 }
+
+pub(crate) fn write(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    match std::fs::write(query.get("path").unwrap_or_default(), "written\n") {
+        Ok(()) => text(out, 200, "written\n"),
+        Err(error) => text(out, 403, format!("{error}\n")),
+    }
+}
+
+/// Opens a file n times, holds all of them for ms, and tells how often it could.
+pub(crate) fn open_many(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    let path = query.get("path").unwrap_or_default();
+    let open = |_| std::fs::File::open(path).ok();
+    let files: Vec<_> = (0..query.number("n").unwrap_or(1)).filter_map(open).collect();
+    crate::answer::sleep(query.number("ms").unwrap_or(0));
+    text(out, 200, format!("{}\n", files.len()))
+}
+
+/// Makes sockets, and looks up a name.
+pub(crate) fn sockets(out: ResponseOutparam) -> io::Result<()> {
+    use wasip2::sockets::network::IpAddressFamily::Ipv4;
+    let tcp = wasip2::sockets::tcp_create_socket::create_tcp_socket(Ipv4).map(drop);
+    let udp = wasip2::sockets::udp_create_socket::create_udp_socket(Ipv4).map(drop);
+    let network = wasip2::sockets::instance_network::instance_network();
+    let name = wasip2::sockets::ip_name_lookup::resolve_addresses(&network, "localhost");
+    let name = name.map(|found| {
+        found.subscribe().block();
+        found.resolve_next_address().map(drop)
+    });
+    text(out, 200, format!("{tcp:?} {udp:?} {name:?}\n"))
+}

@@ -173,6 +173,9 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         "/request" => report::request(&request),
         "/read" => report::read(&query),
         "/random" => report::random(),
+        "/write" => report::write(&query),
+        "/open-many" => report::open_many(&query).await,
+        "/list" => report::list(&query).await,
         "/fetch" => outbound::fetch(&query).await,
 
         _ => text(404, "not found\n"),

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use wasip3::cli::environment;
+use wasip3::filesystem::preopens;
+use wasip3::filesystem::types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags};
 use wasip3::http::types::{Method, Request, Response, Scheme};
 use wasip3::random::random::get_random_bytes;
 
-use crate::answer::text;
+use crate::answer::{sleep, text};
 use crate::query::Query;
 
 pub(crate) fn print(query: &Query) -> Response {
@@ -68,4 +70,48 @@ pub(crate) fn read(query: &Query) -> Response {
 pub(crate) fn random() -> Response {
     let hex = get_random_bytes(8).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     text(200, hex)
+}
+
+pub(crate) fn write(query: &Query) -> Response {
+    match std::fs::write(query.get("path").unwrap_or_default(), "written\n") {
+        Ok(()) => text(200, "written\n"),
+        Err(error) => text(403, format!("{error}\n")),
+    }
+}
+
+/// The first directory which the guest is given.
+fn directory() -> Descriptor {
+    preopens::get_directories().into_iter().next().expect("a directory").0
+}
+
+/// Opens a file n times, holds all of them for ms, and tells how often it could.
+pub(crate) async fn open_many(query: &Query) -> Response {
+    let dir = directory();
+    let mut files = Vec::new();
+    for _ in 0..query.number("n").unwrap_or(1) {
+        let path = query.get("path").unwrap_or_default().to_owned();
+        let flags = (OpenFlags::empty(), DescriptorFlags::READ);
+        files.extend(dir.open_at(PathFlags::empty(), path, flags.0, flags.1).await.ok());
+    }
+    sleep(query.number("ms").unwrap_or(0)).await;
+    text(200, format!("{}\n", files.len()))
+}
+
+/// Begins to list the directory n times, reads each to its first entry and holds it for ms, and then reads the last one
+/// to its end: how many entries it has.
+pub(crate) async fn list(query: &Query) -> Response {
+    let dir = directory();
+    let mut listings = Vec::new();
+    for _ in 0..query.number("n").unwrap_or(1) {
+        let (mut entries, end) = dir.read_directory();
+        let first = entries.next().await;
+        listings.push((entries, end, usize::from(first.is_some())));
+    }
+    sleep(query.number("ms").unwrap_or(0)).await;
+    let (mut entries, end, mut count) = listings.pop().expect("one at least");
+    drop(listings);
+    while entries.next().await.is_some() {
+        count += 1;
+    }
+    text(200, format!("{count} {:?}\n", end.await))
 }
