@@ -254,6 +254,7 @@ pub(crate) fn assert_answer(reply: &Reply, text: &str) {
 pub(crate) async fn drain<H: Host>(server: &Server<H>) -> Snapshot {
     let drained = tokio::time::timeout(PATIENCE, server.pool.drain());
     drained.await.expect("the drain ends");
+    server.pool.records_written().await;
     let now = server.pool.snapshot();
     assert_eq!((now.queued, now.starting, now.busy, now.streaming, now.abandoned), (0, 0, 0, 0, 0));
     assert_eq!((now.permits_reserved, now.permits_free), (0, 0));

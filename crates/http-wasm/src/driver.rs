@@ -185,6 +185,7 @@ impl std::fmt::Debug for GuestDriver {
 mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket, Usage};
 
