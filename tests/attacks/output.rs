@@ -144,7 +144,7 @@ async fn who_prints_without_end_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn traps_are_logged_now_and_then_and_counted() {
+async fn repeated_traps_are_summed_up() {
     let process = Process::start(P2, &[]).await;
     for _ in 0..TRAPS {
         assert_eq!(process.get("/trap").await.0, 500);

@@ -21,7 +21,7 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// wake a thread costs more than to count.
 const LINGER: u32 = 10;
 
-/// The ticks of an engine, for as long as somebody holds this. Clones are the same.
+/// The ticks of an engine, until the last of these is dropped. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Ticks(Arc<Handle>);
 

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_long_text_is_not_formatted() {
+    fn formatting_stops_where_a_text_is_cut() {
         struct Endless(std::cell::Cell<usize>);
         impl fmt::Display for Endless {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -44,7 +44,7 @@ fn nothing_ticks_while_no_guest_is_driven() {
 }
 
 #[test]
-fn a_short_drive_keeps_it_awake_for_a_while() {
+fn a_short_drive_keeps_it_awake() {
     let engine = engine();
     let ticks = tick(&engine);
     parks(&ticks);
@@ -56,7 +56,7 @@ fn a_short_drive_keeps_it_awake_for_a_while() {
 }
 
 #[test]
-fn each_drive_ticks_however_often_it_has_parked() {
+fn each_drive_ticks_after_parking() {
     let engine = engine();
     let ticks = tick(&engine);
     let deadline = Instant::now() + Duration::from_secs(2);
@@ -98,7 +98,7 @@ fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> 
 }
 
 #[test]
-fn an_engine_has_one_ticker_and_it_ends_with_the_last_who_wants_it() {
+fn one_ticker_per_engine_ends_with_its_users() {
     let engine = engine();
     let ticks = tick(&engine);
     let again = tick(&engine);

@@ -128,7 +128,7 @@ fn one_is_written_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_what_is_written_but_not_for_ever() {
+async fn the_wait_for_records_is_bounded() {
     let outstanding = Outstanding::default();
     outstanding.none().await;
     let began = outstanding.begin();

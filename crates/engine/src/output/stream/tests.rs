@@ -72,7 +72,7 @@ impl Fixture {
 const FULL: io::ErrorKind = io::ErrorKind::StorageFull;
 
 #[test]
-fn an_unread_stream_takes_so_much_and_waits_for_none() {
+fn an_unread_stream_is_bounded() {
     let mut told = told();
     let lines = told.fill(HostStream::put);
     // What one holds, and what the thread has in its hands.
@@ -101,7 +101,7 @@ fn large_pieces_are_bounded_by_their_bytes() {
 }
 
 #[test]
-fn what_guests_print_leaves_room_for_the_host() {
+fn guests_leave_room_for_the_host() {
     let told = told();
     let guests = told.fill(HostStream::put_of_guest);
     assert!(guests.abs_diff(PIECES as u64 / 4 * 3) <= 1, "{guests}");
@@ -110,7 +110,7 @@ fn what_guests_print_leaves_room_for_the_host() {
 }
 
 #[test]
-fn a_full_disk_loses_lines_and_says_so_when_there_is_room() {
+fn a_full_disk_loses_lines_and_says_so() {
     let mut told = told();
     told.stream.put_line("first");
     told.answer(Ok(3));
@@ -127,7 +127,7 @@ fn a_full_disk_loses_lines_and_says_so_when_there_is_room() {
 }
 
 #[test]
-fn a_stream_that_would_block_is_tried_again() {
+fn a_nonblocking_stream_is_tried_again() {
     let mut told = told();
     told.stream.put_line("first");
     told.answer(Err(io::ErrorKind::WouldBlock.into()));
