@@ -9,6 +9,7 @@ mod middleware_buffers;
 mod output;
 mod smuggling;
 mod support;
+mod upstream_responses;
 mod wire;
 mod descriptors;
 mod network;

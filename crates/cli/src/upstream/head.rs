@@ -79,11 +79,15 @@ pub(crate) fn for_upstream<B: Body>(
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Upstream`] if its body comes in a coding other than `chunked`.
+/// [`ErrorKind::Upstream`] if its body comes in a coding other than `chunked`, or in several lengths.
 pub(crate) fn for_client<B>(mut response: Response<B>) -> Result<Response<B>, Error> {
     if !leave_connection(response.headers_mut()) {
         let error = Error::new(ErrorKind::Upstream);
         return Err(error.with_source("its Transfer-Encoding is not chunked and nothing else"));
+    }
+    if !settle_length(response.headers_mut()) {
+        let error = Error::new(ErrorKind::Upstream);
+        return Err(error.with_source("its Content-Length is not one number"));
     }
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
@@ -105,6 +109,28 @@ fn leave_connection(headers: &mut HeaderMap) -> bool {
         headers.remove(name);
     }
     is_known
+}
+
+/// Says the length of a body once and plainly, whatever clients make of it said otherwise. `false`: it is not one.
+fn settle_length(headers: &mut HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else { return true };
+    let is_plain = |value: &HeaderValue| {
+        let digits = value.as_bytes();
+        let zero_first = digits.len() > 1 && digits[0] == b'0';
+        !digits.is_empty() && !zero_first && digits.iter().all(u8::is_ascii_digit)
+    };
+    if values.next().is_none() && is_plain(first) {
+        return true;
+    }
+    let is_digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let length = |text: &str| Some(text).filter(is_digits)?.parse::<u64>().ok();
+    let mut lengths = tokens(headers, &CONTENT_LENGTH).map(length);
+    let Some(Some(length)) = lengths.next() else { return false };
+    let is_one = lengths.all(|other| other == Some(length));
+    drop(lengths);
+    headers.insert(CONTENT_LENGTH, length.into());
+    is_one
 }
 
 /// The elements of a header that is a list; what is no text is none.

@@ -175,3 +175,27 @@ fn a_coding_that_is_not_known_is_refused() {
         assert_eq!(for_client(response).unwrap_err().kind(), ErrorKind::Upstream, "{coding}");
     }
 }
+
+#[test]
+fn a_response_has_one_length_said_plainly() {
+    for (lengths, expected) in [
+        (&["5"][..], Some("5")),
+        (&["0"], Some("0")),
+        (&["5", "5"], Some("5")),
+        (&["5, 5"], Some("5")),
+        (&["005"], Some("5")),
+        (&["5", "6"], None),
+        (&["5, 6"], None),
+        (&["+5"], None),
+        (&[""], None),
+        (&["5", "x"], None),
+    ] {
+        let mut response = Response::new(());
+        for length in lengths {
+            response.headers_mut().append(CONTENT_LENGTH, length.parse().unwrap());
+        }
+        let response = for_client(response).ok();
+        let got = response.map(|response| values(response.headers(), "content-length"));
+        assert_eq!(got, expected.map(|length| vec![length.to_owned()]), "{lengths:?}");
+    }
+}
