@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_taken_from_the_budget_and_given_back() {
-        let budget = BufferBudget::new(BLOCK + 2 * SMALL);
+        let budget = BufferBudget::new(BLOCK + SMALL);
         let mut chunks = Chunks::default();
         chunks.push(Bytes::from_static(b"a"), &budget).unwrap();
         assert_eq!(budget.used(), LEAST, "what is allocated for it");
