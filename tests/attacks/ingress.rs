@@ -107,7 +107,7 @@ async fn http2_has_one_host_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_cannot_remove_what_the_operator_sets() {
+async fn a_client_removes_nothing_of_others() {
     let recorder = Recorder::start().await;
     // A middleware adds another one.
     let module = guest_module().to_str().unwrap();
@@ -193,7 +193,7 @@ async fn a_trusted_proxy_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_operator_names_leaves_no_response() {
+async fn named_headers_leave_no_response() {
     let flags = [
         "--strip-response-header=Server",
         "--strip-response-header=x-checksum",

@@ -185,7 +185,7 @@ async fn http2_lengths_are_true_or_refused() {
             assert_eq!((status, requests.len()), (200, 1), "{lengths:?}");
             assert_eq!(text(&requests[0].body), body);
         } else if let [request] = &requests[..] {
-            // With nothing to come, it may have gone on before the rest came, which nobody sees.
+            // With nothing to come, it may have gone on before the rest came, which goes nowhere.
             assert!(lengths.iter().all(|length| *length == "0"), "{lengths:?}");
             assert_eq!(text(&request.body), "", "{lengths:?}");
         } else {

@@ -37,7 +37,7 @@ async fn before(answer: String) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_after_a_response_is_nobodys() {
+async fn what_follows_a_response_is_dropped() {
     for (head, body) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok"),
@@ -82,7 +82,7 @@ async fn a_head_that_reads_as_two_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_length_that_is_said_oddly_is_said_plainly() {
+async fn an_odd_length_is_said_plainly() {
     for head in
         ["content-length: 2, 2", "content-length: 2\r\ncontent-length: 2", "content-length: 002"]
     {

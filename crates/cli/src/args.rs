@@ -75,7 +75,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP[/BITS]")]
     pub(crate) trust_proxy: Vec<Proxy>,
 
-    /// Remove this header from each response, whoever sends it (repeatable)
+    /// Remove this header from each response, whatever its source (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) strip_response_header: Vec<Stripped>,
     /// Bytes a second that a client has to send of a body that is waited for, and to take of one that waits, after 30

@@ -39,7 +39,7 @@ impl FromStr for HeaderArg {
 
 deserialize_from_text!(HeaderArg);
 
-/// What is about a connection or says where a body ends is nobody's to set.
+/// What is about a connection or says where a body ends cannot be set.
 const FRAMING: [&str; 8] = [
     "connection",
     "content-length",

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_taken_from_the_budget_and_given_back() {
+    fn pieces_count_while_they_are_held() {
         let budget = BufferBudget::new(BLOCK + SMALL);
         let mut chunks = Chunks::default();
         chunks.push(Bytes::from_static(b"a"), &budget).unwrap();

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_fits_is_too_large_and_what_fits_later_is_not() {
+    fn full_now_is_not_too_large() {
         let budget = BufferBudget::new(1000);
         let others = budget.charge(900).unwrap();
         let mut content = Content::coming(pieces(&["abc"]), 5000);

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_a_guest_sets_is_that_of_the_uri_too() {
+    fn a_host_that_is_set_is_the_uris_too() {
         let request = Request::get("http://a.example/x").header(HOST, "a.example");
         let mut exchange = exchange(request.body(()).unwrap());
         let set = |value: &'static str| Edit::Set(HOST, HeaderValue::from_static(value));

@@ -11,7 +11,7 @@
 //! | scheme | that of the connection; another is 421, unless it comes from a trusted proxy |
 //! | target | absolute; `*` for OPTIONS only, else 400; CONNECT is 501 |
 //! | `Connection` and what it names, `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`, `Transfer-Encoding`, `Proxy` | removed. A coding other than `chunked` is 501 |
-//! | `Connection` with a name that is for whoever reads the request | 400, see below |
+//! | `Connection` with a name that is for all recipients | 400, see below |
 //! | `TE` | `trailers`, or removed |
 //! | `Content-Length` | one; several that differ, one that is no number or has leading zeros, or one beside `Transfer-Encoding` is 400 |
 //! | `Expect` | removed, as the server answers `100-continue` itself; another one is 417 |
@@ -30,7 +30,7 @@
 //! came, the client would take away what that proxy has put in: the address it is from, the user that it is. So what a
 //! request is for, whose it is and how its content is read cannot be named: a sender must not do that either (there,
 //! "intended for all recipients of the content"), and it is refused and not ignored, as what else in such a request is
-//! meant otherwise than it reads is anybody's guess. The fields are `Host`, `Content-Length`, `Content-Type`,
+//! meant otherwise than it reads cannot be known. The fields are `Host`, `Content-Length`, `Content-Type`,
 //! `Content-Encoding`, `Content-Range`, `Range`, `Authorization`, `Cookie`, `Cache-Control`, `Origin`, `Via`, `Expect`
 //! and all that say whom a request is from. Any other field that is named is removed.
 
@@ -138,7 +138,7 @@ impl Ingress {
         self
     }
 
-    /// Removes these headers from each response, whoever sent it, and these trailers.
+    /// Removes these headers from each response, whatever its source, and these trailers.
     #[must_use]
     pub fn strip_response_header(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         let rules = Arc::make_mut(&mut self.rules);

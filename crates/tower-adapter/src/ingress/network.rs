@@ -75,7 +75,7 @@ mod tests {
     use super::Network;
 
     #[test]
-    fn an_address_is_in_its_network_however_written() {
+    fn an_address_is_in_its_network() {
         for (network, addr, is_in) in [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "::ffff:10.0.0.1", true),

@@ -54,7 +54,7 @@ fn what_is_about_the_connection_goes() {
 }
 
 #[test]
-fn connection_takes_nothing_that_is_for_others() {
+fn connection_takes_no_end_to_end_field() {
     for name in [
         "host",
         "Content-Length",
@@ -87,7 +87,7 @@ fn who_takes_trailers_still_says_so() {
 }
 
 #[test]
-fn a_proxys_word_counts_only_from_a_trusted_one() {
+fn only_a_trusted_proxy_is_believed() {
     let forwarded = [
         ("forwarded", "for=198.51.100.1"),
         ("x-forwarded-for", "198.51.100.1"),
