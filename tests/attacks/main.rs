@@ -13,3 +13,6 @@ mod upstream_responses;
 mod wire;
 mod descriptors;
 mod network;
+mod clients;
+mod h2;
+mod h2_conformance;

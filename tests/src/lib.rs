@@ -7,6 +7,7 @@
 //! after [`PATIENCE`].
 
 mod client;
+pub mod frames;
 mod middleware;
 mod process;
 

@@ -223,11 +223,41 @@ impl Process {
         }
     }
 
-    /// Returns the value of a line of `/metrics`.
+    /// Reads a value of `/metrics`.
     pub async fn metric(&self, admin: SocketAddr, name: &str) -> u64 {
         let (_, text) = get(admin, "/metrics").await;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().expect("a number")
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}: {text}")).parse().expect("a whole number")
+    }
+
+    /// Waits until nothing is under way: no request, no connection, no byte.
+    pub async fn comes_to_rest(&self, admin: SocketAddr) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let is_gauge = |line: &&str| {
+            line.starts_with("millpond_requests{")
+                || line.starts_with("millpond_connections ")
+                || line.starts_with("millpond_response_bytes_queued ")
+                || line.starts_with("millpond_permits{state=\"reserved\"}")
+        };
+        loop {
+            let (_, text) = get(admin, "/metrics").await;
+            let busy: Vec<_> =
+                text.lines().filter(is_gauge).filter(|line| !line.ends_with(" 0")).collect();
+            if busy.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "still busy: {busy:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Returns its resident memory in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux, and a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kib = line.trim().strip_suffix(" kB").expect("kB").parse::<u64>().expect("a number");
+        kib / 1024
     }
 
     /// Sends it a signal, such as `TERM`.
