@@ -100,6 +100,35 @@ async fn rapid_resets_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_of_what_has_begun_end() {
+    // h2 bounds those that it sees before we do; these it does not.
+    const EACH: u32 = 10;
+    let (process, admin) = start(&[]).await;
+    let innocents = Innocents::start(process.addr);
+    let mut frames = Frames::connect(process.addr, &[]).await;
+    let ping = Frame::new(kind::PING, 0, 0, [7; 8]);
+    let mut ended = false;
+    for n in 0..300 {
+        let streams = (n * EACH..(n + 1) * EACH).map(|n| 2 * n + 1);
+        for stream in streams.clone() {
+            frames.send(&Frame::get(stream, "/never")).await;
+        }
+        frames.send(&ping).await;
+        ended = frames.next_of(kind::PING).await.is_none();
+        if ended {
+            break;
+        }
+        for stream in streams {
+            frames.send(&Frame::reset(stream, 8)).await;
+        }
+    }
+    assert!(ended, "3000 resets were taken");
+    process.measures(admin, "millpond_connections_ended_total{reason=\"flood\"} 1").await;
+    assert!(innocents.stop().await > 0);
+    process.comes_to_rest(admin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_streams_than_are_allowed_end() {
     let get = |n: usize| Frame::get(u32::try_from(2 * n + 1).unwrap(), "/never");
     let flags = ["--max-instances=10", "--queue-timeout=100ms", "--request-timeout=2s"];
@@ -112,20 +141,28 @@ async fn more_streams_than_are_allowed_end() {
     assert_eq!(process.get("/hello").await.0, 200);
 }
 
-/// Opens streams of which no byte is taken but the first; returns what is held then, after all guests that can be
-/// are done.
+/// Opens streams and does not take their responses; returns once all guests that can be are done. With `done`, a client
+/// reads and gives a window of one byte, so that small responses leave their guests; else it gives every window there is,
+/// and does not read.
 async fn unread(connections: usize, path: &str, done: bool) {
     const STREAMS: u32 = 128;
-    let (process, admin) =
-        start(&["--max-instances=64", "--queue=10000", "--queue-timeout=1m"]).await;
+    const MOST: u32 = (1 << 31) - 1;
+    let flags = ["--max-instances=64", "--queue=10000", "--queue-timeout=1m"];
+    let (process, admin) = start(&flags).await;
     let before = process.resident_mib();
-    let mut open = Vec::new();
+    let (mut reading, mut silent) = (Vec::new(), Vec::new());
     for _ in 0..connections {
-        let mut frames = Frames::connect(process.addr, &[(4, 1)]).await;
+        let window = if done { 1 } else { MOST };
+        let mut frames = Frames::connect(process.addr, &[(4, window)]).await;
+        frames.send(&Frame::window(0, MOST - 65_535)).await;
         for n in 0..STREAMS {
             frames.send(&Frame::get(2 * n + 1, path)).await;
         }
-        open.push(frames.drain());
+        if done {
+            reading.push(frames.drain());
+        } else {
+            silent.push(frames);
+        }
     }
     let all = (connections * STREAMS as usize) as u64;
     if done {
@@ -143,8 +180,9 @@ async fn unread(connections: usize, path: &str, done: bool) {
     println!(
         "{connections} connections of {STREAMS} streams: {queued} bytes queued, {grown} MiB more"
     );
-    assert!(grown < GROWTH + 2 * queued / (1 << 20), "{grown} MiB for {queued} bytes");
-    drop(open);
+    // The guests have theirs as well.
+    assert!(grown < 2 * GROWTH + 2 * queued / (1 << 20), "{grown} MiB for {queued} bytes");
+    drop((reading, silent));
     process.comes_to_rest(admin).await;
     assert_eq!(process.get("/hello").await.0, 200);
 }

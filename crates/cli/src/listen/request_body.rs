@@ -32,7 +32,7 @@ pub(crate) struct BodyLimits {
 pub(crate) struct RequestBody<B = Incoming> {
     inner: B,
     /// `None` if there is nothing to come.
-    watch: Option<Box<Watch>>,
+    watch: Option<Watch>,
 }
 
 struct Watch {
@@ -91,7 +91,7 @@ impl<B: Body> RequestBody<B> {
             sleep: None,
             cut: cut.clone(),
         };
-        (Self { inner, watch: Some(Box::new(watch)) }, Some(cut))
+        (Self { inner, watch: Some(watch) }, Some(cut))
     }
 }
 

@@ -40,7 +40,8 @@ impl Served {
 
     /// The seconds until the connection has ended, and what is counted then.
     async fn ends(self) -> (u64, Connections) {
-        self.task.await.unwrap();
+        let ended = tokio::time::timeout(SECOND * 86_400, self.task).await;
+        ended.expect("it ends within a day").unwrap();
         let seconds = self.begin.elapsed().as_secs();
         // Streams end when they get their turn.
         tokio::time::sleep(SECOND).await;
