@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_ends_at_the_grace_or_at_the_stall() {
+    fn silence_ends_at_the_earlier_of_both() {
         assert_eq!(lasts(RULE, 1, SECOND * 3600), Some((30, Slow::Stalled)));
         let rule = Rule { stall: Some(SECOND * 10), ..RULE };
         assert_eq!(lasts(rule, 1_000_000, SECOND * 20), Some((10, Slow::Stalled)));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_well_long_ago_does_not_count() {
+    fn what_was_long_ago_does_not_count() {
         let now = Instant::now();
         let mut pace = Pace::new(RULE);
         pace.wait(now);

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_trickles_ends_after_the_grace() {
+    async fn a_body_that_trickles_ends() {
         let (read, seconds) = read(LIMITS, (100, 1, SECOND * 6)).await;
         assert_eq!((read, seconds), (Err(TooSlow::Rate.to_string()), 30));
     }

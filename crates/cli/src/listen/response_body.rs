@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_has_so_much_under_way_and_no_more() {
+    fn a_stream_has_so_much_under_way() {
         let traffic = Arc::new(Traffic::default());
         let connection = Connection::new(Arc::clone(&traffic));
         let mut body = over_http2(&connection, 1_000_000);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn many_streams_share_what_the_connection_has() {
+    fn streams_share_what_the_connection_has() {
         let traffic = Arc::new(Traffic::default());
         let connection = Connection::new(Arc::clone(&traffic));
         let mut bodies: Vec<_> = (0..128).map(|_| over_http2(&connection, 1_000_000)).collect();

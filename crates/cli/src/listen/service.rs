@@ -1,7 +1,6 @@
 //! What each request passes on its way to the service, and its response on the way back.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -110,7 +109,6 @@ where
 fn timed_out(version: Version, is_head: bool) -> Response<Full<Bytes>> {
     let error = Error::new(ErrorKind::BadRequest).with_status(StatusCode::REQUEST_TIMEOUT.as_u16());
     let error = error.with_source("the request's body came too slowly");
-    debug_assert!(error.source().is_some());
     let mut response = response::from_error(&error, version);
     if version < Version::HTTP_2 {
         // What is left of the body is not waited for.

@@ -137,7 +137,7 @@ async fn http1_that_does_not_read_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn http1_that_reads_a_byte_now_and_then_ends() {
+async fn http1_that_reads_in_trickles_ends() {
     let (mut client, served) = Served::start();
     client.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     tokio::spawn(async move {
@@ -150,7 +150,7 @@ async fn http1_that_reads_a_byte_now_and_then_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn http1_that_sends_a_byte_now_and_then_is_told() {
+async fn http1_that_sends_in_trickles_is_told() {
     let (mut client, served) = Served::start();
     let head = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
     client.write_all(head).await.unwrap();
@@ -169,7 +169,7 @@ async fn http1_that_sends_a_byte_now_and_then_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn http2_that_sends_a_byte_now_and_then_is_told() {
+async fn http2_that_sends_in_trickles_is_told() {
     let (client, served) = Served::start();
     let mut sender = http2(client).await;
     let request = Request::post("http://a/echo").body(Trickle::start().boxed_unsync()).unwrap();
