@@ -49,9 +49,9 @@ impl Admin {
             }
             "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => {
-                let traffic = self.traffic.measure();
-                let upstream = self.app.at_upstream();
-                let mut text = metrics::metrics(&self.app.measure(), upstream, traffic);
+                let (traffic, upstream) = (self.traffic.measure(), self.app.at_upstream());
+                let pools = self.app.measure();
+                let mut text = metrics::metrics(&pools, upstream, traffic, self.app.memory());
                 if let Some(buffers) = self.app.buffers() {
                     metrics::buffers(&mut text, buffers);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Request;
 use millpond::http_wasm::{BufferBudget, HttpWasmPool};
 use millpond::ingress::IngressBody;
-use millpond::{GuestIo, GuestIoUsage, InfallibleService, Ingress, WasmPool};
+use millpond::{GuestIo, GuestIoUsage, InfallibleService, Ingress, MemoryAccount, WasmPool};
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer as _, ServiceExt as _};
 use tracing::warn;
@@ -35,6 +35,8 @@ pub(crate) struct App {
     buffers: BufferBudget,
     /// What the component's guests hold.
     io: GuestIo,
+    /// Of all pools.
+    memory: MemoryAccount,
 }
 
 /// Who answers what the middleware lets pass.
@@ -53,21 +55,21 @@ impl App {
         own: Vec<SocketAddr>,
     ) -> Result<Self, StartError> {
         let io = GuestIo::new(shares.outbound, shares.files);
-        let buffers = middleware::buffers(settings);
+        let (memory, buffers) = (settings.memory_account(), middleware::buffers(settings));
         if let Some(origin) = &settings.upstream {
-            let middleware = middleware::pools(settings, &buffers).await?;
+            let middleware = middleware::pools(settings, &memory, &buffers).await?;
             let answers =
                 Answers::Upstream(Upstream::new(origin.clone(), settings, shares.upstream));
-            return Ok(Self { answers, middleware, buffers, io });
+            return Ok(Self { answers, middleware, buffers, io, memory });
         }
         let (pool, middleware) = tokio::try_join!(
-            component::pool(settings, &io, own),
-            middleware::pools(settings, &buffers)
+            component::pool(settings, &memory, &io, own),
+            middleware::pools(settings, &memory, &buffers)
         )?;
         if settings.component.is_none() {
             say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        Ok(Self { answers: Answers::Component(pool), middleware, buffers, io })
+        Ok(Self { answers: Answers::Component(pool), middleware, buffers, io, memory })
     }
 
     /// Serves until `shutdown` resolves and the connections have ended. Each request first passes the ingress, and then
@@ -116,6 +118,11 @@ impl App {
             Answers::Component(pool) => Some(pool),
             Answers::Upstream(_) => None,
         }
+    }
+
+    /// Returns what all instances hold.
+    pub(crate) fn memory(&self) -> &MemoryAccount {
+        &self.memory
     }
 
     /// What all pools count.

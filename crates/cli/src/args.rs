@@ -167,6 +167,14 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Pool")]
     pub(crate) max_memory: Option<Size>,
 
+    /// Memory of all instances together; beyond it none grows, and starts wait [default: 3/4 of the machine's]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    pub(crate) max_total_memory: Option<Size>,
+
+    /// Size of the component's file [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    pub(crate) max_component_size: Option<Size>,
+
     /// Requests that run in the component at once, or at the upstream; the rest queues [default: component: no limit of
     /// its own, upstream: 1000]
     #[arg(long, value_name = "N", help_heading = "Pool")]
@@ -296,6 +304,8 @@ impl Flags {
             start_timeout: self.start_timeout.or(file.start_timeout),
             max_instances: self.max_instances.or(file.max_instances),
             max_memory: self.max_memory.or(file.max_memory),
+            max_total_memory: self.max_total_memory.or(file.max_total_memory),
+            max_component_size: self.max_component_size.or(file.max_component_size),
             max_concurrent_requests: self.max_concurrent_requests.or(file.max_concurrent_requests),
             max_instance_reuse_count: self
                 .max_instance_reuse_count

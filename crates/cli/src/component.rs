@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use millpond::expiration::{InstanceExpiration as _, memory_watermark};
-use millpond::{Destination, GuestIo, MaxRequests, RecordLimits, WasiHost, WasmPool};
+use millpond::{
+    Destination, GuestIo, MaxRequests, MemoryAccount, RecordLimits, WasiHost, WasmPool,
+};
 
 use crate::error::StartError;
 use crate::pool::to_usize;
@@ -18,11 +20,12 @@ const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));
 /// Compiles the component, or finds it in the cache, and makes its pool. Its guests cannot reach `own` addresses.
 pub(crate) async fn pool(
     settings: &Settings,
+    account: &MemoryAccount,
     io: &GuestIo,
     own: Vec<SocketAddr>,
 ) -> Result<WasmPool, StartError> {
     let host = own.into_iter().fold(host(settings)?, WasiHost::deny_address);
-    let builder = builder(settings, host.guest_io(io.clone()))?;
+    let builder = builder(settings, host.guest_io(io.clone()).memory_account(account))?;
     let component = settings.component.clone();
     let name = component.as_deref().map_or("the built-in demo".into(), Path::to_string_lossy);
     let compiling = tokio::task::spawn_blocking({
@@ -56,6 +59,9 @@ fn builder(settings: &Settings, host: WasiHost) -> Result<millpond::Builder<Wasi
     }
     if let Some(watch) = settings.memory_watch()? {
         builder = builder.expiration(move |policy| policy.or(watch.end_idle()));
+    }
+    if let Some(bytes) = settings.max_component_size {
+        builder = builder.max_component_size(to_usize(bytes));
     }
     if let Some(dir) = &settings.profile {
         builder = builder.profile_dir(dir);

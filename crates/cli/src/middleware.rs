@@ -9,6 +9,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use millpond::MemoryAccount;
 use millpond::expiration::{InstanceExpiration as _, memory_watermark};
 use millpond::http_wasm::{
     BufferBudget, HttpWasmBuilder, HttpWasmLayer, HttpWasmPool, HttpWasmService, RequestBody,
@@ -28,6 +29,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Compiles the modules, or finds them in the cache, and makes their pools, in order.
 pub(crate) async fn pools(
     settings: &Settings,
+    account: &MemoryAccount,
     buffers: &BufferBudget,
 ) -> Result<Vec<HttpWasmPool>, StartError> {
     // What is wrong with a file is said before anything is compiled.
@@ -40,7 +42,7 @@ pub(crate) async fn pools(
             })?,
             None => Vec::new(),
         };
-        let builder = builder(settings, config)?.buffer_budget(buffers.clone());
+        let builder = builder(settings, config, account)?.buffer_budget(buffers.clone());
         builders.push((module, builder));
     }
     let mut pools = Vec::new();
@@ -51,9 +53,16 @@ pub(crate) async fn pools(
     Ok(pools)
 }
 
-fn builder(settings: &Settings, config: Vec<u8>) -> Result<HttpWasmBuilder, StartError> {
-    let mut builder =
-        HttpWasmPool::builder().config(config).output(settings.output()).limits(|limits| {
+fn builder(
+    settings: &Settings,
+    config: Vec<u8>,
+    account: &MemoryAccount,
+) -> Result<HttpWasmBuilder, StartError> {
+    let mut builder = HttpWasmPool::builder()
+        .memory_account(account)
+        .config(config)
+        .output(settings.output())
+        .limits(|limits| {
             settings.set_limits(limits);
             let instances = settings.max_middleware_instances;
             limits.max_instances = instances.unwrap_or(limits.max_instances);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::{Limits, MemorySource, MemoryWatch, Output};
+use millpond::{Limits, MemoryAccount, MemorySource, MemoryWatch, Output, system_memory};
 
 use crate::error::StartError;
 use crate::settings::Settings;
@@ -22,6 +22,13 @@ impl Settings {
     /// What becomes of what guests print.
     pub(crate) fn output(&self) -> Output {
         if self.logging_prefix { Output::Prefixed } else { Output::Plain }
+    }
+
+    /// Returns the account that all pools share.
+    pub(crate) fn memory_account(&self) -> MemoryAccount {
+        let three_quarters = || system_memory().map(|bytes| bytes / 4 * 3);
+        let limit = self.max_total_memory.or_else(three_quarters);
+        MemoryAccount::new(limit.map_or(usize::MAX, to_usize))
     }
 
     /// Watches the memory of the process, if it is to have a watermark. The policies of a pool keep it: it watches for

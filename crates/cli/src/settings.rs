@@ -83,6 +83,10 @@ pub(crate) struct Settings {
     pub(crate) max_instances: Option<usize>,
     /// Bytes of linear memory for each instance.
     pub(crate) max_memory: Option<u64>,
+    /// Bytes of all instances of all pools.
+    pub(crate) max_total_memory: Option<u64>,
+    /// Bytes.
+    pub(crate) max_component_size: Option<u64>,
     pub(crate) max_concurrent_requests: Option<usize>,
     pub(crate) max_instance_reuse_count: Option<usize>,
     pub(crate) max_instance_concurrent_reuse_count: Option<usize>,
@@ -167,6 +171,8 @@ impl Settings {
             idle_instance_timeout: flags.idle_instance_timeout.map(|time| time.0),
             max_instances: flags.max_instances.map(|n| n.0),
             max_memory: flags.max_memory.map(|size| size.0),
+            max_total_memory: flags.max_total_memory.map(|size| size.0),
+            max_component_size: flags.max_component_size.map(|size| size.0),
             max_concurrent_requests: flags.max_concurrent_requests.map(|n| n.0),
             max_instance_reuse_count: flags.max_instance_reuse_count.map(|n| n.0),
             max_instance_concurrent_reuse_count: flags

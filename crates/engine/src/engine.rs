@@ -89,13 +89,15 @@ impl Needs {
         let instances = u32::try_from(self.max_instances).unwrap_or(u32::MAX).max(1);
         let each = |count: u32| instances.saturating_mul(count);
         let mut pooling = PoolingAllocationConfig::new();
-        pooling.total_stacks(instances).total_gc_heaps(0).max_memory_size(self.max_memory);
+        // One heap for each instance: an exception that is thrown is allocated there. It takes the place of a
+        // memory, and its bytes count as a memory's.
+        pooling.total_stacks(instances).total_gc_heaps(instances).max_memory_size(self.max_memory);
         match self.guests {
             Guests::Modules => {
                 pooling
                     .total_component_instances(0)
                     .total_core_instances(instances)
-                    .total_memories(instances)
+                    .total_memories(each(2))
                     .max_tables_per_module(4)
                     .total_tables(each(4));
             }
@@ -105,7 +107,7 @@ impl Needs {
                     .max_core_instances_per_component(64)
                     .total_core_instances(each(64))
                     .max_memories_per_component(4)
-                    .total_memories(each(4))
+                    .total_memories(each(5))
                     .max_tables_per_component(32)
                     .total_tables(each(32));
                 if concurrency {

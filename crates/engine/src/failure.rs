@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use wasmtime::PoolConcurrencyLimitError;
 
+use crate::limits::MemoryExhausted;
+
 /// A text on one line, as people want their errors.
 pub fn one_line(text: impl fmt::Display) -> String {
     text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
@@ -13,6 +15,16 @@ pub fn one_line(text: impl fmt::Display) -> String {
 /// An error with all that led to it, on one line.
 pub fn chain(error: &wasmtime::Error) -> String {
     one_line(format_args!("{error:#}"))
+}
+
+/// Whether an instance did not start for want of room, which there may be later: in the allocator, or in the
+/// memory that all instances share.
+pub fn is_exhaustion(error: &wasmtime::Error) -> bool {
+    match error.downcast_ref::<PoolConcurrencyLimitError>() {
+        // An allocator that holds none of these never will. wasmtime says so in words only.
+        Some(full) => !full.to_string().contains("limit of 0 "),
+        None => error.is::<MemoryExhausted>(),
+    }
 }
 
 /// Why an instance did not start. The source of an [`Error`](millpond_pool_core::Error) of the kinds

@@ -9,6 +9,7 @@
 
 mod engine;
 mod failure;
+mod file;
 mod limits;
 mod log_rate;
 mod output;
@@ -18,8 +19,11 @@ mod sync;
 mod ticks;
 
 pub use engine::{CacheChoice, Guests, Needs};
-pub use failure::{Cause, InstantiationError, chain, one_line};
-pub use limits::{DEFAULT_MAX_MEMORY, GuestLimits};
+pub use failure::{Cause, InstantiationError, chain, is_exhaustion, one_line};
+pub use file::{DEFAULT_MAX_SIZE, read_file};
+pub use limits::{
+    Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, MemoryExhausted,
+};
 pub use log_rate::{LogRate, unlogged};
 pub use output::{
     Console, DEFAULT_MAX_OUTPUT, GuestOutput, HostStream, Lost, Output, Tag, cut_output, escape,

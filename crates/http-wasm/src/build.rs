@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use http::Extensions;
 use millpond_engine::{
-    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Guests, Needs, Output, tick,
+    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, DEFAULT_MAX_SIZE, Guests,
+    MemoryAccount, Needs, Output, is_exhaustion, tick,
 };
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
-use wasmtime::PoolConcurrencyLimitError;
 
 use crate::buffers::BufferBudget;
 use crate::driver::{GuestDriver, MakeExpiration};
@@ -33,6 +33,7 @@ pub struct HttpWasmBuilder {
     max_memory: usize,
     max_body: usize,
     buffers: BufferBudget,
+    account: Option<MemoryAccount>,
     output: Output,
     max_output: u64,
     source: Box<FindSource>,
@@ -55,6 +56,7 @@ impl HttpWasmBuilder {
             max_memory: DEFAULT_MAX_MEMORY,
             max_body: DEFAULT_MAX_BODY,
             buffers: BufferBudget::default(),
+            account: None,
             output: Output::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             source: Box::new(source),
@@ -115,6 +117,15 @@ impl HttpWasmBuilder {
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;
+        self
+    }
+
+    /// Charges the memory of all instances to an account, which may be shared with other pools. Beyond its limit,
+    /// `memory.grow` fails, and instances that cannot start for want of memory are started later, as if the
+    /// allocator were full.
+    #[must_use]
+    pub fn memory_account(mut self, account: &MemoryAccount) -> Self {
+        self.account = Some(account.clone());
         self
     }
 
@@ -233,12 +244,14 @@ impl HttpWasmBuilder {
             cache: self.cache,
             core_dumps: false,
         };
-        let (max_memory, console) = (self.max_memory, Console::new(self.output, self.max_output));
+        let (max_memory, account) = (self.max_memory, self.account);
+        let console = Console::new(self.output, self.max_output);
         let new = Version { name, bytes, config: self.config };
         let generation = new.prepare(self.limits.start_timeout, move |name| {
             let engine = needs.engine();
             let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
-            Ok(Arc::new(Shared { ticks: tick(&engine), engine, max_memory, console }))
+            let ticks = tick(&engine);
+            Ok(Arc::new(Shared { engine, ticks, max_memory, account, console }))
         });
         let modules = Modules::new(generation.await?);
         let driver = GuestDriver::new(modules, self.expiration);
@@ -286,7 +299,7 @@ impl Version {
                 full = false;
                 match Guest::start(&generation, None).await {
                     // The limits were raised since the pool was made, and requests have its place.
-                    Err(error) if error.is::<PoolConcurrencyLimitError>() => full = true,
+                    Err(error) if is_exhaustion(&error) => full = true,
                     tried => return tried,
                 }
                 tokio::time::sleep(TRY_AGAIN).await;
@@ -305,7 +318,10 @@ impl Version {
 /// A module's name and bytes.
 pub(crate) async fn read_file(path: &Path) -> Result<(String, Vec<u8>), BuildError> {
     let name = path.display().to_string();
-    let read = tokio::fs::read(path).await;
+    let path = path.to_owned();
+    let read =
+        tokio::task::spawn_blocking(move || millpond_engine::read_file(&path, DEFAULT_MAX_SIZE));
+    let read = read.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
     let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
     Ok((name, bytes))
 }

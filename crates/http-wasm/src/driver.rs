@@ -4,13 +4,14 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millpond_engine::{InstantiationError, LogRate, Tokio, lock, printable, unlogged};
+use millpond_engine::{
+    InstantiationError, LogRate, Tokio, is_exhaustion, lock, printable, unlogged,
+};
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
     Refusal, Runtime as _, Start, Ticket,
 };
-use wasmtime::PoolConcurrencyLimitError;
 
 use crate::desk::Job;
 use crate::guest::Guest;
@@ -66,9 +67,9 @@ impl GuestDriver {
         }
     }
 
-    /// A start came to nothing. If the allocator had no room, nobody is to be told: the request waits.
+    /// A start came to nothing. If there was no room, nobody is to be told: the request waits.
     pub(crate) fn not_started(&self, error: wasmtime::Error) -> Option<Error> {
-        if error.is::<PoolConcurrencyLimitError>() {
+        if is_exhaustion(&error) {
             let error = InstantiationError::new(error);
             tracing::debug!(%error, "no room for another instance");
             *lock(&self.exhaustion) = Some(error);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_engine::{Console, Tag, Ticks};
+use millpond_engine::{Console, MemoryAccount, Tag, Ticks};
 use millpond_pool_core::InstanceId;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
 
@@ -23,6 +23,7 @@ pub(crate) struct Generation {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) max_memory: usize,
+    pub(crate) account: Option<MemoryAccount>,
     pub(crate) ticks: Ticks,
     pub(crate) console: Console,
 }
@@ -63,6 +64,11 @@ impl Generation {
 
     pub(crate) fn max_memory(&self) -> usize {
         self.shared.max_memory
+    }
+
+    /// What instances are charged to.
+    pub(crate) fn memory_account(&self) -> Option<MemoryAccount> {
+        self.shared.account.clone()
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -157,7 +157,7 @@ pub(crate) struct GuestState {
 
 impl GuestState {
     fn new(generation: Arc<Generation>, id: Option<InstanceId>) -> Self {
-        let limits = GuestLimits::new(generation.max_memory());
+        let limits = GuestLimits::new(generation.max_memory(), generation.memory_account());
         let tag = generation.shared().console.tag(id);
         let wasi = generation.wasi(id, &tag);
         Self {

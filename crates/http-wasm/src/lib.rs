@@ -93,7 +93,7 @@ pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
 pub use driver::GuestDriver;
 pub use error::BuildError;
 pub use layer::{HttpWasmLayer, HttpWasmService};
-pub use millpond_engine::{DEFAULT_MAX_MEMORY, Output};
+pub use millpond_engine::{DEFAULT_MAX_MEMORY, MemoryAccount, Output};
 pub use millpond_pool_core::{Drained, Limits, MaxRequests, Reason, Snapshot, Warmed, expiration};
 pub use millpond_tower_adapter::SourceAddr;
 pub use pool::HttpWasmPool;

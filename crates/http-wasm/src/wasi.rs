@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use millpond_engine::{Console, Tag};
+use millpond_engine::{Console, HostLimits, Tag};
 use millpond_pool_core::InstanceId;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -25,6 +25,7 @@ impl Wasi {
         // Where the host has it is nothing to a guest.
         let file = Path::new(name).file_name().and_then(|file| file.to_str());
         ctx.arg(file.unwrap_or(name));
+        ctx.max_random_size(HostLimits::default().random_bytes);
         if let Some(id) = id {
             ctx.env("INSTANCE_ID", id.to_string());
             if let Some([stdout, stderr]) = console.streams(tag) {

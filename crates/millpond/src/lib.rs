@@ -50,8 +50,9 @@ pub use millpond_tower_adapter::{
 #[cfg(feature = "wasmtime")]
 pub use millpond_wasmtime_backend::{
     BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Destination, Ended,
-    GuestIo, GuestIoUsage, Host, HostStream, HttpVersion, InstantiationError, Interfaces,
-    InterfacesError, Lost, MemoryError, MemorySource, MemoryWatch, Output, ParseDestinationError,
-    RecordCounts, RecordLimits, RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost,
-    WasmDriver, WasmPool, cut_output, escape, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+    GuestIo, GuestIoUsage, Host, HostLimits, HostStream, HttpVersion, InstantiationError,
+    Interfaces, InterfacesError, Lost, MemoryAccount, MemoryError, MemoryExhausted, MemorySource,
+    MemoryWatch, Output, ParseDestinationError, RecordCounts, RecordLimits, RequestStart,
+    ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool, cut_output, escape,
+    system_memory, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
 };

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millpond_engine::{CacheChoice, Guests, Needs, tick};
+use millpond_engine::{CacheChoice, DEFAULT_MAX_SIZE, Guests, Needs, read_file, tick};
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{Limits, MaxRequests, PoolHandle, Share, SharedBudget};
 use wasmtime::component::{Component, Linker};
@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
 use crate::record::{RecordDirs, RecordLimits, Records};
+use crate::wasi::fields;
 
 pub use error::BuildError;
 use error::Problem;
@@ -30,6 +31,7 @@ pub struct Builder<H: Host> {
     expiration: MakeExpiration,
     cache: CacheChoice,
     records: RecordDirs,
+    max_size: usize,
     seed: u64,
 }
 
@@ -40,7 +42,8 @@ impl<H: Host> Builder<H> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let (cache, records) = (CacheChoice::Default, RecordDirs::default());
         let expiration = Box::new(|_| expiration::boxed(expiration::standard()));
-        Self { host, limits: Vec::new(), budget: None, expiration, cache, records, seed }
+        let (limits, budget, max_size) = (Vec::new(), None, DEFAULT_MAX_SIZE);
+        Self { host, limits, budget, expiration, cache, records, max_size, seed }
     }
 
     /// Changes the limits. What it is given are the defaults, which depend on the component: with
@@ -167,6 +170,14 @@ impl<H: Host> Builder<H> {
         self
     }
 
+    /// Bytes that the component's file may have. Default 256 MiB. Compiling takes time and memory that grow with
+    /// it, and is done by as many threads as there are cores.
+    #[must_use]
+    pub fn max_component_size(mut self, bytes: usize) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
     /// What randomness is drawn from, for tests that must repeat.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -191,7 +202,7 @@ impl<H: Host> Builder<H> {
             self.records.name = stem.to_string_lossy().into_owned();
         }
         let name = path.display().to_string();
-        let read = std::fs::read(path);
+        let read = read_file(path, self.max_size);
         let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
         self.build(&name, &bytes)
     }
@@ -305,6 +316,7 @@ impl<H: Host> Builder<H> {
                 wasmtime_wasi::p3::add_to_linker(&mut linker)?;
                 p3::add_to_linker(&mut linker)?;
             }
+            fields::link(&mut linker, concurrency)?;
             self.host.link(&mut linker)?;
             if concurrency {
                 self.host.link_concurrent(&mut linker)?;

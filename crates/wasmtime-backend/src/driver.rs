@@ -1,6 +1,7 @@
 //! Carries out what the pool decides, with wasmtime.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub struct WasmDriver<H: Host> {
     /// The newest errors of starts, for the requests that are refused because of them.
     start_error: Mutex<Option<InstantiationError>>,
     exhaustion: Mutex<Option<InstantiationError>>,
+    was_exhausted: AtomicBool,
 }
 
 impl<H: Host> WasmDriver<H> {
@@ -52,8 +54,19 @@ impl<H: Host> WasmDriver<H> {
         ticks: Ticks,
     ) -> Self {
         let (runtime, records) = (Tokio::current(), Arc::new(records));
-        let (start_error, exhaustion) = Default::default();
-        Self { host, engine, pre, expiration, records, ticks, runtime, start_error, exhaustion }
+        let (start_error, exhaustion, was_exhausted) = Default::default();
+        Self {
+            host,
+            engine,
+            pre,
+            expiration,
+            records,
+            ticks,
+            runtime,
+            start_error,
+            exhaustion,
+            was_exhausted,
+        }
     }
 
     /// For as long as a guest is polled.
@@ -92,7 +105,11 @@ impl<H: Host> WasmDriver<H> {
     /// Keeps the error of a start for which the allocator had no room.
     pub(crate) fn exhausted(&self, fault: Fault) {
         let error = InstantiationError::new(fault.into_error());
-        tracing::debug!(%error, "no room for another instance");
+        if self.was_exhausted.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "no room for another instance");
+        } else {
+            tracing::warn!(%error, "no room for another instance, said once: requests wait for it");
+        }
         *lock(&self.exhaustion) = Some(error);
     }
 }

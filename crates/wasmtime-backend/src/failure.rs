@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use millpond_engine::{Cause, LogRate, Panicked, catch_panic, printable, unlogged};
+use millpond_engine::{Cause, LogRate, Panicked, catch_panic, is_exhaustion, printable, unlogged};
 use millpond_pool_core::{Error, ErrorKind, Reason};
-use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::Error as Code;
 
 use crate::driver::WasmDriver;
@@ -50,9 +49,9 @@ pub(crate) async fn until_doomed<H: Host, T>(
 }
 
 impl Fault {
-    /// Whether the allocator had no room.
+    /// Whether there was no room for the instance.
     pub(crate) fn is_exhaustion(&self) -> bool {
-        matches!(self, Self::Error(error) if error.is::<PoolConcurrencyLimitError>())
+        matches!(self, Self::Error(error) if is_exhaustion(error))
     }
 
     /// As what a start failed with.

@@ -32,6 +32,12 @@ impl<H: Host> Guest<H> {
     ) -> wasmtime::Result<Self> {
         let mut store = Store::new(engine, host.data(id)?);
         store.limiter(H::limiter);
+        let limits = host.host_limits();
+        store.set_hostcall_fuel(limits.call_bytes);
+        store.set_max_component_handles(limits.handles);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(limits.async_entries);
+        }
         let computes = Arc::new(AtomicBool::new(false));
         let interrupted = Arc::clone(&computes);
         let mut profile = records.profile(id);

@@ -1,5 +1,8 @@
 //! What an embedder brings: the data in each store, what else the guest may import, and hooks.
 
+use std::sync::LazyLock;
+
+use millpond_engine::HostLimits;
 use millpond_pool_core::{InstanceId, Reason, Ticket, Usage};
 use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut};
@@ -87,6 +90,14 @@ pub trait Host: Send + Sync + 'static {
     /// allocator reserves for each.
     fn max_memory(&self) -> usize {
         crate::DEFAULT_MAX_MEMORY
+    }
+
+    /// What the host may hold for a guest besides its memory. The pool sees to the limits on calls, handles and
+    /// asynchronous state; those on resources are up to [`data`](Self::data), and [`StoreData`](crate::StoreData)
+    /// keeps them.
+    fn host_limits(&self) -> &HostLimits {
+        static DEFAULT: LazyLock<HostLimits> = LazyLock::new(HostLimits::default);
+        &DEFAULT
     }
 
     /// An instance has started. It has not yet been given a request.

@@ -34,10 +34,10 @@ pub use call::ResponseFuture;
 pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
-pub use memory::{MemoryError, MemorySource, MemoryWatch};
+pub use memory::{MemoryError, MemorySource, MemoryWatch, system_memory};
 pub use millpond_engine::{
-    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostStream, InstantiationError, Lost, Output, Tokio,
-    cut_output, escape,
+    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream, InstantiationError, Lost,
+    MemoryAccount, MemoryExhausted, Output, Tokio, cut_output, escape,
 };
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,

@@ -115,6 +115,20 @@ impl fmt::Debug for MemoryWatch {
     }
 }
 
+/// Returns how many bytes of memory there are for this process: those of its control group, if that has a limit,
+/// else those of the machine. `None` if the system does not say.
+pub fn system_memory() -> Option<u64> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    let machine = Some(system.total_memory()).filter(|bytes| *bytes > 0);
+    let group = sysinfo::get_current_pid().ok().and_then(|pid| {
+        let this = ProcessesToUpdate::Some(&[pid]);
+        system.refresh_processes_specifics(this, false, ProcessRefreshKind::nothing());
+        Some(system.process(pid)?.cgroup_limits()?.total_memory).filter(|bytes| *bytes > 0)
+    });
+    machine.into_iter().chain(group).min()
+}
+
 struct Reader {
     source: MemorySource,
     system: System,
@@ -182,6 +196,11 @@ mod tests {
         let after = reader.read().expect("it still does");
         assert!(after >= before + (32 << 20), "{before} and then {after}");
         drop(block);
+    }
+
+    #[test]
+    fn there_is_memory() {
+        assert!(super::system_memory().expect("this system says") > 64 << 20);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 use std::fmt::{self, Write as _};
 
 use millpond::http_wasm::BufferBudget;
-use millpond::{GuestIoUsage, Histogram, HostStream, RecordCounts, Snapshot, cut_output};
+use millpond::{
+    GuestIoUsage, Histogram, HostStream, MemoryAccount, RecordCounts, Snapshot, cut_output,
+};
 
 use crate::descriptors::Share;
 use crate::listen::{Connections, Cut};
@@ -23,6 +25,7 @@ pub(crate) fn metrics(
     pools: &[Measured],
     upstream: Option<Usage>,
     connections: Connections,
+    memory: &MemoryAccount,
 ) -> String {
     let mut text = String::new();
     family(&mut text, pools, ("requests", "gauge", "Requests by where they are."), |pool| {
@@ -89,6 +92,19 @@ pub(crate) fn metrics(
     let help = "How long requests ran, their bodies included.";
     histogram(&mut text, pools, ("run_time", help), |pool| &pool.run_time);
     lost(&mut text);
+    let (used, limit, refused) = (memory.used(), memory.limit(), memory.refused());
+    let _ = write!(
+        text,
+        "# HELP millpond_guest_memory_bytes Memory of all instances, and what is held for them.\n\
+         # TYPE millpond_guest_memory_bytes gauge\n\
+         millpond_guest_memory_bytes {used}\n\
+         # HELP millpond_guest_memory_limit_bytes How much that may be.\n\
+         # TYPE millpond_guest_memory_limit_bytes gauge\n\
+         millpond_guest_memory_limit_bytes {limit}\n\
+         # HELP millpond_guest_memory_refused_total Growth and starts that were refused because of it.\n\
+         # TYPE millpond_guest_memory_refused_total counter\n\
+         millpond_guest_memory_refused_total {refused}\n"
+    );
     if let Some(Usage { queued, running, taken }) = upstream {
         let _ = write!(
             text,
@@ -302,6 +318,7 @@ mod tests {
             &[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)],
             None,
             Traffic::default().measure(),
+            &MemoryAccount::new(1),
         );
         let lines: Vec<_> = text.lines().collect();
         for line in [

@@ -99,6 +99,8 @@ const EVERY_FLAG: &[&str] = &[
     "--start-timeout=3s",
     "--max-instances=10",
     "--max-memory=64MiB",
+    "--max-total-memory=8GiB",
+    "--max-component-size=16MiB",
     "--max-concurrent-requests=11",
     "--max-instance-reuse-count=12",
     "--max-instance-concurrent-reuse-count=13",
@@ -155,6 +157,8 @@ const EVERY_KEY: &str = r#"
     start-timeout = "3s"
     max-instances = 10
     max-memory = "64MiB"
+    max-total-memory = "8GiB"
+    max-component-size = "16MiB"
     max-concurrent-requests = 11
     max-instance-reuse-count = 12
     max-instance-concurrent-reuse-count = 13
@@ -218,6 +222,8 @@ fn everything() -> Settings {
         idle_instance_timeout: Some(Duration::ZERO),
         max_instances: Some(10),
         max_memory: Some(64 << 20),
+        max_total_memory: Some(8 << 30),
+        max_component_size: Some(16 << 20),
         max_concurrent_requests: Some(11),
         max_instance_reuse_count: Some(12),
         max_instance_concurrent_reuse_count: Some(13),
@@ -335,6 +341,8 @@ fn nothing_given_means_the_defaults() {
         idle_instance_timeout: None,
         max_instances: None,
         max_memory: None,
+        max_total_memory: None,
+        max_component_size: None,
         max_concurrent_requests: None,
         max_instance_reuse_count: None,
         max_instance_concurrent_reuse_count: None,

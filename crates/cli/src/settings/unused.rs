@@ -48,7 +48,7 @@ fn given<'a>(flags: &[(&'a str, bool)]) -> Option<&'a str> {
     flags.iter().find(|(_, given)| *given).map(|(name, _)| *name)
 }
 
-fn of_components(flags: &Flags) -> [(&'static str, bool); 14] {
+fn of_components(flags: &Flags) -> [(&'static str, bool); 15] {
     [
         ("--env", !flags.env.is_empty()),
         ("--dir", !flags.dir.is_empty()),
@@ -63,6 +63,7 @@ fn of_components(flags: &Flags) -> [(&'static str, bool); 14] {
         ),
         ("--profile", flags.profile.is_some()),
         ("--coredump", flags.coredump.is_some()),
+        ("--max-component-size", flags.max_component_size.is_some()),
         ("--max-instances", flags.max_instances.is_some()),
         ("--max-instance-reuse-count", flags.max_instance_reuse_count.is_some()),
         (
@@ -74,10 +75,11 @@ fn of_components(flags: &Flags) -> [(&'static str, bool); 14] {
 }
 
 /// Of components and of middleware.
-fn of_guests(flags: &Flags) -> [(&'static str, bool); 9] {
+fn of_guests(flags: &Flags) -> [(&'static str, bool); 10] {
     [
         ("--start-timeout", flags.start_timeout.is_some()),
         ("--max-memory", flags.max_memory.is_some()),
+        ("--max-total-memory", flags.max_total_memory.is_some()),
         ("--idle-instance-timeout", flags.idle_instance_timeout.is_some()),
         ("--max-instance-age", flags.max_instance_age.is_some()),
         ("--instance-memory-watermark", flags.instance_memory_watermark.is_some()),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use millpond_engine::{DEFAULT_MAX_MEMORY, GuestLimits, Tag};
+use millpond_engine::{Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, Tag};
 use millpond_pool_core::Usage;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -13,10 +13,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_keyvalue::{WasiKeyValue, WasiKeyValueCtx, WasiKeyValueCtxBuilder};
 
 use super::files::Files;
+use super::held::Held;
+use super::hooks::Hooks;
 use super::outbound::Outbound;
-
-/// Resources that one instance may hold at a time. A request of the test guests holds about ten.
-const MAX_RESOURCES: usize = 10_000;
 
 /// The data of a store: WASI, wasi:http, resources and limits. An embedder's own data can hold
 /// one of these.
@@ -24,9 +23,11 @@ pub struct StoreData {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
+    /// Has nothing and takes nothing: what a guest sees that has made the host hold too much.
+    none: ResourceTable,
     limits: GuestLimits,
-    outbound: Outbound,
     files: Files,
+    hooks: Hooks,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
     keyvalue: WasiKeyValueCtx,
@@ -39,17 +40,35 @@ impl Default for StoreData {
 }
 
 impl StoreData {
-    /// Data with this WASI context, and a limit on the bytes of all linear memory.
+    /// Data with this WASI context, and a limit on the bytes of all linear memory. What the host holds for
+    /// the guest has the default limits, and is charged to no account.
     pub fn new(wasi: WasiCtx, max_memory: usize) -> Self {
+        Self::with_limits(wasi, max_memory, HostLimits::default(), None)
+    }
+
+    /// Data with this WASI context and these limits. What the guest holds, and what the host holds for it,
+    /// is charged to the account.
+    pub fn with_limits(
+        wasi: WasiCtx,
+        max_memory: usize,
+        host: HostLimits,
+        account: Option<MemoryAccount>,
+    ) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_RESOURCES);
+        table.set_max_capacity(host.resources);
+        let mut none = ResourceTable::new();
+        none.set_max_capacity(0);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(host.call_bytes);
+        let held = Held::new(host, Charge::new(account.clone()));
         Self {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             table,
-            limits: GuestLimits::new(max_memory),
-            outbound: Outbound::default(),
+            none,
+            limits: GuestLimits::new(max_memory, account),
             files: Files::default(),
+            hooks: Hooks { outbound: Outbound::default(), held },
             tag: None,
             config: WasiConfigVariables::default(),
             keyvalue: WasiKeyValueCtxBuilder::new().build(),
@@ -57,7 +76,7 @@ impl StoreData {
     }
 
     pub(super) fn with_outbound(mut self, outbound: Outbound) -> Self {
-        self.outbound = outbound;
+        self.hooks.outbound = outbound;
         self
     }
 
@@ -99,7 +118,7 @@ impl StoreData {
     pub fn usage(&mut self) -> Usage {
         let mut usage = Usage::default();
         usage.memory = self.limits.memory();
-        usage.resources = self.table.iter_mut().count();
+        (_, usage.resources) = self.hooks.held.count(&mut self.table);
         usage
     }
 
@@ -113,19 +132,24 @@ impl StoreData {
     }
 
     pub(super) fn keyvalue(&mut self) -> WasiKeyValue<'_> {
-        WasiKeyValue::new(&self.keyvalue, &mut self.table)
+        let may = self.hooks.held.call(&mut self.table);
+        WasiKeyValue::new(&self.keyvalue, if may { &mut self.table } else { &mut self.none })
     }
 }
 
 impl WasiView for StoreData {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let may = self.hooks.held.call(&mut self.table);
+        let table = if may { &mut self.table } else { &mut self.none };
+        WasiCtxView { ctx: &mut self.wasi, table }
     }
 }
 
 impl WasiHttpView for StoreData {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outbound }
+        let may = self.hooks.held.call(&mut self.table);
+        let table = if may { &mut self.table } else { &mut self.none };
+        WasiHttpCtxView { ctx: &mut self.http, table, hooks: &mut self.hooks }
     }
 }
 

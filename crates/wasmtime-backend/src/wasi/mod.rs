@@ -1,8 +1,11 @@
 //! A host that needs no code: WASI from settings.
 
 mod data;
+pub(crate) mod fields;
 mod files;
 mod guest_io;
+mod held;
+mod hooks;
 mod outbound;
 
 use std::collections::HashMap;
@@ -10,7 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use millpond_engine::{Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Output};
+use millpond_engine::{
+    Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, MemoryAccount, Output,
+};
 use millpond_pool_core::{InstanceId, Usage};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::Linker;
@@ -49,6 +54,8 @@ pub struct WasiHost {
     max_outbound: usize,
     max_files: usize,
     max_memory: usize,
+    host_limits: HostLimits,
+    account: Option<MemoryAccount>,
     config: Option<HashMap<String, String>>,
     keyvalue: Option<Vec<(String, String)>>,
     /// Made of the two above for the first guest.
@@ -75,6 +82,8 @@ impl WasiHost {
             max_outbound: MAX_PER_INSTANCE,
             max_files: MAX_PER_INSTANCE,
             max_memory: DEFAULT_MAX_MEMORY,
+            host_limits: HostLimits::default(),
+            account: None,
             config: None,
             keyvalue: None,
             console: OnceLock::new(),
@@ -212,6 +221,29 @@ impl WasiHost {
         self
     }
 
+    /// Changes the limits on what the host holds for an instance besides its memory.
+    ///
+    /// ```
+    /// use millpond_wasmtime_backend::WasiHost;
+    ///
+    /// // Guests with a host of their own pass it up to 4 MiB at a time.
+    /// let host = WasiHost::new().host_limits(|limits| limits.call_bytes = 4 << 20);
+    /// ```
+    #[must_use]
+    pub fn host_limits(mut self, change: impl FnOnce(&mut HostLimits)) -> Self {
+        change(&mut self.host_limits);
+        self
+    }
+
+    /// Charges all that instances hold to an account, which may be shared by several pools. Beyond its limit,
+    /// `memory.grow` fails, and instances that cannot start for want of memory are started later, as if the
+    /// allocator were full.
+    #[must_use]
+    pub fn memory_account(mut self, account: &MemoryAccount) -> Self {
+        self.account = Some(account.clone());
+        self
+    }
+
     /// Provides `wasi:config`, with these variables.
     #[must_use]
     pub fn config(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
@@ -234,6 +266,7 @@ impl Host for WasiHost {
         let console = self.console.get_or_init(|| Console::new(self.output, self.max_output));
         let tag = console.tag(Some(id));
         let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(self.host_limits.random_bytes);
         wasi.env("INSTANCE_ID", id.to_string()).envs(&self.env);
         if let Some([stdout, stderr]) = console.streams(&tag) {
             wasi.stdout(stdout).stderr(stderr);
@@ -245,7 +278,8 @@ impl Host for WasiHost {
             *wasi.filesystem() = self.filesystem()?;
         }
         let outbound = Outbound::new(Arc::clone(&self.policy), self.io.clone(), self.max_outbound);
-        Ok(StoreData::new(wasi, self.max_memory)
+        let (limits, account) = (self.host_limits.clone(), self.account.clone());
+        Ok(StoreData::with_limits(wasi, self.max_memory, limits, account)
             .with_outbound(outbound)
             .with_files(Files::new(self.io.clone(), self.max_files))
             .with_tag(tag)
@@ -296,6 +330,10 @@ impl Host for WasiHost {
 
     fn max_memory(&self) -> usize {
         self.max_memory
+    }
+
+    fn host_limits(&self) -> &HostLimits {
+        &self.host_limits
     }
 }
 

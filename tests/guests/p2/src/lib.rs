@@ -9,6 +9,7 @@ use wasip2::http::types::{Fields, IncomingRequest, ResponseOutparam};
 
 mod answer;
 mod bodies;
+mod bombs;
 mod outbound;
 mod query;
 mod report;
@@ -171,6 +172,10 @@ fn route(
         "/sockets" => report::sockets(out),
         "/fetch-many" => outbound::fetch_many(query, out),
         "/fetch" => outbound::fetch(query, out),
+
+        // Attacks.
+        "/hold" => bombs::hold(query, out),
+        "/call" => bombs::call(query, out),
 
         _ => text(out, 404, "not found\n"),
     }

@@ -11,6 +11,7 @@ use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 
 mod answer;
 mod bodies;
+mod bombs;
 mod outbound;
 mod query;
 mod report;
@@ -177,6 +178,10 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         "/open-many" => report::open_many(&query).await,
         "/list" => report::list(&query).await,
         "/fetch" => outbound::fetch(&query).await,
+
+        // Attacks.
+        "/hold" => bombs::hold(&query),
+        "/call" => bombs::call(&query),
 
         _ => text(404, "not found\n"),
     })

@@ -62,6 +62,7 @@ fn what_only_guests_have_is_refused_where_there_are_none() {
     for (name, flag) in [
         ("--start-timeout", "--start-timeout=1"),
         ("--max-memory", "--max-memory=1MiB"),
+        ("--max-total-memory", "--max-total-memory=1GiB"),
         ("--max-memory", "-Wmax-memory-size=1MiB"),
         ("--idle-instance-timeout", "--idle-instance-timeout=1"),
         ("--max-instance-age", "--max-instance-age=1"),

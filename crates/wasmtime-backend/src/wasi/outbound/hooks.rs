@@ -5,7 +5,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::Outbound;
 use super::send::{Io, send};
 
-type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+pub(in crate::wasi) type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 
 impl WasiHttpHooks for Outbound {
     fn send_request(

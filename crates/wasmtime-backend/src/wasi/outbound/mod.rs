@@ -14,7 +14,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 pub use destination::{Destination, ParseDestinationError};
+pub(super) use hooks::Sent;
 pub(super) use policy::Policy;
+pub(super) use send::Io;
 
 use super::guest_io::{ConnectionPermit, GuestIo, MAX_PER_INSTANCE};
 

@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 const BUFFER: usize = 64 * 1024;
 
 /// What drives the connection once the head is there.
-pub(super) type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+pub(in crate::wasi) type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// Sends it, and returns the response head.
 pub(super) async fn send(

@@ -1,0 +1,157 @@
+//! Guests that make the host hold as much as it will, and those that call it with as much as they can.
+
+use std::path::PathBuf;
+
+use millpond::HttpVersion::{self, P2, P3};
+use millpond_tests::Process;
+use tokio::net::TcpListener;
+
+const MIB: u64 = 1 << 20;
+/// What the host may hold for an instance besides its memory.
+const SHARE: u64 = 16 * MIB;
+/// Memory of the guests here, with what they keep of lists that they pass.
+const GUEST: u64 = 16 * MIB;
+/// What the process has for other reasons: code that is run for the first time, buffers of connections.
+const BESIDE: u64 = 8 * MIB;
+
+struct Server {
+    process: Process,
+    /// Where connections are taken and nothing is answered.
+    hole: TcpListener,
+}
+
+impl Server {
+    async fn start(version: HttpVersion) -> Self {
+        // An instance for each request, so that nothing is held when it has been answered.
+        let args = ["--max-memory=16MiB", "--max-instance-reuse-count=1", "--log=error"];
+        let process = Process::start(version, &args).await;
+        let hole = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let server = Self { process, hole };
+        for _ in 0..20 {
+            server.innocent().await;
+        }
+        server
+    }
+
+    async fn innocent(&self) {
+        assert_eq!(self.process.get("/hello").await, (200, "hello\n".to_owned()));
+    }
+
+    fn status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(self.file("status")).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("Linux says");
+        let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+        kib.parse::<u64>().expect("a number") << 10
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.process.id()).into()
+    }
+
+    /// Lets one guest hold what it can, and returns how large the process was at most.
+    async fn hold(&self, kind: &str, n: u32) -> (u64, u16) {
+        // The highest so far is what it is now.
+        std::fs::write(self.file("clear_refs"), "5").expect("a process of ours");
+        let to = self.hole.local_addr().expect("it is bound");
+        let (status, text) = self.process.get(&format!("/hold?kind={kind}&n={n}&to={to}")).await;
+        assert!(status == 500 || text == format!("held {n}\n"), "{kind}: {status} {text}");
+        self.innocent().await;
+        (self.status("VmHWM"), status)
+    }
+}
+
+/// What a guest makes, and of which there is too much.
+async fn nothing_holds_more_than_its_share(version: HttpVersion, bombs: &[(&str, u32)]) {
+    let server = Server::start(version).await;
+    let before = server.status("VmRSS");
+    for (kind, n) in bombs {
+        let (most, status) = server.hold(kind, *n).await;
+        let grown = most.saturating_sub(before);
+        println!("{version:?} {kind}: {} MiB, {status}", grown / MIB);
+        assert!(grown <= SHARE + GUEST + BESIDE, "{kind}: {} MiB", grown / MIB);
+        // What was deleted is given back: of that there is never too much.
+        let may = if *kind == "deleted-fields" { 200 } else { 500 };
+        assert_eq!(status, may, "{n} {kind}");
+    }
+    let after = server.status("VmRSS");
+    println!("{version:?}: {} MiB before, {} MiB after", before / MIB, after / MIB);
+    assert!(after <= before + 64 * MIB, "{} MiB and then {} MiB", before / MIB, after / MIB);
+}
+
+#[tokio::test]
+async fn bombs_of_p2() {
+    let bombs = [
+        ("bodies", 1500),
+        ("requests", 1000),
+        ("fields", 1000),
+        ("small-fields", 1000),
+        ("deleted-fields", 1000),
+        ("empty-fields", 100_000),
+        ("copied-fields", 1000),
+        ("pollables", 100_000),
+        ("options", 100_000),
+        ("outputs", 100_000),
+        ("unfinished", 200),
+    ];
+    nothing_holds_more_than_its_share(P2, &bombs).await;
+}
+
+#[tokio::test]
+async fn bombs_of_p3() {
+    let bombs = [
+        ("requests", 1000),
+        ("fields", 1000),
+        ("small-fields", 1000),
+        ("deleted-fields", 1000),
+        ("empty-fields", 100_000),
+        ("options", 100_000),
+        ("streams", 100_000),
+        ("futures", 100_000),
+        ("subtasks", 100_000),
+        ("outputs", 100_000),
+        ("unfinished", 1000),
+    ];
+    nothing_holds_more_than_its_share(P3, &bombs).await;
+}
+
+/// The most that a call may pass goes through, a little more does not: it is what a tick has time for.
+async fn calls_are_bounded(version: HttpVersion, calls: &[(&str, u32, u32)]) {
+    let server = Server::start(version).await;
+    for (kind, good, bad) in calls {
+        let call = async |n: &u32| server.process.get(&format!("/call?kind={kind}&n={n}")).await;
+        let (status, text) = call(good).await;
+        assert_eq!(status, 200, "{kind} of {good}: {text}");
+        let (status, text) = call(bad).await;
+        let less = version == P3 && kind.ends_with("random") && text == "called with 65536\n";
+        assert!(status == 500 || less, "{kind} of {bad}: {status} {text}");
+        server.innocent().await;
+    }
+}
+
+#[tokio::test]
+async fn calls_of_p2_are_bounded() {
+    let calls = [
+        ("random", 65_536, 65_537),
+        ("insecure", 65_536, 65_537),
+        ("poll", 2000, 20_000),
+        ("poll-all", 1000, 20_000),
+        ("value", 100_000, 200_000),
+        ("values", 1000, 100_000),
+        ("entries", 1000, 100_000),
+        ("name", 100_000, 200_000),
+        ("zeroes", 65_536, 1_000_000),
+        ("print", 65_536, 200_000),
+    ];
+    calls_are_bounded(P2, &calls).await;
+}
+
+#[tokio::test]
+async fn calls_of_p3_are_bounded() {
+    let calls = [
+        ("value", 100_000, 200_000),
+        ("values", 1000, 100_000),
+        ("entries", 1000, 100_000),
+        ("name", 100_000, 200_000),
+    ];
+    calls_are_bounded(P3, &calls).await;
+}

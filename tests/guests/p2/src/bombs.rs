@@ -1,0 +1,113 @@
+//! Guests that make the host hold as much as it will.
+
+use std::io;
+use std::mem::forget;
+
+use wasip2::clocks::monotonic_clock;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions, ResponseOutparam, Scheme,
+};
+use wasip2::io::poll;
+
+use crate::answer::text;
+use crate::query::Query;
+
+/// Makes `n` things of a kind, gives none of them back, and says so.
+pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    let n = query.number("n").unwrap_or(1);
+    let to = query.get("to").unwrap_or_default();
+    for i in 0..n {
+        match query.get("kind").unwrap_or_default() {
+            "bodies" => {
+                let request = OutgoingRequest::new(Fields::new());
+                forget(fill(&request));
+                forget(request);
+            }
+            "requests" => {
+                let request = OutgoingRequest::new(Fields::new());
+                let long = "x".repeat(60_000);
+                request.set_path_with_query(Some(&format!("/{long}"))).expect("a path");
+                request.set_authority(Some(&long)).expect("an authority");
+                request.set_method(&Method::Other(long)).expect("a method");
+                forget(request);
+            }
+            "fields" => {
+                let fields = Fields::new();
+                for (i, len) in (0..8).map(|i| (i, 15_000)) {
+                    fields.append(&format!("x-{i}"), &vec![b'x'; len]).expect("a header");
+                }
+                forget(fields);
+            }
+            "small-fields" => {
+                let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+                forget(Fields::from_list(&entries).expect("headers"));
+            }
+            // Nothing is left to be seen of them.
+            "deleted-fields" => {
+                let fields = Fields::new();
+                fields.set("x", &vec![Vec::new(); 3000]).expect("values");
+                fields.delete("x").expect("mine");
+                forget(fields);
+            }
+            "empty-fields" => forget(Fields::new()),
+            "copied-fields" => {
+                let fields = Fields::new();
+                fields.append("x", &vec![b'x'; 100_000]).expect("a header");
+                let copy = fields.clone();
+                copy.append("y", b"y").expect("a header");
+                forget((fields, copy));
+            }
+            "pollables" => forget(monotonic_clock::subscribe_duration(u64::MAX)),
+            "options" => forget(RequestOptions::new()),
+            "outputs" => forget(wasip2::cli::stdout::get_stdout()),
+            "unfinished" => {
+                let request = OutgoingRequest::new(Fields::new());
+                request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+                request.set_authority(Some(to)).expect("an authority");
+                forget(fill(&request));
+                forget(outgoing_handler::handle(request, None).expect("a request"));
+            }
+            other => return text(out, 400, format!("no {other:?} at {i}\n")),
+        }
+    }
+    text(out, 200, format!("held {n}\n"))
+}
+
+/// Writes as much of a body as the host takes without sending it.
+fn fill(request: &OutgoingRequest) -> OutgoingBody {
+    let body = request.body().expect("taken once");
+    let stream = body.write().expect("taken once");
+    while let Ok(room @ 1..) = stream.check_write() {
+        stream.write(&vec![b'x'; room as usize]).expect("there is room");
+    }
+    forget(stream);
+    body
+}
+
+/// Calls the host with as much as is asked for.
+pub(crate) fn call(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    let n = query.number("n").unwrap_or(1) as usize;
+    match query.get("kind").unwrap_or_default() {
+        "random" => drop(wasip2::random::random::get_random_bytes(n as u64)),
+        "insecure" => drop(wasip2::random::insecure::get_insecure_random_bytes(n as u64)),
+        "poll" => {
+            let ready = monotonic_clock::subscribe_duration(0);
+            drop(poll::poll(&vec![&ready; n]));
+        }
+        "poll-all" => {
+            let mut all: Vec<_> =
+                (1..n).map(|_| monotonic_clock::subscribe_duration(u64::MAX)).collect();
+            all.push(monotonic_clock::subscribe_duration(0));
+            drop(poll::poll(&all.iter().collect::<Vec<_>>()));
+        }
+        "value" => drop(Fields::new().append("x", &vec![b'x'; n])),
+        "values" => drop(Fields::new().set("x", &vec![Vec::new(); n])),
+        "entries" => drop(Fields::from_list(&vec![("x".to_owned(), Vec::new()); n])),
+        "name" => drop(Fields::new().has(&"x".repeat(n))),
+        "zeroes" => drop(wasip2::cli::stdout::get_stdout().write_zeroes(n as u64)),
+        "print" => drop(wasip2::cli::stdout::get_stdout().write(&vec![b'x'; n])),
+        other => return text(out, 400, format!("no {other:?}\n")),
+    }
+    text(out, 200, format!("called with {n}\n"))
+}

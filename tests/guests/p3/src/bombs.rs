@@ -1,0 +1,112 @@
+//! Guests that make the host hold as much as it will.
+
+use std::mem::forget;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use wasip3::clocks::monotonic_clock;
+use wasip3::http::client;
+use wasip3::http::types::{
+    ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme, Trailers,
+};
+use wasip3::{wit_future, wit_stream};
+
+use crate::answer::text;
+use crate::query::Query;
+
+/// Makes `n` things of a kind, gives none of them back, and says so.
+pub(crate) fn hold(query: &Query) -> Response {
+    let n = query.number("n").unwrap_or(1);
+    let to = query.get("to").unwrap_or_default();
+    for i in 0..n {
+        match query.get("kind").unwrap_or_default() {
+            "requests" => {
+                let request = request();
+                let long = "x".repeat(60_000);
+                request.set_path_with_query(Some(&format!("/{long}"))).expect("a path");
+                request.set_authority(Some(&long)).expect("an authority");
+                request.set_method(&Method::Other(long)).expect("a method");
+                forget(request);
+            }
+            "fields" => {
+                let fields = Fields::new();
+                for (i, len) in (0..8).map(|i| (i, 15_000)) {
+                    fields.append(&format!("x-{i}"), &vec![b'x'; len]).expect("a header");
+                }
+                forget(fields);
+            }
+            "small-fields" => {
+                let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+                forget(Fields::from_list(&entries).expect("headers"));
+            }
+            // Nothing is left to be seen of them.
+            "deleted-fields" => {
+                let fields = Fields::new();
+                fields.set("x", &vec![Vec::new(); 3000]).expect("values");
+                fields.delete("x").expect("mine");
+                forget(fields);
+            }
+            "empty-fields" => forget(Fields::new()),
+            "options" => forget(RequestOptions::new()),
+            "streams" => forget(wit_stream::new::<u8>()),
+            "futures" => {
+                forget(wit_future::new::<Result<Option<Trailers>, ErrorCode>>(|| Ok(None)));
+            }
+            "subtasks" => begin(monotonic_clock::wait_for(u64::MAX / 2)),
+            "outputs" => {
+                let (writer, reader) = wit_stream::new();
+                forget((writer, wasip3::cli::stdout::write_via_stream(reader)));
+            }
+            "unfinished" => {
+                let request = request();
+                request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+                request.set_authority(Some(to)).expect("an authority");
+                begin(client::send(request));
+            }
+            other => return text(400, format!("no {other:?} at {i}\n")),
+        }
+    }
+    text(200, format!("held {n}\n"))
+}
+
+fn request() -> Request {
+    let (writer, trailers) = wit_future::new(|| Ok(None));
+    let (request, transmitted) = Request::new(Fields::new(), None, trailers, None);
+    forget((writer, transmitted));
+    request
+}
+
+/// Begins something that never ends.
+fn begin<T>(what: impl Future<Output = T> + 'static) {
+    let mut what: Pin<Box<dyn Future<Output = T>>> = Box::pin(what);
+    if let Poll::Pending = what.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        forget(what);
+    }
+}
+
+/// Calls the host with as much as is asked for.
+pub(crate) fn call(query: &Query) -> Response {
+    let n = query.number("n").unwrap_or(1) as usize;
+    let got = match query.get("kind").unwrap_or_default() {
+        "random" => wasip3::random::random::get_random_bytes(n as u64).len(),
+        "insecure" => wasip3::random::insecure::get_insecure_random_bytes(n as u64).len(),
+        "value" => {
+            drop(Fields::new().append("x", &vec![b'x'; n]));
+            n
+        }
+        "values" => {
+            drop(Fields::new().set("x", &vec![Vec::new(); n]));
+            n
+        }
+        "entries" => {
+            drop(Fields::from_list(&vec![("x".to_owned(), Vec::new()); n]));
+            n
+        }
+        "name" => {
+            let _ = Fields::new().has(&"x".repeat(n));
+            n
+        }
+        other => return text(400, format!("no {other:?}\n")),
+    };
+    text(200, format!("called with {got}\n"))
+}
