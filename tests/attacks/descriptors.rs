@@ -136,7 +136,7 @@ async fn one_instance_has_its_own_limits() {
     let silent = listener.local_addr().unwrap();
     let process = Process::start(HttpVersion::P2, &[]).await;
     let (_, refused) = process.get(&format!("/fetch-many?url=http://{silent}/&n=150&ms=100")).await;
-    assert_eq!(refused, "50\n");
+    assert_eq!(refused, "86\n", "64 are under way");
 }
 
 /// More than the runtime has blocking threads.

@@ -11,7 +11,7 @@ use super::files::OpenFiles;
 /// Outbound connections at once, and open files, in sum; and of one instance.
 const MAX_CONNECTIONS: usize = 1000;
 const MAX_FILES: usize = 1000;
-pub(super) const MAX_PER_INSTANCE: usize = 100;
+pub(super) const FILES_OF_INSTANCE: usize = 100;
 
 /// Bounds and counts the connections and files of guests, in sum over all hosts that share it. Clones are the same.
 ///

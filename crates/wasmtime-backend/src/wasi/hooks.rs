@@ -2,10 +2,7 @@
 //! [`Held`].
 
 use http::HeaderName;
-use http::uri::Scheme;
-use wasmtime_wasi_http::p2::bindings::http::types as p2;
-use wasmtime_wasi_http::p3::bindings::http::types as p3;
-use wasmtime_wasi_http::{ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_hooks};
 
 use super::held::Held;
 use super::outbound::{Io, Outbound, Sent};
@@ -20,10 +17,14 @@ impl WasiHttpHooks for Hooks {
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        io: Io,
+        _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        // At once, so that a guest cannot have more of these futures than connections.
+        let Some(permit) = self.outbound.permit() else {
+            return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
+        };
         let sending = self.held.send(request.headers());
-        let sent = Box::into_pin(self.outbound.send_request(request, options, io));
+        let sent = self.outbound.send(permit, request, options);
         Box::new(async move {
             let (response, io) = sent.await?;
             let io: Io = Box::new(async move {
@@ -42,42 +43,9 @@ impl WasiHttpHooks for Hooks {
         self.held.limits().body_chunk
     }
 
-    // The rest is as `Outbound` has it.
-
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        // Asked for each header that a guest sets.
         self.held.set();
-        self.outbound.is_forbidden_header(name)
-    }
-
-    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        self.outbound.forbidden_header_filter()
-    }
-
-    fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
-        self.outbound.is_supported_scheme(scheme)
-    }
-
-    fn set_host_header(&mut self) -> bool {
-        self.outbound.set_host_header()
-    }
-
-    fn default_scheme(&mut self) -> Option<Scheme> {
-        self.outbound.default_scheme()
-    }
-
-    fn p2_error_from_connect(&mut self, error: &std::io::Error) -> p2::ErrorCode {
-        self.outbound.p2_error_from_connect(error)
-    }
-
-    fn p2_error_from_tls(&mut self, error: &std::io::Error) -> p2::ErrorCode {
-        self.outbound.p2_error_from_tls(error)
-    }
-
-    fn p3_error_from_connect(&mut self, error: &std::io::Error) -> p3::ErrorCode {
-        self.outbound.p3_error_from_connect(error)
-    }
-
-    fn p3_error_from_tls(&mut self, error: &std::io::Error) -> p3::ErrorCode {
-        self.outbound.p3_error_from_tls(error)
+        default_hooks().is_forbidden_header(name)
     }
 }

@@ -28,7 +28,7 @@ pub use outbound::{Destination, ParseDestinationError};
 
 use crate::host::{Host, RequestStart};
 use files::Files;
-use guest_io::MAX_PER_INSTANCE;
+use guest_io::FILES_OF_INSTANCE;
 use outbound::{Outbound, Policy};
 
 /// A [`Host`] made of settings: environment, directories, output, where guests may send requests,
@@ -79,8 +79,8 @@ impl WasiHost {
             max_output: DEFAULT_MAX_OUTPUT,
             policy: Arc::default(),
             io: GuestIo::default(),
-            max_outbound: MAX_PER_INSTANCE,
-            max_files: MAX_PER_INSTANCE,
+            max_outbound: outbound::MAX_PER_INSTANCE,
+            max_files: FILES_OF_INSTANCE,
             max_memory: DEFAULT_MAX_MEMORY,
             host_limits: HostLimits::default(),
             account: None,
@@ -123,7 +123,7 @@ impl WasiHost {
     }
 
     /// Lets an instance have so many requests of its own under way at a time, each from when it is sent until its
-    /// connection is closed. Default 100. Beyond it, they fail with `connection-limit-reached`.
+    /// connection is closed. Default 64. Beyond it, they fail with `connection-limit-reached`.
     #[must_use]
     pub fn max_outbound(mut self, count: usize) -> Self {
         self.max_outbound = count;

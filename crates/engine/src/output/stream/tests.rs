@@ -57,6 +57,16 @@ impl Fixture {
         String::from_utf8(lock(&self.written).clone()).expect("text")
     }
 
+    /// Puts a line, and waits until the thread has it in its hands.
+    fn hold(&self) {
+        self.stream.put_line("held");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !lock(&self.stream.queue).pieces.is_empty() {
+            assert!(std::time::Instant::now() < deadline, "it is not taken");
+            std::thread::yield_now();
+        }
+    }
+
     /// Puts lines of 100 bytes until one is lost, and says how many were not.
     fn fill(&self, put: fn(&'static HostStream, Vec<u8>)) -> u64 {
         let lost = self.stream.lost().lines;
@@ -74,8 +84,8 @@ const FULL: io::ErrorKind = io::ErrorKind::StorageFull;
 #[test]
 fn an_unread_stream_is_bounded() {
     let mut told = told();
+    told.hold();
     let lines = told.fill(HostStream::put);
-    // What one holds, and what the thread has in its hands.
     assert!(lines.abs_diff(PIECES as u64) <= 1, "{lines}");
     assert!(!told.stream.flush(Duration::from_millis(1)));
     told.stream.put(b"lost as well\nand this\n".to_vec());

@@ -43,7 +43,7 @@ impl Default for Files {
     /// In sum with all others that are made so.
     fn default() -> Self {
         static IO: std::sync::LazyLock<GuestIo> = std::sync::LazyLock::new(GuestIo::default);
-        Self::new(IO.clone(), super::guest_io::MAX_PER_INSTANCE)
+        Self::new(IO.clone(), super::guest_io::FILES_OF_INSTANCE)
     }
 }
 

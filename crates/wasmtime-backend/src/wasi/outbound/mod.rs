@@ -4,7 +4,6 @@ mod address;
 mod body;
 mod connect;
 mod destination;
-mod hooks;
 mod policy;
 mod resolve;
 mod send;
@@ -12,13 +11,19 @@ mod send;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 pub use destination::{Destination, ParseDestinationError};
-pub(super) use hooks::Sent;
 pub(super) use policy::Policy;
 pub(super) use send::Io;
 
-use super::guest_io::{ConnectionPermit, GuestIo, MAX_PER_INSTANCE};
+use super::guest_io::{ConnectionPermit, GuestIo};
+
+/// Requests of one instance at a time. Each may hold 64 KiB of its response, which counts as memory of the instance.
+pub(super) const MAX_PER_INSTANCE: usize = 64;
+
+/// What became of a request: the response, and what drives its connection.
+pub(super) type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 
 /// One instance's way out.
 #[derive(Clone, Debug)]
@@ -36,10 +41,23 @@ impl Outbound {
         Self { policy, io, max, permits: None }
     }
 
-    fn permit(&mut self) -> Option<ConnectionPermit> {
+    /// Takes the right to send one request; `None` at the limit.
+    pub(super) fn permit(&mut self) -> Option<ConnectionPermit> {
         let max = self.max.min(Semaphore::MAX_PERMITS);
         let permits = self.permits.get_or_insert_with(|| Arc::new(Semaphore::new(max)));
         self.io.connect(permits)
+    }
+
+    /// Sends a request where the policy lets it go.
+    pub(super) fn send(
+        &self,
+        permit: ConnectionPermit,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> impl Future<Output = Sent> + Send + 'static {
+        let (policy, io) = (Arc::clone(&self.policy), self.io.clone());
+        let options = options.unwrap_or_default();
+        async move { send::send(&policy, &io, permit, request, options).await }
     }
 }
 
