@@ -12,6 +12,8 @@ mod config_file;
 mod descriptors;
 mod edge;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod headers;
 mod listen;

@@ -13,7 +13,7 @@
 //! and cut those that remain at the deadline.
 
 mod accept_errors;
-mod connection;
+pub(crate) mod connection;
 mod frames;
 mod head_timer;
 mod idle;
@@ -226,7 +226,11 @@ impl Listener {
     async fn accept_one(&self, errors: &mut AcceptErrors) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
-                Ok(accepted) => return accepted,
+                Ok((stream, peer)) => {
+                    // Small writes of a streaming guest must not wait for each other. It fails only if the peer is gone.
+                    let _ = stream.set_nodelay(true);
+                    return (stream, peer);
+                }
                 Err(error) => {
                     if let Some(pause) = errors.handle(&error, Instant::now()) {
                         tokio::time::sleep(pause).await;

@@ -72,6 +72,8 @@ mod error;
 mod exchange;
 mod features;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 mod guest;
 mod host;

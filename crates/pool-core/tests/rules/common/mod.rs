@@ -10,6 +10,7 @@ mod account;
 mod allocator;
 mod driver;
 pub mod ledger;
+pub mod life;
 mod quota;
 mod rules;
 mod spares;
