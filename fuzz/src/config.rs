@@ -27,9 +27,11 @@ pub fn config(data: &[u8]) {
 
     if let Err(line) = settings(&words) {
         assert_line(&line);
-        let flag = |word: &String| match word.strip_prefix("--") {
+        // clap leaves control characters out.
+        let clean = |word: &String| word.replace(char::is_control, "");
+        let flag = |word: &String| match clean(word).strip_prefix("--") {
             Some(long) => long.split('=').next().unwrap_or("").to_owned(),
-            None => word.chars().take(2).collect(),
+            None => clean(word).chars().take(2).collect(),
         };
         assert!(words.iter().any(|word| line.contains(&flag(word))), "{words:?}: {line:?}");
     }

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::input::Input;
-use crate::{AnyBody, comes_to_rest, whole};
+use crate::{AnyBody, comes_to_rest, is_ours, whole};
 use behind::Behind;
 use script::Script;
 
@@ -81,11 +81,7 @@ async fn pass(pool: &HttpWasmPool, data: &[u8]) {
     };
     if let Some(response) = response {
         let (head, body) = response.expect("infallible").into_parts();
-        let ours = head
-            .headers
-            .get_all("proxy-status")
-            .iter()
-            .any(|value| value.as_bytes().starts_with(b"millpond"));
+        let ours = is_ours(&head.headers);
         if leaves == 32 {
             drop(body);
         } else {

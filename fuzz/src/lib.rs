@@ -64,9 +64,18 @@ async fn whole<B: Body<Data = Bytes>>(body: B) -> Whole {
     whole
 }
 
+/// Whether a response is the host's own. One that says that the host panicked is a finding.
+fn is_ours(head: &::http::HeaderMap) -> bool {
+    head.get_all("proxy-status").iter().map(|value| value.as_bytes()).any(|value| {
+        assert!(!value.ends_with(b"\"host panic\""), "the host panicked");
+        value.starts_with(b"millpond;")
+    })
+}
+
 /// Waits until a pool works on nothing, and holds its books against what must be.
 async fn comes_to_rest(snapshot: impl Fn() -> Snapshot) {
     let rest = async {
+        let mut pause = Duration::from_millis(1);
         loop {
             let now = snapshot();
             assert_eq!(now.unaccounted(), 0, "conservation: {now:?}");
@@ -77,10 +86,52 @@ async fn comes_to_rest(snapshot: impl Fn() -> Snapshot) {
                 assert_eq!(outcomes, now.submitted, "{now:?}");
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
         }
     };
     if tokio::time::timeout(PATIENCE, rest).await.is_err() {
         panic!("it does not come to rest: {:?}", snapshot());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// What fuzzers found, and what they begin with.
+    fn replay(target: &str, run: fn(&[u8])) {
+        let corpus = format!("{}/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(corpus).unwrap() {
+            let path = entry.unwrap().path();
+            println!("{}", path.display());
+            run(&std::fs::read(path).unwrap());
+            inputs += 1;
+        }
+        assert!(inputs > 0);
+    }
+
+    #[test]
+    fn the_corpus_of_http_breaks_nothing() {
+        replay("http", super::http);
+    }
+
+    #[test]
+    fn the_corpus_of_guest_breaks_nothing() {
+        replay("guest", super::guest);
+    }
+
+    #[test]
+    fn the_corpus_of_config_breaks_nothing() {
+        replay("config", super::config);
+    }
+
+    #[test]
+    fn the_corpus_of_http_wasm_breaks_nothing() {
+        replay("http-wasm", super::http_wasm);
+    }
+
+    #[test]
+    fn the_corpus_of_wit_breaks_nothing() {
+        replay("wit", super::wit);
     }
 }

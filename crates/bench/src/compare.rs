@@ -6,13 +6,13 @@
 mod instances;
 mod machine;
 mod peer;
-mod plot;
+pub(crate) mod plot;
 mod probe;
-mod process;
+pub(crate) mod process;
 mod reading;
 mod records;
 mod report;
-mod server;
+pub(crate) mod server;
 mod table;
 mod targets;
 mod turn;

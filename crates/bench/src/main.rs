@@ -13,6 +13,7 @@ mod layer;
 mod load;
 mod neighbours;
 mod peers;
+mod soak;
 mod spares;
 
 use std::error::Error;
@@ -45,6 +46,8 @@ enum What {
     Layer,
     /// Millpond beside its peers: bare axum, wasmtime's ProxyHandler, `wasmtime serve`
     Compare(compare::Options),
+    /// The server under attack for a while: whether what it holds stays what it is, and what innocents notice
+    Soak(soak::Options),
     /// One load at a fixed rate; prints what came of it as JSON
     #[command(hide = true)]
     Load(load::Options),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         What::Spares => in_runtime(spares::run(cli.rounds)),
         What::Neighbours => in_runtime(neighbours::run(cli.rounds)),
         What::Compare(options) => compare::run(&options, cli.rounds),
+        What::Soak(options) => soak::run(&options),
         What::Load(options) => load::run(&options),
         What::Calls(options) => calls::run(&options, cli.rounds),
         What::Layer => layer::run(cli.rounds),

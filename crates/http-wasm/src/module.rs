@@ -13,6 +13,9 @@ pub(crate) const HANDLE_REQUEST: &str = "handle_request";
 pub(crate) const HANDLE_RESPONSE: &str = "handle_response";
 pub(crate) const MEMORY: &str = "memory";
 
+/// Names in a message: it is one line, and a module may import thousands.
+const SHOWN: usize = 8;
+
 /// What is known of a module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traits {
@@ -118,7 +121,8 @@ impl<'a> Module<'a> {
             .imports
             .iter()
             .filter(|(module, name, function)| !(*function && host::provides(module, name)))
-            .map(|(module, name, _)| format!("{module}.{name}"))
+            // Any text is a name, and this one goes to a terminal or a log.
+            .map(|(module, name, _)| format!("{module}.{name}").escape_debug().to_string())
             .collect();
         if !unknown.is_empty() {
             return Err(ModuleError::Imports(unknown));
@@ -203,7 +207,9 @@ impl fmt::Display for ModuleError {
                 write!(f, "is no http-wasm guest: it exports {name}: {found}, expected {expected}")
             }
             Self::Imports(imports) => {
-                write!(f, "imports what nobody provides: {}", imports.join(", "))
+                let (shown, more) = imports.split_at(imports.len().min(SHOWN));
+                write!(f, "imports what nobody provides: {}", shown.join(", "))?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
             }
         }
     }
@@ -265,6 +271,11 @@ mod tests {
             ),
             "imports what nobody provides: env.now, http_handler.get_time"
         );
+        let names: String =
+            (0..10).map(|n| format!(r#"(import "\1b[31m\n" "{n}" (func))"#)).collect();
+        let all = error(&format!("(module {names})"));
+        assert!(all.starts_with(r"imports what nobody provides: \u{1b}[31m\n.0, "), "{all}");
+        assert!(all.ends_with(".7 and 2 more"), "{all}");
         let shared = REST.replace("\"memory\") 1)", "\"memory\") 1 1 shared)");
         assert_eq!(
             error(&format!("(module {shared})")),

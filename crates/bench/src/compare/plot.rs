@@ -55,15 +55,20 @@ pub(super) fn plot(records: &Records) -> Option<String> {
         }
         y += GAP;
     }
-    let (width, title) = (LEFT + WIDTH + 80.0, "Hello, requests a second (median of the rounds)");
-    Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{y:.0}\" \
+    let title = "Hello, requests a second (median of the rounds)";
+    Some(svg(LEFT + WIDTH + 80.0, y, title, &shapes))
+}
+
+/// A picture of these shapes, under a title.
+pub(crate) fn svg(width: f64, height: f64, title: &str, shapes: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height:.0}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{}{shapes}</svg>\n",
         text(10.0, 20.0, "start", title)
-    ))
+    )
 }
 
-fn text(x: f64, y: f64, anchor: &str, what: &str) -> String {
+pub(crate) fn text(x: f64, y: f64, anchor: &str, what: &str) -> String {
     format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>\n")
 }

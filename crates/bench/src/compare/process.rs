@@ -9,7 +9,7 @@ use crate::Fallible;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What it has computed: user and system, all threads, also those that have ended.
-pub(super) fn cpu(pid: u32) -> Fallible<Duration> {
+pub(crate) fn cpu(pid: u32) -> Fallible<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name before the last parenthesis may have anything in it.
     let fields = stat.rsplit_once(')').ok_or("no name in stat")?.1;
@@ -20,13 +20,13 @@ pub(super) fn cpu(pid: u32) -> Fallible<Duration> {
 }
 
 /// What it has resident.
-pub(super) struct Memory {
-    pub(super) now: f64,
-    pub(super) peak: f64,
+pub(crate) struct Memory {
+    pub(crate) now: f64,
+    pub(crate) peak: f64,
 }
 
 /// In MiB.
-pub(super) fn memory(pid: u32) -> Fallible<Memory> {
+pub(crate) fn memory(pid: u32) -> Fallible<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mebibytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -38,6 +38,6 @@ pub(super) fn memory(pid: u32) -> Fallible<Memory> {
 }
 
 /// Lets the peak begin anew.
-pub(super) fn reset_peak(pid: u32) -> Fallible<()> {
+pub(crate) fn reset_peak(pid: u32) -> Fallible<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What it said last, for the error message.
 const REMEMBERED: usize = 5;
 
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) addr: SocketAddr,
-    pub(super) admin: Option<SocketAddr>,
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
     began: Instant,
     said: Said,
 }
@@ -49,7 +49,7 @@ enum Listens {
 impl Server {
     /// Starts it, and waits until it says where it listens: `Serving HTTP on http://.../`, which all of
     /// them do.
-    pub(super) fn start(mut command: Command) -> Fallible<Self> {
+    pub(crate) fn start(mut command: Command) -> Fallible<Self> {
         let began = Instant::now();
         let mut child = command
             .stdin(Stdio::null())
@@ -82,7 +82,7 @@ impl Server {
     }
 
     /// Waits for its first good answer; how long that took from the beginning.
-    pub(super) fn answers(&self, path: &str) -> Fallible<Duration> {
+    pub(crate) fn answers(&self, path: &str) -> Fallible<Duration> {
         loop {
             let failure = match probe::get(self.addr, path) {
                 Ok((200, _)) => return Ok(self.began.elapsed()),
@@ -96,12 +96,12 @@ impl Server {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What it said last.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.text()
     }
 }
