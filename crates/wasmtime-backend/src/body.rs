@@ -50,6 +50,8 @@ pub enum BodyError {
     CutShort,
     /// The guest sent more bytes than it had announced.
     TooLong,
+    /// The guest ended it before it sent as many bytes as it had announced.
+    TooShort,
     /// The guest gave it up, or sent fewer bytes than it had announced.
     Guest(wasmtime_wasi_http::Error),
 }
@@ -59,6 +61,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::CutShort => f.write_str("the instance ended in the middle of the body"),
             Self::TooLong => f.write_str("the guest sent more than its content-length"),
+            Self::TooShort => f.write_str("the guest sent less than its content-length"),
             Self::Guest(_) => f.write_str("the guest gave up the body"),
         }
     }
@@ -67,7 +70,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::CutShort | Self::TooLong => None,
+            Self::CutShort | Self::TooLong | Self::TooShort => None,
             Self::Guest(error) => Some(error),
         }
     }
@@ -94,6 +97,14 @@ impl<H: Host> ResponseBody<H> {
         &mut self,
         frame: Option<Result<Frame<Bytes>, BodyError>>,
     ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let ends = match &frame {
+            None => true,
+            Some(frame) => frame.as_ref().is_ok_and(|frame| !frame.is_data()),
+        };
+        if ends && self.remaining.is_some_and(|remaining| remaining > 0) {
+            // HTTP/2 would end the stream, and it would look whole.
+            return self.last(Some(Err(BodyError::TooShort)));
+        }
         let Some(Ok(mut frame)) = frame else { return self.last(frame) };
         let Some(data) = frame.data_ref() else {
             if let Some(trailers) = frame.trailers_mut() {
