@@ -7,8 +7,15 @@ use millpond_cli::fuzzing::settings;
 
 /// Flags that a file has as lists, and those that it has in another form or not at all.
 const LISTS: [&str; 7] = ["env", "dir", "header", "allow-outbound", "wasi", "wasm", "codegen"];
-const OTHERS: [&str; 6] =
-    ["config", "middleware", "middleware-config", "no-logging-prefix", "help", "version"];
+const OTHERS: [&str; 7] = [
+    "component",
+    "config",
+    "middleware",
+    "middleware-config",
+    "no-logging-prefix",
+    "help",
+    "version",
+];
 
 /// Resolves the settings.
 ///
@@ -33,7 +40,7 @@ pub fn config(data: &[u8]) {
         };
         // clap leaves control characters out, and with them what it names.
         let odd = words.iter().any(|word| word.contains(char::is_control));
-        let named = words.iter().any(|word| line.contains(&flag(word)));
+        let named = line.contains("--") || words.iter().any(|word| line.contains(&flag(word)));
         assert!(odd || named, "{words:?}: {line:?}");
     }
     words.iter().for_each(|word| assert_same(word));
@@ -60,7 +67,8 @@ fn assert_same(word: &str) {
     let Some((key, value)) = word.strip_prefix("--").and_then(|word| word.split_once('=')) else {
         return;
     };
-    if OTHERS.contains(&key) || value.contains(|c: char| c == '\'' || c.is_control()) {
+    let is_key = key.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
+    if !is_key || OTHERS.contains(&key) || value.contains(|c: char| c == '\'' || c.is_control()) {
         return;
     }
     let line = match LISTS.contains(&key) {

@@ -1,7 +1,7 @@
 //! A wasi:http 0.2 guest that makes host calls in whatever order it is told: the header `x-script` has them, as bytes in
 //! hexadecimal. See [`machine`] for what they mean.
 //!
-//! The bytes of its answer are all `x`. A body that it finishes always has the trailer `x-done`, so that one without,
+//! A body that it finishes always has the trailer `x-done`, so that one without,
 //! if it looks whole, has been cut and does not say so.
 
 mod machine;
