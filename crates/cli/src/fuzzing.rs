@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,17 +26,23 @@ pub type Service<B> =
     BoxCloneService<Request<UnsyncBoxBody<Bytes, BoxError>>, Response<B>, Infallible>;
 
 /// Serves one connection to its end, as one that was accepted. It is told to finish when `stopping` loses its sender.
-pub async fn connection<IO, B>(io: IO, service: Service<B>, stopping: watch::Receiver<()>)
+pub fn connection<IO, B>(
+    io: IO,
+    service: Service<B>,
+    stopping: watch::Receiver<()>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
-    let service = service.map_request(|request: Request<RequestBody>| {
-        request.map(|body| body.map_err(Into::into).boxed_unsync())
-    });
+    let service = BoxCloneService::new(service.map_request(boxed));
     let (traffic, pacing) = (Arc::<Traffic>::default(), Pacing::default());
-    connection::drive(traffic, pacing, (io, peer), service, stopping).await;
+    Box::pin(connection::drive(traffic, pacing, (io, peer), service, stopping))
+}
+
+fn boxed(request: Request<RequestBody>) -> Request<UnsyncBoxBody<Bytes, BoxError>> {
+    request.map(|body| body.map_err(BoxError::from).boxed_unsync())
 }
 
 /// Reads the words of a command line, and the configuration file if they name one, as a start does. Returns the
