@@ -7,6 +7,7 @@ mod clients;
 mod components;
 mod descriptors;
 mod exceptions;
+mod guests;
 mod h2;
 mod h2_conformance;
 mod host;

@@ -10,6 +10,7 @@ use wasip2::http::types::{Fields, IncomingRequest, ResponseOutparam};
 mod answer;
 mod bodies;
 mod bombs;
+mod hostile;
 mod outbound;
 mod query;
 mod report;
@@ -177,6 +178,6 @@ fn route(
         "/hold" => bombs::hold(query, out),
         "/call" => bombs::call(query, out),
 
-        _ => text(out, 404, "not found\n"),
+        _ => hostile::route(path, query, out),
     }
 }

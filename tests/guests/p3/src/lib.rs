@@ -12,6 +12,7 @@ use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 mod answer;
 mod bodies;
 mod bombs;
+mod hostile;
 mod outbound;
 mod query;
 mod report;
@@ -183,6 +184,6 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         "/hold" => bombs::hold(&query),
         "/call" => bombs::call(&query),
 
-        _ => text(404, "not found\n"),
+        _ => hostile::route(path, &query).await,
     })
 }
