@@ -8,6 +8,7 @@ use millpond_tests::{PATIENCE, Server, pool_of};
 mod answers;
 mod calls;
 mod headers;
+mod panics;
 mod secrets;
 mod starts;
 mod traps;

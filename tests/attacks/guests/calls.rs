@@ -1,13 +1,14 @@
 //! Guests that call the host with what it does not expect.
 
 use millpond::HttpVersion::P3;
-use millpond_tests::Server;
+use millpond::{Output, WasiHost, WasmPool};
+use millpond_tests::{Server, pool_of};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{WAYS, ends, innocents, serve};
 
-/// Answers every connection with two bytes, the second after the first was read.
+/// Answers every connection with a body of two bytes.
 async fn upstream() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
@@ -76,4 +77,18 @@ async fn odd_sizes_of_streams_trap() {
         innocents(&server).await;
         ends(&server).await;
     }
+}
+
+/// What a guest of 0.3 prints in one write is taken in pieces: no call holds a thread for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_print_is_taken_in_pieces() {
+    // Cut, so that it is not in the way of the tests' own output.
+    let host = WasiHost::new().output(Output::Plain).max_output(1);
+    let server = Server::start(pool_of(P3, WasmPool::builder(host)).await).await;
+    for (n, most) in [(1000, 1000), (65_536, 65_536), (16 << 20, 65_536)] {
+        let reply = server.get(&format!("/print-once?n={n}")).await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, &*most.to_string()), "{n}");
+    }
+    innocents(&server).await;
+    ends(&server).await;
 }

@@ -33,6 +33,14 @@ pub(crate) async fn route(path: &str, query: &Query) -> Response {
             Err(code) => text(200, format!("{code:?}\n")),
         },
         "/stream-size" => stream_size(query),
+        // One write of so much to stdout. Says how much of it was taken.
+        "/print-once" => {
+            let n = query.number("n").unwrap_or(1) as usize;
+            let (mut writer, reader) = wit_stream::new();
+            let _done = wasip3::cli::stdout::write_via_stream(reader);
+            let (_, rest) = writer.write(vec![b'x'; n]).await;
+            text(200, (n - rest.remaining()).to_string())
+        }
         "/waitable-sets" => {
             let n = query.number("n").unwrap_or(1);
             for _ in 0..n {
