@@ -3,13 +3,16 @@
 use super::samples::{Phase, Sample, Samples};
 use crate::compare::plot::{svg, text};
 
+/// What a chart shows of a sample.
+type Value = fn(&Sample) -> f64;
+
 const LEFT: f64 = 70.0;
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 110.0;
 const GAP: f64 = 46.0;
 
 pub(super) fn plot(samples: &Samples) -> String {
-    let charts: [(&str, fn(&Sample) -> f64); 3] = [
+    let charts: [(&str, Value); 3] = [
         ("memory of both servers, MiB", |sample| sample.sum(|held| held.memory)),
         ("their descriptors", |sample| sample.sum(|held| held.descriptors as f64)),
         ("p99 of innocents in each second, ms", |sample| sample.millis(0.99)),
