@@ -174,7 +174,7 @@ async fn unread(connections: usize, path: &str, done: bool) {
     }
     let queued = process.metric(admin, "millpond_response_bytes_queued").await;
     // As `traffic.rs` derives it: 1 MiB and a piece for each further stream.
-    let most = connections as u64 * (1 << 20 | u64::from(STREAMS) * 17 * 1024);
+    let most = connections as u64 * ((1 << 20) + u64::from(STREAMS) * 17 * 1024);
     assert!(queued <= most, "{queued} bytes of {most}");
     let grown = process.resident_mib().saturating_sub(before);
     println!(

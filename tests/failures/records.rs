@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use millpond::wasmtime::component::Component;
 use millpond::wasmtime::{Cache, CacheConfig, Config, Engine};
 use millpond::{Builder, HttpVersion, Reason, WasiHost, WasmPool};
-use millpond_tests::{Server, guest, pool};
+use millpond_tests::{Server, guest, pool, until};
 
 use crate::setup::{
     Recorder, SECOND, Sent, Setup, assert_answer, assert_failure, drain, p2_fresh, p2_reused,
@@ -228,6 +228,7 @@ async fn a_component_of_ones_own_engine_leaves_what_the_engine_was_configured_fo
         assert_answer(&server.get("/spin?ms=300").await, "spun\n");
         gone(&server).await;
         server.pool.records_written().await;
+        until("the profile is there", || (!dir.files().is_empty()).then_some(())).await;
         assert!(dir.samples() >= 5, "{}", dir.samples());
         assert_eq!(server.get("/trap").await.status, 500);
         gone(&server).await;

@@ -75,9 +75,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP[/BITS]")]
     pub(crate) trust_proxy: Vec<Proxy>,
 
-    /// Remove this header from each response, whatever its source (repeatable)
+    /// Remove this header from each response of a component, middleware or upstream (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) strip_response_header: Vec<Stripped>,
+
     /// Bytes a second that a client has to send of a body that is waited for, and to take of one that waits, after 30
     /// seconds; 0: any [default: 240]
     #[arg(long, value_name = "SIZE")]

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt as _, Either, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use millpond::{Error, ErrorKind, response};
+use millpond::{Error, ErrorKind, LogRate, response, unlogged};
 use tower::Service;
 
 pub(crate) use origin::Origin;
@@ -116,14 +116,16 @@ impl Shared {
     }
 
     fn log(&self, error: &Error) {
+        static LINES: LogRate = LogRate::new(20, Duration::from_secs(1));
         let upstream = self.origin.as_str();
         let cause = causes(error);
-        match error.kind() {
-            ErrorKind::Upstream => tracing::warn!(upstream, "no response: {cause}"),
-            ErrorKind::RequestTimeout => {
-                tracing::warn!(upstream, "no response head within {:?}", self.timeout);
-            }
-            _ => tracing::debug!(upstream, "a request was refused: {cause}"),
+        let what = match error.kind() {
+            ErrorKind::Upstream => format!("no response: {cause}"),
+            ErrorKind::RequestTimeout => format!("no response head within {:?}", self.timeout),
+            _ => return tracing::debug!(upstream, "a request was refused: {cause}"),
+        };
+        if let Some(others) = LINES.allow() {
+            tracing::warn!(upstream, unlogged = unlogged(others), "{what}");
         }
     }
 }

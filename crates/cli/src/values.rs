@@ -227,7 +227,8 @@ impl FromStr for Dir {
             [host, guest, "ro"] => (host, guest, true),
             _ => ("", "", false),
         };
-        if host.is_empty() || guest.is_empty() {
+        // `A::ro` would be a directory that can be written to, by that name.
+        if host.is_empty() || guest.is_empty() || ["ro", "rw"].contains(&guest) {
             return Err(
                 "expected HOST, HOST::GUEST or HOST::GUEST::ro, such as ./static::/static::ro"
                     .into(),

@@ -7,8 +7,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::buffers::{BufferBudget, Charge, Full};
 
-/// A piece shorter than this many bytes is copied to those before it.
-const SMALL: usize = 4 * 1024;
+/// A piece shorter than this many bytes is copied to those before it: it may be a slice of a buffer of 64 KiB, which it
+/// would keep.
+const SMALL: usize = 32 * 1024;
 /// When so many bytes have been put together, another piece begins.
 const BLOCK: usize = 64 * 1024;
 /// The least that is allocated to put them together.

@@ -51,8 +51,8 @@ pub use millpond_tower_adapter::{
 pub use millpond_wasmtime_backend::{
     BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Destination, Ended,
     GuestIo, GuestIoUsage, Host, HostLimits, HostStream, HttpVersion, InstantiationError,
-    Interfaces, InterfacesError, Lost, MemoryAccount, MemoryError, MemoryExhausted, MemorySource,
-    MemoryWatch, Output, ParseDestinationError, RecordCounts, RecordLimits, RequestStart,
-    ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool, cut_output, escape,
-    system_memory, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+    Interfaces, InterfacesError, LogRate, Lost, MemoryAccount, MemoryError, MemoryExhausted,
+    MemorySource, MemoryWatch, Output, ParseDestinationError, RecordCounts, RecordLimits,
+    RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool,
+    cut_output, escape, system_memory, unlogged, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
 };

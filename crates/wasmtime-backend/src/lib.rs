@@ -36,8 +36,8 @@ pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
 pub use memory::{MemoryError, MemorySource, MemoryWatch, system_memory};
 pub use millpond_engine::{
-    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream, InstantiationError, Lost,
-    MemoryAccount, MemoryExhausted, Output, Tokio, cut_output, escape,
+    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream, InstantiationError, LogRate,
+    Lost, MemoryAccount, MemoryExhausted, Output, Tokio, cut_output, escape, unlogged,
 };
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,

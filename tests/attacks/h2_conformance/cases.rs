@@ -58,7 +58,7 @@ pub(super) fn of_frames() -> Vec<Case> {
         ),
         connection("5.1 idle: RST_STREAM", &[PROTOCOL_ERROR], &[Frame::reset(1, 8)]),
         connection("5.1 idle: WINDOW_UPDATE", &[PROTOCOL_ERROR], &[Frame::window(1, 100)]),
-        connection("5.1 idle: CONTINUATION", &[PROTOCOL_ERROR], &[more.clone()]),
+        connection("5.1 idle: CONTINUATION", &[PROTOCOL_ERROR], std::slice::from_ref(&more)),
         stream(
             "5.1 half closed: DATA",
             &[STREAM_CLOSED],

@@ -26,11 +26,16 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are copied into one piece: that takes the kernel less time than several pieces.
 const SMALL: usize = 1024;
 
+/// Bytes that are read before others on the thread get their turn.
+const IN_A_ROW: usize = 256 * 1024;
+
 /// Wraps the socket `T`.
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
     inner: T,
     reads: Reads,
+    /// Bytes read since the peer, or the thread, was last waited for.
+    in_a_row: usize,
     writes: Writes,
     connection: Arc<Connection>,
 }
@@ -81,6 +86,7 @@ impl<T> Wire<T> {
                 deadline: Box::pin(tokio::time::sleep(patience)),
                 rest: HTTP2_PREFACE,
             }),
+            in_a_row: 0,
             writes: Writes { pace: Pace::new(writes), sleep: None },
             connection,
         }
@@ -136,9 +142,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.in_a_row >= IN_A_ROW {
+            // Others on this thread first: a peer may send what is read and read again and leads to nothing.
+            this.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending => {
+                this.in_a_row = 0;
                 if let Reads::Opening(waiting) = &mut this.reads
                     && waiting.deadline.as_mut().poll(cx).is_ready()
                 {
@@ -147,6 +160,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
                 Poll::Pending
             }
             Poll::Ready(Ok(())) => {
+                this.in_a_row += buf.filled().len() - before;
                 Poll::Ready(this.reads.receive(&buf.filled()[before..], &this.connection))
             }
             failed => failed,

@@ -18,6 +18,9 @@ pub(super) fn refuse(flags: &Flags) -> Result<(), StartError> {
             "--max-record-files and --max-record-bytes bound what --profile and --coredump write, and there is neither",
         ));
     }
+    if flags.max_files.is_some() && flags.dir.is_empty() && flags.upstream.is_none() {
+        return Err(StartError::usage("--max-files: there is no --dir in which to open any"));
+    }
     if !has_middleware && flags.max_middleware_buffer.is_some() {
         return Err(StartError::usage(
             "--max-middleware-buffer: there is no --middleware for which to hold anything",

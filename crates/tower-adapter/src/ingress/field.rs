@@ -23,7 +23,7 @@ pub(super) enum Field {
 
 /// Fields of this kind, beside all of those that begin with `x-forwarded-`. Each is the one that some proxy or service
 /// sets, and that some framework believes.
-const FORWARDED: [&str; 26] = [
+const FORWARDED: [&str; 27] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
@@ -45,6 +45,7 @@ const FORWARDED: [&str; 26] = [
     "x-http-host-override",
     "x-original-forwarded-for",
     "x-original-host",
+    "x-original-uri",
     "x-original-url",
     "x-proxyuser-ip",
     "x-real-ip",

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use millpond_engine::{Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, Tag};
+use millpond_engine::{
+    Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, MemoryExhausted, Tag,
+};
 use millpond_pool_core::Usage;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -73,6 +75,11 @@ impl StoreData {
             config: WasiConfigVariables::default(),
             keyvalue: WasiKeyValueCtxBuilder::new().build(),
         }
+    }
+
+    /// Charges the account with what an instance is charged from its start.
+    pub(super) fn begin(&mut self) -> Result<(), MemoryExhausted> {
+        self.hooks.held.begin()
     }
 
     pub(super) fn with_outbound(mut self, outbound: Outbound) -> Self {

@@ -9,9 +9,11 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::HeaderMap;
-use millpond_engine::{Charge, HostLimits};
+use http_body::Body;
+use millpond_engine::{Charge, HostLimits, LogRate, MemoryExhausted, unlogged};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError, ReaddirIterator};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody, HostOutgoingBody};
@@ -39,6 +41,10 @@ const MOST_SET: usize = (2 << 20) / 144;
 /// A body beyond those gets a chunk this much smaller.
 const SMALLER: usize = 8;
 
+/// Bytes that an instance is charged for from its start, whatever it holds. A guest that does nothing odd stays below, so
+/// it is a start that waits for memory, and not a guest that runs.
+const FROM_START: usize = 512 << 10;
+
 /// The account of one guest.
 pub(super) struct Held {
     limits: HostLimits,
@@ -65,6 +71,15 @@ impl Held {
         &self.limits
     }
 
+    /// Charges what an instance is charged from its start.
+    ///
+    /// # Errors
+    ///
+    /// If all instances together hold too much for another one.
+    pub(super) fn begin(&mut self) -> Result<(), MemoryExhausted> {
+        if self.charge.set(FROM_START) { Ok(()) } else { Err(self.charge.exhausted()) }
+    }
+
     /// Notes a call of the guest. Returns whether it may have its resources.
     pub(super) fn call(&mut self, table: &mut ResourceTable) -> bool {
         self.bound = self.bound.saturating_add(self.limits.call_growth());
@@ -84,15 +99,18 @@ impl Held {
             return;
         }
         let (bytes, _) = self.count(table);
-        let (most, room) = (self.limits.resource_bytes, self.charge.set(bytes));
-        if bytes > most || !room {
-            tracing::warn!(
-                bytes,
-                most,
-                room,
-                "a guest makes the host hold too much and is cut off"
-            );
-            self.cut_off = true;
+        let most = self.limits.resource_bytes;
+        let why = if bytes > most {
+            "a guest makes the host hold too much and is cut off"
+        } else if !self.charge.set(bytes.max(FROM_START)) {
+            "a guest is cut off: all instances together hold as much as they may"
+        } else {
+            return;
+        };
+        self.cut_off = true;
+        static LINES: LogRate = LogRate::new(20, Duration::from_secs(1));
+        if let Some(others) = LINES.allow() {
+            tracing::warn!(bytes, most, unlogged = unlogged(others), "{why}");
         }
     }
 
@@ -130,11 +148,14 @@ impl Held {
         self.set += 1;
     }
 
-    /// Counts a request that is sent, until what this returns is dropped.
-    pub(super) fn send(&self, headers: &HeaderMap) -> Sending {
-        let bytes = CONNECTION + 2 * self.limits.body_chunk + size(headers);
-        self.sending.fetch_add(bytes, Ordering::Relaxed);
-        Sending { bytes, sending: Arc::clone(&self.sending) }
+    /// Counts a request that is sent, until what this returns is dropped. `None` if there is no room for it: requests may
+    /// take three quarters of what the host holds for a guest, so that they alone cut no guest off.
+    pub(super) fn send<B: Body>(&self, request: &http::Request<B>) -> Option<Sending> {
+        let chunks = if request.body().is_end_stream() { 0 } else { 2 * self.limits.body_chunk };
+        let bytes = CONNECTION + chunks + size(request.headers());
+        let before = self.sending.fetch_add(bytes, Ordering::Relaxed);
+        let sending = Sending { bytes, sending: Arc::clone(&self.sending) };
+        (before + bytes <= self.limits.resource_bytes / 4 * 3).then_some(sending)
     }
 }
 

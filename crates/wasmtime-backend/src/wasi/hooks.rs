@@ -23,7 +23,9 @@ impl WasiHttpHooks for Hooks {
         let Some(permit) = self.outbound.permit() else {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
-        let sending = self.held.send(request.headers());
+        let Some(sending) = self.held.send(&request) else {
+            return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
+        };
         let sent = self.outbound.send(permit, request, options);
         Box::new(async move {
             let (response, io) = sent.await?;

@@ -279,7 +279,9 @@ impl Host for WasiHost {
         }
         let outbound = Outbound::new(Arc::clone(&self.policy), self.io.clone(), self.max_outbound);
         let (limits, account) = (self.host_limits.clone(), self.account.clone());
-        Ok(StoreData::with_limits(wasi, self.max_memory, limits, account)
+        let mut data = StoreData::with_limits(wasi, self.max_memory, limits, account);
+        data.begin()?;
+        Ok(data
             .with_outbound(outbound)
             .with_files(Files::new(self.io.clone(), self.max_files))
             .with_tag(tag)

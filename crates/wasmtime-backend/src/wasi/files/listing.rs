@@ -27,10 +27,13 @@ pub(super) struct Listing {
     done: Option<oneshot::Sender<Result<(), ErrorCode>>>,
 }
 
+/// Some entries, and where the next ones come from.
+type Batch = (Vec<DirectoryEntry>, Option<Source>);
+
 enum Rest {
     /// Not asked for.
     Waits(Option<Source>),
-    Reading(JoinHandle<Result<(Vec<DirectoryEntry>, Option<Source>), ErrorCode>>),
+    Reading(JoinHandle<Result<Batch, ErrorCode>>),
 }
 
 /// Where the next batch comes from. It has a descriptor of its own.

@@ -18,8 +18,7 @@ async fn send_to(io: &GuestIo, url: &str, connect: Duration) -> Result<Response<
     let permit = io.connect(&Arc::new(Semaphore::new(1))).unwrap();
     let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(url).header("host", "test").body(body).unwrap();
-    let mut options = RequestOptions::default();
-    options.connect_timeout = Some(connect);
+    let options = RequestOptions { connect_timeout: Some(connect), ..Default::default() };
     let policy = Policy::default();
     let sent = send(&policy, io, permit, request, options);
     let (response, _) = timeout(PATIENCE, sent).await.expect("it gives up")?;
