@@ -32,7 +32,7 @@ pub(super) struct Seen {
     pub(super) hostile: AtomicU64,
     /// Bodies that were cut and look whole.
     pub(super) dishonest: AtomicU64,
-    /// Latencies since somebody took them, in microseconds.
+    /// Latencies since they were last taken, in microseconds.
     latencies: Mutex<Histogram<u64>>,
     first_wrong: Mutex<Option<String>>,
 }

@@ -1,6 +1,6 @@
 //! A request's body, which has to come in good time.
 //!
-//! A client that sends a byte now and then would hold a guest for as long as it likes. So while somebody waits for the
+//! A client that sends a byte now and then would hold a guest for as long as it likes. So while a reader waits for the
 //! body, it has to come at the least rate; and all of it has to have come when its time is over. Else the reader gets an
 //! error, and the client a 408, or a response that breaks off if its head is out already.
 
@@ -96,7 +96,7 @@ impl<B: Body> RequestBody<B> {
 }
 
 impl Watch {
-    /// Somebody waits: ready once it is for too long.
+    /// Becomes ready once a reader has waited for too long.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<TooSlow> {
         if !self.pace.waits() {
             self.pace.wait(Instant::now());

@@ -300,7 +300,7 @@ impl Meter {
             }
             connection.waiting.store(true, Ordering::SeqCst);
         }
-        // What has gone in between wakes nobody.
+        // Bytes that went in between woke no one: look again.
         if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -1,4 +1,4 @@
-//! A life of a pool, step by step, whoever decides on the steps: the tests here draw them, and a fuzzer
+//! A life of a pool, step by step. The tests here draw the steps, and a fuzzer
 //! reads them from bytes. After each step the rig compares the pool with its ledger, so each request has
 //! exactly one outcome, no limit is exceeded, no closed instance is given a request, and no request waits
 //! in vain; at the end everything finishes and nothing is left.

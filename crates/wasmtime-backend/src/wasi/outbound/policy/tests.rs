@@ -92,7 +92,7 @@ fn an_unspecified_listener_is_on_all_local_addresses() {
             let Some(verdict) = check(&policy, host, OWN) else { continue };
             assert_eq!(verdict, Err(Denial::Own), "{host} {own}");
         }
-        // TEST-NET-1 is nobody's.
+        // TEST-NET-1 is no address of this machine. Nothing is sent there.
         assert_eq!(check(&policy, "192.0.2.1", OWN), Some(Ok(())), "{own}");
         assert_eq!(check(&policy, "127.0.0.2", OWN + 1), Some(Ok(())), "{own}");
         // An address of this machine, if it has a route to anywhere.
