@@ -81,7 +81,7 @@ async fn no_guest_reaches_the_servers_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_on_all_addresses_is_unreachable() {
+async fn a_wildcard_listener_is_unreachable() {
     let mut process = Process::start(HttpVersion::P2, &["--admin=0.0.0.0:0"]).await;
     let admin = process.announced("Admin on http://").await;
     let port = admin.port();

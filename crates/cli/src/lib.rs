@@ -36,7 +36,7 @@ use crate::args::{Cli, Command};
 use crate::error::StartError;
 use crate::settings::Settings;
 
-/// How long blocking work that nobody waits for any more may hold up the exit.
+/// How long blocking work that is no longer waited for may hold up the exit.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// How long the last lines may take to be read.

@@ -67,7 +67,7 @@ impl GuestDriver {
         }
     }
 
-    /// A start came to nothing. If there was no room, nobody is to be told: the request waits.
+    /// A start came to nothing. If there was no room, its request waits on and is not told.
     pub(crate) fn not_started(&self, error: wasmtime::Error) -> Option<Error> {
         if is_exhaustion(&error) {
             let error = InstantiationError::new(error);

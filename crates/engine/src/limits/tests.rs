@@ -48,7 +48,7 @@ impl Grown {
 }
 
 #[test]
-fn what_the_engine_cannot_grow_is_taken_back() {
+fn growth_that_fails_is_taken_back() {
     let account = MemoryAccount::new(100 * PAGE);
     let limits = GuestLimits::new(10 * PAGE, Some(account.clone()));
     let mut grown = Grown::new(&engine(), limits).expect("it starts");

@@ -98,7 +98,7 @@ fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> 
 }
 
 #[test]
-fn one_ticker_per_engine_ends_with_its_users() {
+fn a_ticker_ends_with_its_users() {
     let engine = engine();
     let ticks = tick(&engine);
     let again = tick(&engine);

@@ -85,7 +85,7 @@ fn another_port_of_loopback_is_reachable() {
 }
 
 #[test]
-fn an_unspecified_listener_is_on_all_local_addresses() {
+fn an_unspecified_listener_is_everywhere() {
     for own in ["0.0.0.0:8080", "[::]:8080", "[::ffff:0.0.0.0]:8080"] {
         let policy = policy(&["0.0.0.0/0", "::/0"], &[own]);
         for host in LOOPBACK.into_iter().chain(["127.0.0.2", "127.255.255.254", "[::1]", "[::]"]) {
@@ -105,7 +105,7 @@ fn an_unspecified_listener_is_on_all_local_addresses() {
 }
 
 #[test]
-fn a_listener_on_one_address_is_on_that_alone() {
+fn a_listener_is_on_its_address_alone() {
     let policy = policy(&[], &["192.0.2.7:8080"]);
     for host in ["192.0.2.7", "[::ffff:192.0.2.7]", "[64:ff9b::192.0.2.7]", "0.0.0.0"] {
         assert_eq!(check(&policy, host, OWN), Some(Err(Denial::Own)), "{host}");

@@ -45,7 +45,7 @@ async fn the_connect_timeout_covers_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_permit_is_held_until_the_connection_ends() {
+async fn a_permit_lasts_as_its_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let io = GuestIo::default();
