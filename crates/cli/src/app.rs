@@ -57,6 +57,12 @@ impl App {
         let io = GuestIo::new(shares.outbound, shares.files);
         let (memory, buffers) = (settings.memory_account(), middleware::buffers(settings));
         if let Some(origin) = &settings.upstream {
+            if origin.is_one_of(&own) {
+                let origin = origin.as_str();
+                return Err(StartError::usage(format!(
+                    "--upstream http://{origin}: this server listens there itself, expected another one"
+                )));
+            }
             let middleware = middleware::pools(settings, &memory, &buffers).await?;
             let answers =
                 Answers::Upstream(Upstream::new(origin.clone(), settings, shares.upstream));

@@ -16,7 +16,7 @@ use crate::middleware::MiddlewareFlags;
 use crate::upstream::Origin;
 use crate::values::{
     Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Rate,
-    Size, Spares, Threads, Time,
+    Size, Spares, Threads, Time, path,
 };
 
 /// Serves wasi:http components from pools of WebAssembly instances.
@@ -43,6 +43,7 @@ pub(crate) enum Command {
 pub(crate) struct Flags {
     /// The component to serve [default: a built-in demo]
     #[arg(value_name = "COMPONENT", help_heading = None)]
+    #[serde(deserialize_with = "path")]
     pub(crate) component: Option<PathBuf>,
 
     /// Serve as a proxy in front of this HTTP server, in place of a component
@@ -122,6 +123,7 @@ pub(crate) struct Flags {
 
     /// Write the core dump of each instance of the component that traps into this directory
     #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "path")]
     pub(crate) coredump: Option<PathBuf>,
 
     /// Files that this process writes into each of those directories at most [default: 100]

@@ -199,6 +199,13 @@ impl Settings {
 
     /// What each value alone cannot tell.
     fn check(&self) -> Result<(), StartError> {
+        if let (Some(all), Some(one)) = (self.max_total_memory, self.max_memory)
+            && all < one
+        {
+            return Err(StartError::usage(format!(
+                "--max-total-memory: {all} bytes for all instances, expected at least the {one} of one, --max-memory"
+            )));
+        }
         for dir in &self.dirs {
             let host = dir.host.display();
             match std::fs::metadata(&dir.host) {

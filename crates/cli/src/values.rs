@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde::de::{Deserializer, Visitor};
 
 /// A duration: `500ms`, `2s`, `5m`; a number without a unit is in seconds. Zero is allowed.
@@ -351,6 +352,19 @@ where
     }
 
     deserializer.deserialize_any(Text(PhantomData))
+}
+
+/// Reads a path from the configuration file: as on the command line, an empty one is refused.
+pub(crate) fn path<'de, P, D>(deserializer: D) -> Result<P, D::Error>
+where
+    P: From<PathBuf>,
+    D: Deserializer<'de>,
+{
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(serde::de::Error::custom("invalid value '': expected a path"));
+    }
+    Ok(path.into())
 }
 
 macro_rules! deserialize_from_text {

@@ -9,6 +9,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 use serde::Deserialize;
 
+use crate::values::path;
+
 const MODULE: &str = "middleware";
 const CONFIG: &str = "middleware-config";
 
@@ -16,7 +18,9 @@ const CONFIG: &str = "middleware-config";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Middleware {
+    #[serde(deserialize_with = "path")]
     pub(crate) module: PathBuf,
+    #[serde(default, deserialize_with = "path")]
     pub(crate) config: Option<PathBuf>,
 }
 

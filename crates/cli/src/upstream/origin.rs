@@ -1,5 +1,6 @@
 //! Where the upstream is.
 
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -15,6 +16,22 @@ impl Origin {
     /// Its host, and the port if there is one.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+
+    /// Whether a connection to it would arrive at one of these listeners. A name that has to be looked up is taken for
+    /// another machine's.
+    pub(crate) fn is_one_of(&self, listeners: &[SocketAddr]) -> bool {
+        let host = self.0.host().trim_start_matches('[').trim_end_matches(']');
+        let host = if host == "localhost" { "127.0.0.1" } else { host };
+        let Ok(ip) = host.parse::<IpAddr>() else { return false };
+        let (ip, port) = (ip.to_canonical(), self.0.port_u16().unwrap_or(80));
+        let local = ip.is_loopback() || ip.is_unspecified();
+        listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
+            let own = listener.ip().to_canonical();
+            own == ip
+                || (own.is_unspecified() && local)
+                || (ip.is_unspecified() && own.is_loopback())
+        })
     }
 
     /// What this path and query are there.
@@ -70,6 +87,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Origin>().unwrap().as_str(), authority);
         }
+    }
+
+    #[test]
+    fn a_listener_is_found_however_it_is_spelled() {
+        let is_at = |origin: &str, listener: &str| {
+            let listeners = ["127.0.0.1:9".parse().unwrap(), listener.parse().unwrap()];
+            origin.parse::<Origin>().unwrap().is_one_of(&listeners)
+        };
+        for origin in ["http://127.0.0.1:80", "http://localhost", "http://[::ffff:127.0.0.1]"] {
+            assert!(is_at(origin, "127.0.0.1:80") && is_at(origin, "[::]:80"), "{origin}");
+            assert!(!is_at(origin, "127.0.0.1:81") && !is_at(origin, "192.0.2.1:80"), "{origin}");
+        }
+        assert!(is_at("http://0.0.0.0:80", "127.0.0.1:80"));
+        assert!(is_at("http://192.0.2.1:80", "192.0.2.1:80"));
+        assert!(!is_at("http://192.0.2.2:80", "0.0.0.0:80"));
+        assert!(!is_at("http://app.internal", "0.0.0.0:80"));
     }
 
     #[test]
