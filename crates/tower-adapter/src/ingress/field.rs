@@ -23,7 +23,7 @@ pub(super) enum Field {
 
 /// Fields of this kind, beside all of those that begin with `x-forwarded-`. Each is the one that some proxy or service
 /// sets, and that some framework believes.
-const FORWARDED: [&str; 27] = [
+const FORWARDED: [&str; 31] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
@@ -41,6 +41,10 @@ const FORWARDED: [&str; 27] = [
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-external-address",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+    "x-forward-for",
+    "x-forwarded",
     "x-host",
     "x-http-host-override",
     "x-original-forwarded-for",

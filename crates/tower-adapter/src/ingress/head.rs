@@ -5,10 +5,10 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use http::{Method, Request, Version};
-use millpond_pool_core::Error;
+use millpond_pool_core::{Error, ErrorKind};
 
 use super::field::Field;
-use super::{Rules, authority, bad, set_authority};
+use super::{MAX_FIELDS, Rules, authority, bad, set_authority};
 
 /// What one look at all fields found.
 #[derive(Default)]
@@ -27,6 +27,11 @@ struct Found<'a> {
 
 impl Rules {
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
+        let fields = request.headers().len();
+        if fields > MAX_FIELDS {
+            let why = format!("{fields} fields, expected at most {MAX_FIELDS}");
+            return Err(Error::new(ErrorKind::HeadTooLarge).with_source(why));
+        }
         if request.method() == Method::CONNECT {
             // A tunnel would go past all who come after.
             return Err(bad("CONNECT", "there are no tunnels here").with_status(501));

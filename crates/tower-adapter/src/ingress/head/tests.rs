@@ -76,6 +76,17 @@ fn connection_takes_no_end_to_end_field() {
 }
 
 #[test]
+fn more_fields_than_a_head_may_have_are_431() {
+    let fields: Vec<_> = (0..100).map(|n| format!("x-{n}")).collect();
+    let fields: Vec<_> = fields.iter().map(|name| (name.as_str(), "")).collect();
+    // The host is one of them.
+    assert_eq!(left(&Ingress::new(), &fields[1..]).map(|left| left.len()), Ok(99));
+    assert_eq!(left(&Ingress::new(), &fields), Err(431));
+    // However few names they share.
+    assert_eq!(left(&Ingress::new(), &[("x-same", "1"); 100]), Err(431));
+}
+
+#[test]
 fn who_takes_trailers_still_says_so() {
     for (te, expected) in [("deflate, Trailers", vec!["te: trailers"]), ("gzip", vec![])] {
         let left = left(&Ingress::new(), &[("te", te), ("connection", "te")]);
