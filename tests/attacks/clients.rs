@@ -106,6 +106,25 @@ async fn a_body_that_takes_too_long_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zeros_before_the_size_of_a_chunk_end() {
+    // hyper reads any number of them.
+    let attack = Attack::start(&[]).await;
+    let head = b"POST /drain HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut stream = attack.send(head).await;
+    let mut ended = false;
+    for _ in 0..1000 {
+        ended = stream.write_all(&[b'0'; 64 * 1024]).await.is_err();
+        if ended {
+            break;
+        }
+    }
+    assert!(ended, "64 MB of zeros were read");
+    let flood = "millpond_connections_ended_total{reason=\"flood\"} 1";
+    attack.process.measures(attack.admin, flood).await;
+    attack.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_harm_nobody() {
     let attack = Attack::start(&["--max-instances=1000"]).await;
     let mut streams = attack.send_many(b"GET /fill?n=1000000 HTTP/1.1\r\nhost: a\r\n\r\n").await;

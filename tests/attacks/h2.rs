@@ -129,6 +129,49 @@ async fn resets_of_what_has_begun_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_unread_pieces_harm_no_stream() {
+    // As a client streams short messages to a guest that is busy.
+    let (process, _) = start(&[]).await;
+    let mut frames = Frames::connect(process.addr, &[]).await;
+    frames.send(&Frame::post(1, "/never")).await;
+    for _ in 0..1500 {
+        frames.send(&Frame::new(kind::DATA, 0, 1, *b"a")).await;
+    }
+    frames.send(&Frame::get(3, "/hello")).await;
+    let head = frames.next_of(kind::HEADERS).await.expect("the connection goes on");
+    assert_eq!(head.stream, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_of_many_fields_are_not_held() {
+    // Each names a field of the connection's table again and again: a byte on the wire, and a hundred in memory.
+    const CONNECTIONS: usize = 8;
+    const STREAMS: u32 = 120;
+    let flags = ["--max-instances=1", "--queue=10000", "--queue-timeout=1m"];
+    let (process, admin) = start(&flags).await;
+    let before = process.resident_mib();
+    let mut all = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut frames = Frames::connect(process.addr, &[]).await;
+        for n in 0..STREAMS {
+            let mut get = Frame::get(2 * n + 1, "/never");
+            // RFC 7541: a literal that is added to the table, and then the newest entry of it.
+            let first = if n == 0 { &b"\x40\x01x\x01a"[..] } else { &[] };
+            get.payload = [&get.payload, first, &[0x80 | 62; 1800]].concat();
+            frames.send(&get).await;
+        }
+        for _ in 0..STREAMS {
+            frames.next_of(kind::HEADERS).await.expect("each is answered at once");
+        }
+        all.push(frames);
+    }
+    let grown = process.resident_mib().saturating_sub(before);
+    assert!(grown < GROWTH, "{grown} MiB more");
+    drop(all);
+    process.comes_to_rest(admin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_streams_than_are_allowed_end() {
     let get = |n: usize| Frame::get(u32::try_from(2 * n + 1).unwrap(), "/never");
     let flags = ["--max-instances=10", "--queue-timeout=100ms", "--request-timeout=2s"];

@@ -13,7 +13,6 @@ use http_body_util::Full;
 use tower::Service;
 
 use crate::app::App;
-use crate::descriptors::Share;
 use crate::listen::Traffic;
 
 pub(crate) use metrics::Measured;
@@ -23,7 +22,7 @@ pub(crate) use metrics::Measured;
 pub(crate) struct Admin {
     app: App,
     traffic: Arc<Traffic>,
-    connections: Share,
+    max_connections: usize,
     draining: Arc<AtomicBool>,
 }
 
@@ -32,10 +31,10 @@ impl Admin {
     pub(crate) fn new(
         app: App,
         traffic: Arc<Traffic>,
-        connections: Share,
+        max_connections: usize,
         draining: Arc<AtomicBool>,
     ) -> Self {
-        Self { app, traffic, connections, draining }
+        Self { app, traffic, max_connections, draining }
     }
 
     fn answer(&self, path: &str) -> (StatusCode, String) {
@@ -55,7 +54,8 @@ impl Admin {
                 if let Some(buffers) = self.app.buffers() {
                     metrics::buffers(&mut text, buffers);
                 }
-                metrics::descriptors(&mut text, &self.connections, self.app.guest_io());
+                let connections = (traffic.open, self.max_connections);
+                metrics::descriptors(&mut text, connections, self.app.guest_io());
                 (StatusCode::OK, text)
             }
             _ => (StatusCode::NOT_FOUND, "known: /livez, /readyz, /metrics\n".to_owned()),

@@ -3,10 +3,7 @@
 //! Where they run out, an accept fails, and a guest that holds many would stop the server. So each has its share, and the
 //! shares together are what the operating system allows.
 
-use std::sync::Arc;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::Semaphore;
 
 use crate::say::say;
 use crate::settings::Settings;
@@ -117,32 +114,6 @@ fn raise() -> u64 {
         limit.current
     };
     limit.unwrap_or(u64::MAX)
-}
-
-/// A share whose uses are counted. Clones are the same.
-#[derive(Debug, Clone)]
-pub(crate) struct Share {
-    permits: Arc<Semaphore>,
-    max: usize,
-}
-
-impl Share {
-    pub(crate) fn new(max: usize) -> Self {
-        let max = max.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(max)), max }
-    }
-
-    pub(crate) fn permits(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.permits)
-    }
-
-    pub(crate) fn max(&self) -> usize {
-        self.max
-    }
-
-    pub(crate) fn used(&self) -> usize {
-        self.max - self.permits.available_permits()
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service;
 
-use crate::descriptors::Share;
 use crate::error::StartError;
 use crate::middleware::BoxError;
 use accept_errors::AcceptErrors;
@@ -89,8 +88,6 @@ pub(crate) struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
     traffic: Arc<Traffic>,
-    /// The places of its connections, if others want to see them.
-    share: Option<Share>,
 }
 
 impl Listener {
@@ -103,7 +100,7 @@ impl Listener {
             socket.bind(addr)?;
             let socket = socket.listen(BACKLOG)?;
             let addr = socket.local_addr()?;
-            Ok(Self { socket, addr, traffic: Arc::default(), share: None })
+            Ok(Self { socket, addr, traffic: Arc::default() })
         };
         bind().map_err(|error: io::Error| {
             let what = match error.kind() {
@@ -130,12 +127,6 @@ impl Listener {
         Arc::clone(&self.traffic)
     }
 
-    /// Takes the places of its connections from this share.
-    pub(crate) fn within(mut self, share: Share) -> Self {
-        self.share = Some(share);
-        self
-    }
-
     /// Waits for one connection, closes it, and says who it was.
     pub(crate) async fn knock(self) -> SocketAddr {
         let (_, peer) = self.accept_one(&mut AcceptErrors::default()).await;
@@ -157,8 +148,7 @@ impl Listener {
         S::Future: Send + 'static,
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let share = self.share.clone().unwrap_or_else(|| Share::new(limits.max_connections));
-        let places = share.permits();
+        let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         // Dropping `stop` tells every connection to finish.
         let (stop, stopping) = watch::channel(());
         let mut connections = JoinSet::new();
@@ -177,8 +167,6 @@ impl Listener {
                 accepted = self.accept(&places, &mut errors) => accepted,
             };
             accepted += 1;
-            // Small writes of a streaming guest must not wait for each other. It fails only if the peer is gone.
-            let _ = stream.set_nodelay(true);
             let connection = connection::drive(
                 self.traffic(),
                 limits.pacing,

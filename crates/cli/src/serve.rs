@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::app::App;
-use crate::descriptors::{Share, Shares};
+use crate::descriptors::Shares;
 use crate::edge;
 use crate::error::StartError;
 use crate::headers::Operator;
@@ -33,8 +33,6 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let listener = Listener::bind(settings.addr)?;
     let own = [&shutdown_listener, &admin_listener].into_iter().flatten().chain([&listener]);
     let own = own.map(Listener::local_addr).collect();
-    let connections = Share::new(shares.connections);
-    let listener = listener.within(connections.clone());
     let app = App::start(&settings, &shares, own).await?;
     let draining = Arc::new(AtomicBool::new(false));
 
@@ -44,7 +42,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let traffic = listener.traffic();
     if let Some(listener) = admin_listener {
         say(&format!("Admin on http://{}/", listener.local_addr()));
-        let admin = Admin::new(app.clone(), traffic, connections, Arc::clone(&draining));
+        let admin = Admin::new(app.clone(), traffic, shares.connections, Arc::clone(&draining));
         let limits = Limits {
             max_connections: shares.admin,
             drain_timeout: Duration::ZERO,

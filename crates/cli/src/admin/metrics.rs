@@ -9,7 +9,6 @@ use millpond::{
     GuestIoUsage, Histogram, HostStream, MemoryAccount, RecordCounts, Snapshot, cut_output,
 };
 
-use crate::descriptors::Share;
 use crate::listen::{Connections, Cut};
 use crate::upstream::Usage;
 
@@ -206,8 +205,12 @@ fn of_connections(text: &mut String, connections: &Connections) {
 }
 
 /// The descriptors of clients and guests, and the requests of guests that went nowhere.
-pub(crate) fn descriptors(text: &mut String, connections: &Share, guests: Option<GuestIoUsage>) {
-    let mut shares = vec![("connections", connections.used(), connections.max())];
+pub(crate) fn descriptors(
+    text: &mut String,
+    (connections, max_connections): (usize, usize),
+    guests: Option<GuestIoUsage>,
+) {
+    let mut shares = vec![("connections", connections, max_connections)];
     if let Some(io) = guests {
         shares.push(("outbound", io.connections, io.max_connections));
         shares.push(("files", io.files, io.max_files));

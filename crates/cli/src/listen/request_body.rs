@@ -126,6 +126,9 @@ impl Watch {
 
     /// Takes note of bytes that have come.
     fn receive(&mut self, bytes: usize) -> Result<(), TooSlow> {
+        if bytes > 0 && !self.connection.is_http2() {
+            self.connection.received();
+        }
         self.pace.moved(Instant::now, bytes);
         // A client that always has something to send is never waited for.
         match self.deadline {

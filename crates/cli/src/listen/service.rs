@@ -57,6 +57,7 @@ where
         let meter = if version == Version::HTTP_2 {
             Meter::Http2(self.connection.open_stream())
         } else {
+            self.connection.received();
             Meter::Http1(Arc::clone(&self.connection))
         };
         let mut cut = None;

@@ -104,7 +104,8 @@ pub(crate) struct Connection {
     queued: AtomicUsize,
     /// Bytes of responses that were, so far; over HTTP/2.
     moved: AtomicU64,
-    /// Work that was done for the peer, in frames that it may answer with frames of its own.
+    /// Work that was done for the peer: over HTTP/2 in frames that it may answer with frames of its own, over HTTP/1.1 in
+    /// requests and pieces of their bodies.
     useful: AtomicU64,
     /// Whether the peer speaks HTTP/2.
     http2: AtomicBool,
@@ -150,6 +151,11 @@ impl Connection {
 
     pub(crate) fn useful(&self) -> u64 {
         self.useful.load(Ordering::Relaxed)
+    }
+
+    /// A request, or a piece of its body, has come over HTTP/1.1.
+    pub(crate) fn received(&self) {
+        self.useful.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The preface of HTTP/2 has come.

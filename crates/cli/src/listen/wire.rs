@@ -5,6 +5,8 @@
 //!   that sends nothing, or half of the HTTP/2 preface, would be waited for without end; here reading fails once the time
 //!   is over.
 //! - After the preface, each HTTP/2 frame has to fit into its [`FrameBudget`]; else reading fails.
+//! - Over HTTP/1.1, what is read has to become a request, or a piece of a body; else reading fails. hyper lets the size of
+//!   a chunk have any number of zeros before it.
 //! - What is written has to move, at the least rate; else writing fails. Only time in which the kernel takes no more
 //!   counts.
 
@@ -29,6 +31,10 @@ const SMALL: usize = 1024;
 /// Bytes that are read before others on the thread get their turn.
 const IN_A_ROW: usize = 256 * 1024;
 
+/// Bytes over HTTP/1.1 that make no request and no piece of a body: the longest head, what chunks may have besides their
+/// data in hyper, and what hyper reads ahead.
+const FRUITLESS: usize = 256 * 1024;
+
 /// Wraps the socket `T`.
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
@@ -44,8 +50,17 @@ pub(crate) struct Wire<T> {
 enum Reads {
     /// The protocol is not known yet.
     Opening(Waiting),
-    Http1,
+    Http1(Fruit),
     Http2(Box<FrameBudget>),
+}
+
+/// What comes of the bytes over HTTP/1.1.
+#[derive(Debug, Default)]
+struct Fruit {
+    /// Bytes since something came of them.
+    fruitless: usize,
+    /// What had come of them by then.
+    useful: u64,
 }
 
 #[derive(Debug)]
@@ -109,8 +124,15 @@ impl Seen<'_> {
 impl Reads {
     /// Looks at bytes that have come.
     fn receive(&mut self, bytes: &[u8], connection: &Connection) -> io::Result<()> {
+        let flood = |what| {
+            connection.traffic().cut(Cut::Flood);
+            io::Error::other(what)
+        };
         let (budget, bytes) = match self {
-            Self::Http1 => return Ok(()),
+            Self::Http1(fruit) => {
+                let fits = fruit.receive(bytes.len(), connection.useful());
+                return if fits { Ok(()) } else { Err(flood("too many bytes that make nothing")) };
+            }
             Self::Http2(budget) => (budget, bytes),
             Self::Opening(waiting) => match Seen::of(waiting.rest, bytes) {
                 Seen::Part(rest) => {
@@ -118,8 +140,8 @@ impl Reads {
                     return Ok(());
                 }
                 Seen::Http1 => {
-                    *self = Self::Http1;
-                    return Ok(());
+                    *self = Self::Http1(Fruit::default());
+                    return self.receive(bytes, connection);
                 }
                 Seen::Http2(after) => {
                     connection.became_http2();
@@ -128,10 +150,20 @@ impl Reads {
                 }
             },
         };
-        budget.receive(bytes, Instant::now, || connection.useful()).map_err(|_| {
-            connection.traffic().cut(Cut::Flood);
-            io::Error::other("too many frames that do no work")
-        })
+        budget
+            .receive(bytes, Instant::now, || connection.useful())
+            .map_err(|_| flood("too many frames that do no work"))
+    }
+}
+
+impl Fruit {
+    /// Bytes have come; returns whether they may be as many.
+    fn receive(&mut self, bytes: usize, useful: u64) -> bool {
+        if self.useful != useful {
+            *self = Self { fruitless: 0, useful };
+        }
+        self.fruitless += bytes;
+        self.fruitless <= FRUITLESS
     }
 }
 

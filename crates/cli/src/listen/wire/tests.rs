@@ -97,6 +97,31 @@ async fn lets_writes_take_their_time_that_move() {
     assert_eq!(traffic.measure().cut(Cut::WriteStalled), 0);
 }
 
+#[tokio::test]
+async fn ends_http1_of_which_nothing_comes() {
+    let (mut peer, mut socket, traffic) = pair(1024);
+    tokio::spawn(async move {
+        peer.write_all(b"GET / HTTP/1.1").await.unwrap();
+        while peer.write_all(&[b'0'; 1000]).await.is_ok() {}
+    });
+    let (mut read, mut buf) = (0, [0; 512]);
+    while read < 4 * FRUITLESS {
+        // Something comes of the first three quarters.
+        if read < 3 * FRUITLESS {
+            socket.connection.received();
+        }
+        match socket.read(&mut buf).await {
+            Ok(n) => read += n,
+            Err(error) => {
+                assert_eq!(error.to_string(), "too many bytes that make nothing");
+                break;
+            }
+        }
+    }
+    assert!((4 * FRUITLESS - 1024..4 * FRUITLESS).contains(&read), "{read}");
+    assert_eq!(traffic.measure().cut(Cut::Flood), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ends_a_flood_of_pings_after_the_preface() {
     let (mut peer, mut socket, traffic) = pair(1024);
