@@ -28,7 +28,8 @@ pub struct StoreData {
     /// Has nothing and takes nothing: what a guest sees that has made the host hold too much.
     none: ResourceTable,
     limits: GuestLimits,
-    files: Files,
+    /// Of the default if `None`; made when it is needed, as most guests need none.
+    files: Option<Files>,
     hooks: Hooks,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
@@ -69,8 +70,8 @@ impl StoreData {
             table,
             none,
             limits: GuestLimits::new(max_memory, account),
-            files: Files::default(),
-            hooks: Hooks { outbound: Outbound::default(), held },
+            files: None,
+            hooks: Hooks { outbound: None, held },
             tag: None,
             config: WasiConfigVariables::default(),
             keyvalue: WasiKeyValueCtxBuilder::new().build(),
@@ -83,17 +84,17 @@ impl StoreData {
     }
 
     pub(super) fn with_outbound(mut self, outbound: Outbound) -> Self {
-        self.hooks.outbound = outbound;
+        self.hooks.outbound = Some(outbound);
         self
     }
 
     pub(super) fn with_files(mut self, files: Files) -> Self {
-        self.files = files;
+        self.files = Some(files);
         self
     }
 
     pub(super) fn files(&mut self) -> &mut Files {
-        &mut self.files
+        self.files.get_or_insert_default()
     }
 
     pub(super) fn with_tag(mut self, tag: Arc<Tag>) -> Self {

@@ -55,7 +55,7 @@ pub(super) struct Held {
     /// How many open bodies have chunks of full size, at most.
     large_bodies: usize,
     /// Bytes of requests that are under way, wherever they are.
-    sending: Arc<AtomicUsize>,
+    sending: Option<Arc<AtomicUsize>>,
     charge: Charge,
     /// It was too much.
     cut_off: bool,
@@ -125,7 +125,7 @@ impl Held {
         let small = count.bodies - self.large_bodies;
         let bodies = count.bodies * BODY
             + 2 * (self.large_bodies * chunk + small * smaller(chunk))
-            + self.sending.load(Ordering::Relaxed);
+            + self.sending.as_ref().map_or(0, |sending| sending.load(Ordering::Relaxed));
         let bytes = count.bytes + bodies;
         self.bound = bytes;
         (bytes, count.entries)
@@ -150,11 +150,12 @@ impl Held {
 
     /// Counts a request that is sent, until what this returns is dropped. `None` if there is no room for it: requests may
     /// take three quarters of what the host holds for a guest, so that they alone cut no guest off.
-    pub(super) fn send<B: Body>(&self, request: &http::Request<B>) -> Option<Sending> {
+    pub(super) fn send<B: Body>(&mut self, request: &http::Request<B>) -> Option<Sending> {
         let chunks = if request.body().is_end_stream() { 0 } else { 2 * self.limits.body_chunk };
         let bytes = CONNECTION + chunks + size(request.headers());
-        let before = self.sending.fetch_add(bytes, Ordering::Relaxed);
-        let sending = Sending { bytes, sending: Arc::clone(&self.sending) };
+        let sending = Arc::clone(self.sending.get_or_insert_default());
+        let before = sending.fetch_add(bytes, Ordering::Relaxed);
+        let sending = Sending { bytes, sending };
         (before + bytes <= self.limits.resource_bytes / 4 * 3).then_some(sending)
     }
 }

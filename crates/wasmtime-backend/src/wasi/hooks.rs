@@ -8,7 +8,8 @@ use super::held::Held;
 use super::outbound::{Io, Outbound, Sent};
 
 pub(super) struct Hooks {
-    pub(super) outbound: Outbound,
+    /// Of the default if `None`.
+    pub(super) outbound: Option<Outbound>,
     pub(super) held: Held,
 }
 
@@ -20,13 +21,14 @@ impl WasiHttpHooks for Hooks {
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         // At once, so that a guest cannot have more of these futures than connections.
-        let Some(permit) = self.outbound.permit() else {
+        let outbound = self.outbound.get_or_insert_default();
+        let Some(permit) = outbound.permit() else {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
         let Some(sending) = self.held.send(&request) else {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
-        let sent = self.outbound.send(permit, request, options);
+        let sent = outbound.send(permit, request, options);
         Box::new(async move {
             let (response, io) = sent.await?;
             let io: Io = Box::new(async move {
