@@ -92,7 +92,7 @@ mod tests {
     use super::Arena;
 
     #[test]
-    fn a_key_that_outlived_its_entry_finds_nothing() {
+    fn a_stale_key_finds_nothing() {
         let mut arena = Arena::new();
         let old = arena.insert('a');
         assert_eq!(arena.remove(old), Some('a'));

@@ -16,8 +16,8 @@ use crate::view::{InstanceId, InstanceView, Ticket};
 #[derive(Debug)]
 pub struct Permit(pub(crate) ());
 
-/// What the pool wants done. Carried out by whoever drives it, outside of any lock, in any order:
-/// an effect for an instance or a request that is gone by then must be ignored, except that
+/// What the pool wants done. The driver carries it out, outside of any lock, in any order. It must
+/// ignore an effect for an instance or a request that is gone by then, except that
 /// every [`Start`](Self::Start) must be answered in the end: by [`InstanceEvent::StartFailed`] or
 /// [`InstanceEvent::Exhausted`] where no store came of it, otherwise by [`InstanceEvent::Dropped`].
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub enum Effect<T, H> {
         /// How it will be driven.
         mode: Mode,
         /// An exclusive instance is started by the request it is for, which comes with the start
-        /// and is handed over to it with no further effect. `None`: start it for whoever comes.
+        /// and is handed over to it with no further effect. `None`: not tied to a request.
         request: Option<(Ticket, T)>,
     },
     /// Hand a request to a live instance.
@@ -82,7 +82,8 @@ pub enum Effect<T, H> {
         /// Its handle.
         handle: H,
     },
-    /// A request came back that nobody waits for any more. It comes out for the same reason.
+    /// A request came back whose caller has left. It comes out so that it is not dropped inside the
+    /// pool.
     Discard {
         /// The request.
         item: T,
@@ -161,8 +162,8 @@ pub enum InstanceEvent<T> {
     /// A request's response body has ended.
     Ended(Ticket),
     /// The guest of a request that was handed over waits for the host between two calls. The request
-    /// keeps the instance, which is given nobody else's: it sees both halves of the one. That time is not
-    /// the guest's: [`request_timeout`](crate::Limits::request_timeout) does not run, nor does any policy's.
+    /// keeps the instance, which is given no other request: it sees both halves of the one. That time is
+    /// not the guest's: [`request_timeout`](crate::Limits::request_timeout) does not run, nor does any policy's.
     /// Only for a request that a guest works on, otherwise ignored.
     ///
     /// If the head is out by then, the request counts as streaming all along, and it is
@@ -191,8 +192,8 @@ pub enum InstanceEvent<T> {
     Pinned(Ticket),
     /// The guest of a pinned request works on it again, and has
     /// [`request_timeout`](crate::Limits::request_timeout) from now. Only for one that is pinned, or whose
-    /// head is out, otherwise ignored. Of the latter it is the last call: nobody waits for a head who could
-    /// be told, so a guest that takes longer is retired.
+    /// head is out, otherwise ignored. Once the head is out, it is the last call: no caller waits for a
+    /// head and could be told, so a guest that takes longer is retired.
     Resumed(Ticket),
     /// A request that was handed over, but that no guest has seen, comes back.
     Returned(Ticket, T),

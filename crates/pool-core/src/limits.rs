@@ -44,9 +44,9 @@ pub struct Limits {
     /// again". If its guest computes for longer without waiting for anything, requests that wait
     /// get another instance. Default 1 ms.
     pub settle_time: Duration,
-    /// Instances kept ready though nobody has asked for them: spares. They are made off the request
-    /// path as far as the other limits and the budget allow, and are the first to be reclaimed. With
-    /// fresh instances this takes the start out of each request's time. Default 0.
+    /// Instances kept ready before any request needs them: spares. They are made off the request path
+    /// as far as the other limits and the budget allow, and are the first to be reclaimed. With fresh
+    /// instances this takes the start out of each request's time. Default 0.
     pub min_idle: usize,
     /// How long an instance may have nothing to do. Default 10 s. This and the following ones are kept
     /// by the policy [`standard`](crate::expiration::standard).
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortened_number_stays_between_its_bounds() {
+    fn a_shortened_number_stays_in_bounds() {
         let spread = MaxRequests::exactly(128).shortened_by(0.25);
         let last = 1.0 - f64::EPSILON;
         assert_eq!(spread.draw(0.0), 128);

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub pinned: usize,
     /// Requests whose body is open.
     pub streaming: usize,
-    /// Requests that guests still work on though nobody waits for an answer: their caller left or
+    /// Requests that guests still work on though no caller waits for the answer: the caller left or
     /// has had its 504.
     pub abandoned: usize,
     /// Live instances, by what they do.

@@ -80,8 +80,8 @@ pub struct InstanceView {
     pub since: Instant,
     /// When its start was complete.
     pub started: Instant,
-    /// Requests waiting for their response head, those that nobody waits for any more included, and
-    /// those that are pinned not.
+    /// Requests waiting for their response head. Includes those whose caller has left, but not those
+    /// that are pinned.
     pub busy: usize,
     /// Requests that are pinned: the guest waits for the host between two calls.
     pub pinned: usize,

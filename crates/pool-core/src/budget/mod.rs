@@ -94,10 +94,10 @@ impl BudgetEffect {
 
 /// The state machine of a budget. No lock, waker or clock inside.
 ///
-/// A pool within its guarantee gets an instance at once, whatever the others do: what guarantees have
-/// not yet been used is kept free for them. The rest goes to whoever wants it, when it is short to the
-/// pool that has least for its weight; and when there is none left, the pool that has most for its
-/// weight gives up an idle instance.
+/// A pool within its guarantee gets an instance at once, whatever the others do: the unused part of
+/// each guarantee is kept free. The rest goes to any pool that wants it. When it is short, it goes to
+/// the pool that has least for its weight. When none is left, the pool that has most for its weight
+/// gives up an idle instance.
 ///
 /// ```
 /// use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, Share};
@@ -213,7 +213,7 @@ impl Budget {
         while let Some(member) = self.next_to_grant(Member::wanted) {
             self.grant(member);
         }
-        // Spares take what nobody else wants, or what is theirs.
+        // Spares take what no request wants, or what their pool is guaranteed.
         while let Some(member) = self.next_to_grant(Member::wanted_spares) {
             self.grant(member);
         }
@@ -276,8 +276,8 @@ impl Budget {
         }
     }
 
-    /// Asks for an idle instance: of those who have one beyond their guarantee, who has most for its
-    /// weight? False: nobody has.
+    /// Asks for an idle instance: of the pools that have one beyond their guarantee, asks the one that
+    /// has most for its weight. Returns false if no pool has one.
     fn ask(&mut self, besides: Option<Key>, there: &mut Amount) -> bool {
         let others = self.members.iter().filter(|(key, _)| Some(*key) != besides);
         let able = others.filter(|(_, member)| member.idle() > 0 && member.spread() > 0);

@@ -104,7 +104,7 @@ impl<'a> ExpirationContext<'a> {
     /// use millpond_pool_core::{Reason, Status};
     /// use std::task::Poll;
     ///
-    /// // Keeps no more than four idle instances while nobody waits.
+    /// // Keeps no more than four idle instances while no request waits.
     /// let policy = from_fn(|cx| {
     ///     let load = cx.load();
     ///     if cx.view().status == Status::Idle && load.idle > 4 && load.queued == 0 {

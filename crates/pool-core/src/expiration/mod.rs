@@ -35,8 +35,8 @@ use crate::reason::Reason;
 
 /// The policy of one instance.
 ///
-/// It is polled by whoever changed the instance, on its thread: it must not block, and must not call
-/// the pool.
+/// It is polled by the caller that changed the instance, on that caller's thread. So it must not
+/// block, and must not call the pool.
 ///
 /// ```
 /// use millpond_pool_core::expiration::{Expired, ExpirationContext, InstanceExpiration};

@@ -58,7 +58,7 @@ pub struct Start<T> {
     /// How it will be driven.
     pub mode: Mode,
     /// The request that it is for, and that is handed over to it with no further call. `None`: it is
-    /// for whoever comes.
+    /// not tied to a request.
     pub request: Option<(Ticket, T)>,
 }
 

@@ -8,7 +8,7 @@ use crate::view::Ticket;
 use super::{Driver, Instance, PoolHandle, Submitted};
 
 /// Exclusive use of an instance by the request that it was handed to: between two calls of the guest the
-/// instance stays [pinned](Self::pin), idle but charged, and sees nobody else's request. Made by
+/// instance stays [pinned](Self::pin), idle but charged, and sees no other request. Made by
 /// [`Submitted::lease`], for instances that serve one request at a time.
 ///
 /// Each of its methods is ignored by the pool if the request has timed out, or the instance has ended.
@@ -76,7 +76,7 @@ impl<D: Driver> Lease<D> {
     /// A frame of the response's body moved.
     pub fn progress(&mut self) {
         if std::mem::take(&mut self.pinned) {
-            // The body's time runs again, and somebody may have to look at it when it is over.
+            // The body's time runs again, so the reaper may have to wake when it is over.
             self.pool().report(self.instance.id, InstanceEvent::Progress(self.ticket()));
         } else {
             self.request.progress(self.instance.id);

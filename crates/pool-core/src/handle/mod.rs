@@ -2,7 +2,7 @@
 //!
 //! Every input takes the lock, changes the state, collects what is to be done, and does it after
 //! the lock is released: effects go to the [`Driver`], wakers are woken, policies polled. No
-//! code of anybody else (a policy, a hook, a waker, the drop of a request) runs under the lock.
+//! foreign code (a policy, a hook, a waker, the drop of a request) runs under the lock.
 
 mod budget;
 mod driver;
@@ -106,7 +106,7 @@ impl<D: Driver> PoolHandle<D> {
         &self.0.driver
     }
 
-    /// A permit, if there is one now and nobody else waits for one.
+    /// Returns a permit, if there is one now and no other caller waits for one.
     ///
     /// # Errors
     ///

@@ -129,7 +129,7 @@ impl Line {
         if let Some(permit) = place.and_then(|place| self.granted.remove(&place)) {
             return Ok(Standing::Has(permit));
         }
-        // Nobody overtakes those who wait.
+        // A newcomer does not overtake the waiting.
         if place.is_none() && self.waiting.is_empty() {
             match pool.handle_reserve() {
                 Ok(permit) => return Ok(Standing::Has(permit)),
@@ -150,12 +150,12 @@ impl Line {
         Ok(Standing::Waits(place))
     }
 
-    /// A permit for who does not wait.
+    /// Returns a permit for a caller that does not wait.
     pub(super) fn reserve<T, H: Clone + Default>(
         &self,
         pool: &mut Pool<T, H>,
     ) -> Result<Permit, Refusal> {
-        // Nobody overtakes those who wait.
+        // A newcomer does not overtake the waiting.
         if !self.waiting.is_empty() && !pool.is_draining() {
             return Err(Refusal::Overloaded);
         }

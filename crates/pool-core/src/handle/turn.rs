@@ -3,7 +3,7 @@
 //! What one effect causes (a start that fails at once, a budget's grant to another pool) is itself a
 //! change with effects, and so on: carried out where they come up, a thousand waiting requests would be
 //! a thousand calls deep. So a thread that is carrying out effects puts those that come up meanwhile
-//! behind them. They stay on their thread: nobody waits for another's.
+//! behind them. They stay on their thread: no thread waits for another's.
 //!
 //! Most drivers report something at once, so what is put behind is put into a queue that stays: nothing is
 //! allocated for it. There is one for each type of driver, in practice one.

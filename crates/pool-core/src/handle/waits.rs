@@ -27,7 +27,7 @@ impl Waits {
         pool: &Pool<T, H>,
         wakers: &mut Vec<Waker>,
     ) {
-        // Mostly nobody waits.
+        // In most cases no task waits.
         if !self.drained.is_empty() && pool.is_drained() {
             wakers.extend(std::mem::take(&mut self.drained).into_values());
         }

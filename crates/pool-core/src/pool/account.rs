@@ -35,8 +35,8 @@ impl Account {
 }
 
 impl<T, H: Clone + Default> Pool<T, H> {
-    /// Makes its instances count against a budget: it starts one for each grant. Whoever drives it
-    /// takes its [`Effect::Claim`](crate::Effect::Claim)s to the budget, and the budget's effects here.
+    /// Makes its instances count against a budget: it starts one for each grant. The driver takes its
+    /// [`Effect::Claim`](crate::Effect::Claim)s to the budget, and the budget's effects here.
     #[must_use]
     pub fn with_budget(mut self) -> Self {
         self.account = Some(Account::default());

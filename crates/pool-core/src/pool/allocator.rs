@@ -1,8 +1,8 @@
 //! What is known of the allocator: it may hold fewer instances than the pool's limit.
 //!
-//! Nobody says how many it holds, so the pool learns: a start that found it full shows that there is
-//! room for those that live, and no more. From then on one is started for each that is dropped, and
-//! now and then one more is tried, since the allocator may serve others too.
+//! The allocator does not tell how many it holds, so the pool learns: a start that found it full shows
+//! that there is room for the live instances, and no more. From then on one is started for each that is
+//! dropped. Now and then one more is tried, since the allocator may serve others too.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.allocator.ceiling.map_or(usize::MAX, |ceiling| ceiling.saturating_sub(live))
     }
 
-    /// Sees to it that a full allocator is tried again if somebody waits for it.
+    /// Plans another try of a full allocator if a request or a spare waits for it.
     pub(super) fn plan_probe(&mut self, now: Instant) {
         if self.room_left() > 0 || self.allocator.probe_at.is_some() {
             return;

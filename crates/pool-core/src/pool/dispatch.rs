@@ -94,7 +94,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.limits.max_running.map_or(usize::MAX, |most| most.saturating_sub(running))
     }
 
-    /// Who takes a request that comes now without its waiting, if anybody does.
+    /// Returns an instance that can serve a new request immediately.
     pub(super) fn ready_for_newcomer(&self) -> Option<InstanceId> {
         if self.newcomer_waits() {
             return None;
@@ -102,7 +102,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.ready.last().map(|(_, id)| *id)
     }
 
-    /// Whether an instance is started for it without its waiting, if nobody takes it.
+    /// Returns whether a new request that no instance can serve has one started immediately.
     pub(super) fn starts_for_newcomer(&self) -> bool {
         !self.newcomer_waits() && !self.starts_shared() && self.coming() == 0 && self.may_start()
     }
@@ -151,7 +151,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// move up.
     fn start_for_request(&mut self, now: Instant, ahead: usize) {
         let id = self.insert(now, false);
-        // Somebody pays for a start: there are too few spares.
+        // A request pays for a start: there are too few spares.
         self.spares.rested();
         let request = if self.starts_shared() {
             let start_for = self.requests.queued_at(ahead);
@@ -163,7 +163,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.begin_start(id, request);
     }
 
-    /// The same for a request that comes now, with an exclusive instance and nobody ahead.
+    /// Starts an exclusive instance for a new request, when no request waits ahead of it.
     pub(super) fn start_for_newcomer(&mut self, now: Instant, item: T) -> Ticket {
         let id = self.insert(now, false);
         self.spares.rested();
@@ -172,7 +172,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         ticket
     }
 
-    /// Starts an instance for whoever comes.
+    /// Starts a spare instance.
     pub(super) fn start_spare(&mut self, now: Instant) {
         let id = self.insert(now, true);
         self.begin_start(id, None);

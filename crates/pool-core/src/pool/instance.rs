@@ -30,7 +30,7 @@ pub(super) struct Instance<H> {
     pub(super) phase: Phase,
     /// Takes several requests at a time, driven by a worker of its own.
     pub(super) shared: bool,
-    /// Started ahead, for nobody.
+    /// Started ahead, without a request.
     pub(super) spare: bool,
     /// Uniform, from 0 to below 1.
     pub(super) draw: f64,
@@ -50,7 +50,7 @@ pub(super) struct Instance<H> {
     /// `Some` from a hand-over until the guest waits: until then, it counts as about to have room.
     pub(super) settling: Option<Settling>,
     pub(super) backpressure: bool,
-    /// A request on it is pinned: until it goes on, nobody else's is let in.
+    /// A request on it is pinned: until that one goes on, no other is let in.
     pub(super) pinned: bool,
     pub(super) usage: Usage,
     /// What it is counted as.

@@ -88,8 +88,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.retire_idle_if_drained(now);
     }
 
-    /// A guest has a response head for a request. If this is true, give it to the caller; if not,
-    /// nobody waits for it any more: drop it.
+    /// Reports that a guest has a response head for a request. Returns whether a caller waits for it:
+    /// if not, drop the head.
     #[must_use]
     pub fn handle_responded(&mut self, now: Instant, ticket: Ticket) -> bool {
         let Some(stage) = self.requests.stage_mut(ticket) else { return false };
@@ -159,8 +159,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.lower_ceiling();
     }
 
-    /// A start came to nothing. At most the request it was for is refused, and only if nobody
-    /// else took that; those that waited beside it are found another by the next dispatch.
+    /// Handles a start that came to nothing. At most the request it was for is refused, and only if no
+    /// other instance took it. The next dispatch finds another for those that waited beside it.
     fn give_up_start(&mut self, id: InstanceId, refusal: Refusal) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if instance.phase != Phase::Starting {

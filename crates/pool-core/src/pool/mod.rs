@@ -64,8 +64,8 @@ use spares::Spares;
 /// assert_eq!(pool.snapshot().responded, 1);
 /// ```
 ///
-/// `T` is what a request is to whoever drives the pool; `H` is a handle to an instance, made with
-/// [`Default`] when the instance is and cloned into each effect that concerns it.
+/// `T` is what a request is to the driver of the pool. `H` is a handle to an instance: it is made with
+/// [`Default`] together with the instance, and cloned into each effect that concerns it.
 #[derive(Debug)]
 pub struct Pool<T, H = ()> {
     limits: Arc<Limits>,
@@ -75,8 +75,8 @@ pub struct Pool<T, H = ()> {
     /// Instances with room, the most recently used last.
     ready: BTreeSet<(u64, InstanceId)>,
     next_ready: u64,
-    /// Requests for which there will be room: on instances that are starting for whoever comes, or
-    /// settling. Any number of instances may have room for as many as can be counted.
+    /// Requests for which there will be room: on instances that are settling, or are starting without
+    /// being tied to a request. Any number of instances may have room for as many as can be counted.
     coming: u128,
     gauges: Gauges,
     timers: BTreeSet<(Instant, InstanceId)>,
@@ -426,7 +426,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         snapshot
     }
 
-    /// Why nobody took a request in time.
+    /// Returns why no instance took a request in time.
     fn late_refusal(&self) -> Refusal {
         let by_budget = self.account.as_ref().is_some_and(|account| account.held == 0);
         if self.room_left() == 0 {

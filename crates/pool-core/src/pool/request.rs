@@ -21,7 +21,7 @@ pub(super) enum Stage<T> {
     Pinned { instance: InstanceId, since: Instant },
     /// The head is out, the body is open.
     Streaming { instance: InstanceId, since: Instant, clock: Clock },
-    /// Nobody waits for it, and its guest, which other requests share, goes on.
+    /// Its caller has left, and its guest, which other requests share, goes on.
     Abandoned {
         instance: InstanceId,
         since: Instant,
@@ -36,7 +36,7 @@ pub(super) enum Stage<T> {
 pub(super) enum Clock {
     /// That of the body, which moved last at this time.
     Body { moved: Instant },
-    /// Nobody's: the guest is kept for the end of the body, and the host waits for more of it.
+    /// No time runs: the guest is kept for the end of the body, and the host waits for more of it.
     Stopped,
     /// The guest's, for its last call.
     Call { deadline: Option<Instant> },
@@ -96,8 +96,8 @@ impl<T> Stage<T> {
         self.awaits_head() || matches!(self, Self::Starting { .. })
     }
 
-    /// Its caller leaves it to its guest. One that is pinned has its time from now: whoever would have
-    /// resumed it may be gone too.
+    /// Its caller leaves it to its guest. One that is pinned has its time from now: the host that would
+    /// have resumed it may be gone too.
     pub(super) fn leave_to_guest(&mut self, now: Instant, timeout: Duration) {
         let (instance, since, at_work, deadline) = match *self {
             Self::Busy { instance, since, at_work, deadline } => {

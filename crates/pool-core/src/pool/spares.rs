@@ -11,7 +11,7 @@ use super::{Pool, sooner};
 /// After a spare failed to start, or ended unused, the next one waits: first this long, then longer.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// After one was reclaimed: whoever needed its place needs it for a while.
+/// After one was reclaimed: the pool that needed its place needs it for a while.
 const RECLAIMED_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a request that took one can put off the making of the next: alone, or beside others.
@@ -65,7 +65,7 @@ impl Spares {
         self.look_at = self.look_at.filter(|at| *at > now);
     }
 
-    /// Nobody is in the way of a start any more.
+    /// Lets the next spare start: it holds up no request any more.
     pub(super) fn rested(&mut self) {
         self.rests = false;
     }

@@ -41,18 +41,18 @@ fn ask_both(one: Pool, other: &Pool) -> Pool {
 }
 
 #[test]
-fn of_two_pools_that_have_room_for_one_instance_each_gets_its_turn() {
+fn two_pools_take_turns_at_one_instance() {
     explore_bounded(|| {
         let house = House::new(1);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
         let one = ask_both(one, &other);
         check(&house, &[&one, &other]);
-        assert_eq!(house.used(), 1, "nobody needs the last one's place");
+        assert_eq!(house.used(), 1, "no pool needs the last one's place");
     });
 }
 
 #[test]
-fn an_idle_instance_that_another_pool_needs_serves_its_own_or_goes() {
+fn an_idle_instance_serves_or_is_reclaimed() {
     explore_bounded(|| {
         let house = House::new(1);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
@@ -63,7 +63,7 @@ fn an_idle_instance_that_another_pool_needs_serves_its_own_or_goes() {
 }
 
 #[test]
-fn what_a_pool_is_guaranteed_is_there_whatever_another_takes() {
+fn a_guarantee_withstands_another_pool() {
     explore(|| {
         let house = House::new(2);
         let (one, other) = (house.pool_with(exclusive(), 1), house.pool(two()));
@@ -99,17 +99,17 @@ fn leaving_makes_room(before: fn(&Pool)) {
 }
 
 #[test]
-fn whoever_waits_for_a_pool_that_leaves_gets_its_place() {
+fn a_leaving_pool_frees_its_grant() {
     leaving_makes_room(|pool| submit(pool).over());
 }
 
 #[test]
-fn the_place_of_an_idle_instance_that_is_dropped_with_its_pool_is_free() {
+fn a_dropped_pool_frees_its_idle_grant() {
     leaving_makes_room(ask);
 }
 
 #[test]
-fn what_a_pool_is_granted_while_it_leaves_is_not_lost() {
+fn a_grant_to_a_leaving_pool_is_not_lost() {
     explore(|| {
         let house = House::new(1);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
@@ -127,7 +127,7 @@ fn what_a_pool_is_granted_while_it_leaves_is_not_lost() {
 }
 
 #[test]
-fn what_a_pool_is_granted_and_needs_no_more_goes_back() {
+fn an_unneeded_grant_is_given_back() {
     explore_bounded(|| {
         let house = House::new(2);
         let (one, other) = (house.pool(two()), house.pool(exclusive()));
@@ -145,7 +145,7 @@ fn what_a_pool_is_granted_and_needs_no_more_goes_back() {
 }
 
 #[test]
-fn a_lower_limit_takes_what_is_idle_though_a_request_comes() {
+fn a_lower_limit_reclaims_despite_a_request() {
     explore(|| {
         let house = House::new(2);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
@@ -181,7 +181,7 @@ fn a_higher_limit_lets_in_who_waits() {
 }
 
 #[test]
-fn the_budget_goes_by_the_newest_of_claims_that_overtake_each_other() {
+fn the_newest_of_reordered_claims_counts() {
     explore_bounded(|| {
         let house = House::new(2);
         let (one, other) = (house.pool(two()), house.pool(two()));
@@ -201,7 +201,7 @@ fn the_budget_goes_by_the_newest_of_claims_that_overtake_each_other() {
 }
 
 #[test]
-fn a_share_within_the_budget_counts_and_one_beyond_it_is_refused() {
+fn a_share_beyond_the_budget_is_refused() {
     explore(|| {
         let house = House::new(1);
         let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));

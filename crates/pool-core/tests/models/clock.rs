@@ -1,4 +1,4 @@
-//! Time as the models have it: it stands until somebody moves it.
+//! Time as the models have it: it stands until the model moves it.
 
 use std::future::Future;
 use std::pin::Pin;

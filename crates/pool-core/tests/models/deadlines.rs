@@ -41,17 +41,17 @@ fn head_at_the_deadline(limits: fn() -> Limits) {
 }
 
 #[test]
-fn a_head_at_the_deadline_or_the_timeout_wins_never_both() {
+fn head_or_timeout_wins_at_the_deadline() {
     head_at_the_deadline(exclusive);
 }
 
 #[test]
-fn a_head_at_the_deadline_or_the_timeout_wins_never_both_on_a_shared_instance() {
+fn head_or_timeout_wins_on_a_shared_one() {
     head_at_the_deadline(shared);
 }
 
 #[test]
-fn a_deadline_where_there_was_none_rouses_the_reaper() {
+fn a_first_deadline_rouses_the_reaper() {
     explore_bounded(|| {
         let (pool, reaper) = pool(exclusive());
         let reaper = run(reaper);
@@ -88,7 +88,7 @@ fn an_earlier_deadline_rouses_the_reaper() {
 
 /// Each time would be a wake-up of another thread.
 #[test]
-fn requests_that_come_to_an_idle_pool_do_not_each_rouse_the_reaper() {
+fn not_every_request_rouses_the_reaper() {
     explore_bounded(|| {
         let mut limits = exclusive();
         limits.max_requests = MaxRequests::exactly(1);
@@ -143,7 +143,7 @@ fn the_reaper_ends_with_the_last_handle() {
 }
 
 #[test]
-fn the_reaper_ends_with_the_last_handle_though_it_has_something_to_wait_for() {
+fn the_last_handle_ends_a_waiting_reaper() {
     explore_bounded(|| {
         let (pool, reaper) = pool(exclusive());
         let request = submit(&pool);

@@ -1,4 +1,4 @@
-//! Leases, against what can end them: whoever is first decides, and nothing is left.
+//! Leases, against what can end them: the first to act decides, and nothing is left.
 
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -19,7 +19,7 @@ fn pool() -> (Pool, Task) {
     Host::new(exclusive()).leased().open()
 }
 
-/// The next call, and what comes of it. False: nobody waits for it.
+/// Makes the next call, and releases the lease. False: no caller waits for it.
 fn second_half(mut lease: Lease<Host>) -> bool {
     lease.resume();
     release(lease)
@@ -52,18 +52,18 @@ fn second_half_while(end: fn(&Pool, InstanceId), reason: Reason) {
 }
 
 #[test]
-fn the_second_half_of_a_lease_or_the_stop_of_its_pool_wins_never_both() {
+fn second_half_or_pool_stop_wins() {
     second_half_while(|pool, _| pool.stop(), Reason::Drain);
 }
 
 #[test]
-fn the_second_half_of_a_lease_or_the_end_of_its_instance_wins_never_both() {
+fn second_half_or_instance_end_wins() {
     let breaks = |pool: &Pool, id| pool.report(id, InstanceEvent::Broken(Reason::Trap));
     second_half_while(breaks, Reason::Trap);
 }
 
 #[test]
-fn the_release_of_a_lease_at_its_deadline_or_the_timeout_wins_never_both() {
+fn release_or_timeout_wins_at_the_deadline() {
     explore(|| {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
@@ -79,7 +79,7 @@ fn the_release_of_a_lease_at_its_deadline_or_the_timeout_wins_never_both() {
 }
 
 #[test]
-fn a_resume_at_the_deadline_of_the_first_half_begins_the_time_of_the_second() {
+fn a_resume_at_the_deadline_resets_it() {
     explore(|| {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
@@ -102,7 +102,7 @@ fn a_resume_at_the_deadline_of_the_first_half_begins_the_time_of_the_second() {
 }
 
 #[test]
-fn a_drain_waits_for_the_second_half_of_a_lease() {
+fn a_drain_awaits_the_second_half() {
     explore(|| {
         let (pool, _) = pool();
         let lease = pinned(&pool);
@@ -116,7 +116,7 @@ fn a_drain_waits_for_the_second_half_of_a_lease() {
 }
 
 #[test]
-fn a_lease_whose_head_is_out_has_its_outcome_whatever_ends_it() {
+fn a_responded_lease_keeps_its_outcome() {
     explore(|| {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
@@ -136,7 +136,7 @@ fn a_lease_whose_head_is_out_has_its_outcome_whatever_ends_it() {
 }
 
 #[test]
-fn a_lease_that_is_dropped_while_somebody_comes_leaves_nothing_behind() {
+fn dropping_a_lease_beside_a_request() {
     explore(|| {
         let (pool, _) = pool();
         let lease = pinned(&pool);
@@ -151,13 +151,13 @@ fn a_lease_that_is_dropped_while_somebody_comes_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_lease_that_is_released_while_somebody_comes_serves_them_next() {
+fn a_released_lease_serves_the_next_request() {
     explore(|| {
         let (pool, _) = pool();
         let lease = pinned(&pool);
         let leaving = thread::spawn(move || second_half(lease));
         let request = submit(&pool);
-        assert!(leaving.join().unwrap(), "it has seen nobody else's before its end");
+        assert!(leaving.join().unwrap(), "it has seen no other request before its end");
         assert!(answer(request));
         assert_eq!(pool.snapshot().starts, 1, "the same instance");
         check_empty(&pool);
@@ -165,7 +165,7 @@ fn a_lease_that_is_released_while_somebody_comes_serves_them_next() {
 }
 
 #[test]
-fn what_has_failed_is_not_cancelled_and_its_instance_goes_on() {
+fn a_failed_request_is_not_cancelled() {
     explore(|| {
         let (pool, _) = pool();
         let lease = pinned(&pool);
@@ -186,7 +186,7 @@ fn what_has_failed_is_not_cancelled_and_its_instance_goes_on() {
 }
 
 #[test]
-fn of_a_release_a_policy_sees_what_has_become_of_the_instance() {
+fn a_policy_sees_the_state_after_a_release() {
     explore(|| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let seeing = Arc::clone(&seen);

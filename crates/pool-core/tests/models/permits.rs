@@ -18,7 +18,7 @@ fn one() -> Limits {
 }
 
 #[test]
-fn who_waits_is_woken_by_a_permit_given_back() {
+fn a_returned_permit_wakes_the_waiter() {
     explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
@@ -50,7 +50,7 @@ fn who_waits_is_woken_by_higher_limits() {
 }
 
 #[test]
-fn of_two_who_wait_the_first_gets_the_permit_and_nobody_overtakes_it() {
+fn permits_are_granted_in_order() {
     explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
@@ -75,7 +75,7 @@ fn of_two_who_wait_the_first_gets_the_permit_and_nobody_overtakes_it() {
 }
 
 #[test]
-fn who_leaves_while_being_granted_passes_the_permit_on() {
+fn a_leaving_waiter_passes_its_permit_on() {
     explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);
@@ -130,7 +130,7 @@ impl Drop for Nosy {
 }
 
 #[test]
-fn wakers_are_woken_and_dropped_outside_the_lock() {
+fn wakers_run_and_drop_outside_the_lock() {
     explore(|| {
         let (pool, mut reaper) = pool(one());
         let nosy = || Waker::from(Arc::new(Nosy(pool.clone())));
@@ -154,7 +154,7 @@ fn wakers_are_woken_and_dropped_outside_the_lock() {
 }
 
 #[test]
-fn who_submits_without_waiting_takes_the_place_that_is_there_or_has_the_request_back() {
+fn try_submit_takes_a_place_or_returns_it() {
     explore(|| {
         let (pool, _) = pool(one());
         let running = pool.try_submit(Item::default()).ok().expect("there is a place");
@@ -177,7 +177,7 @@ fn who_submits_without_waiting_takes_the_place_that_is_there_or_has_the_request_
 }
 
 #[test]
-fn of_two_who_submit_without_waiting_one_has_the_only_place() {
+fn one_of_two_try_submits_gets_the_place() {
     explore(|| {
         let (pool, _) = pool(one());
         let other = pool.clone();
@@ -191,7 +191,7 @@ fn of_two_who_submit_without_waiting_one_has_the_only_place() {
 }
 
 #[test]
-fn who_submits_without_waiting_does_not_overtake_those_who_wait() {
+fn try_submit_does_not_overtake_waiters() {
     explore(|| {
         let (pool, _) = pool(one());
         let permit = reserve(&pool);

@@ -41,7 +41,7 @@ impl Signal {
 }
 
 #[test]
-fn a_policy_that_is_woken_is_polled_though_the_reaper_was_about_to_sleep() {
+fn a_wake_reaches_a_reaper_about_to_sleep() {
     explore_bounded(|| {
         let signal = Signal::default();
         let policy = signal.clone();
@@ -59,7 +59,7 @@ fn a_policy_that_is_woken_is_polled_though_the_reaper_was_about_to_sleep() {
 }
 
 #[test]
-fn a_verdict_on_an_idle_instance_ends_no_request_that_came_meanwhile() {
+fn a_stale_idle_verdict_ends_no_request() {
     explore(|| {
         let signal = Signal::default();
         let policy = signal.clone();
@@ -132,7 +132,7 @@ fn a_policy_sees_no_view_after_a_newer_one() {
 }
 
 #[test]
-fn a_policy_may_wake_itself_while_it_is_polled() {
+fn a_policy_may_wake_itself_in_its_poll() {
     explore(|| {
         let polls = Arc::new(AtomicU64::new(0));
         let counted = polls.clone();
@@ -156,7 +156,7 @@ fn a_policy_may_wake_itself_while_it_is_polled() {
 
 /// Between the two it would be seen after its return.
 #[test]
-fn of_things_reported_together_a_policy_sees_what_has_become_of_the_instance() {
+fn a_policy_sees_batched_reports_as_one() {
     explore(|| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let seeing = Arc::clone(&seen);

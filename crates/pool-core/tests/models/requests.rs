@@ -44,27 +44,27 @@ fn broken(pool: &Pool, id: InstanceId) {
 }
 
 #[test]
-fn a_request_is_not_orphaned_by_an_instance_that_closes() {
+fn a_closing_instance_orphans_no_request() {
     submit_while(exclusive, drained, Reason::Swap);
 }
 
 #[test]
-fn a_request_is_not_orphaned_by_a_shared_instance_that_closes() {
+fn a_closing_shared_one_orphans_no_request() {
     submit_while(shared, drained, Reason::Swap);
 }
 
 #[test]
-fn a_request_is_not_orphaned_by_an_instance_that_breaks() {
+fn a_breaking_instance_orphans_no_request() {
     submit_while(exclusive, broken, Reason::Trap);
 }
 
 #[test]
-fn a_request_is_not_orphaned_by_a_shared_instance_that_breaks() {
+fn a_breaking_shared_one_orphans_no_request() {
     submit_while(shared, broken, Reason::Trap);
 }
 
 #[test]
-fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
+fn leaving_during_an_assign_leaks_nothing() {
     explore(|| {
         let (pool, _) = pool(exclusive());
         let first = submit(&pool);
@@ -76,7 +76,7 @@ fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
         leaving.join().unwrap();
 
         assert_eq!(pool.snapshot().cancelled, 1);
-        assert_eq!(Item::strong_count(&second), 1, "nobody keeps the request");
+        assert_eq!(Item::strong_count(&second), 1, "the request is not kept");
         check_empty(&pool);
         assert!(answer(submit(&pool)), "the seat is free");
         check_empty(&pool);
@@ -84,7 +84,7 @@ fn a_caller_that_leaves_while_its_request_is_assigned_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() {
+fn leaving_during_a_start_leaks_nothing() {
     for limits in [exclusive, shared] {
         explore(move || {
             let (pool, _) = pool(limits());
@@ -106,7 +106,7 @@ fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() 
             }
             assert_eq!(pool.snapshot().cancelled, 1);
             finish_abandoned(&pool, ticket);
-            assert_eq!(Item::strong_count(&last), 1, "nobody keeps the request");
+            assert_eq!(Item::strong_count(&last), 1, "the request is not kept");
             check_empty(&pool);
             assert!(answer(submit(&pool)), "the seat is free");
             check_empty(&pool);
@@ -115,7 +115,7 @@ fn a_caller_that_leaves_while_an_instance_starts_for_it_leaves_nothing_behind() 
 }
 
 #[test]
-fn a_request_that_meets_a_drain_is_served_or_refused_and_the_drain_ends() {
+fn a_drain_serves_or_refuses_a_request() {
     explore(|| {
         let (pool, _) = pool(exclusive());
         let permit = reserve(&pool);
@@ -140,7 +140,7 @@ fn a_request_that_meets_a_drain_is_served_or_refused_and_the_drain_ends() {
 }
 
 #[test]
-fn a_drain_that_is_cut_short_ends_though_a_request_comes_in() {
+fn a_stopped_drain_ends_despite_a_request() {
     explore(|| {
         let (pool, _) = pool(exclusive());
         let mut running = submit(&pool);
@@ -166,7 +166,7 @@ fn a_drain_that_is_cut_short_ends_though_a_request_comes_in() {
 }
 
 #[test]
-fn two_that_end_on_a_shared_instance_make_room_for_one_that_comes() {
+fn two_ends_on_a_shared_one_make_room() {
     explore_bounded(|| {
         let (pool, _) = pool(shared());
         let ending = [submit(&pool), submit(&pool)].map(|mut request| {
@@ -185,7 +185,7 @@ fn two_that_end_on_a_shared_instance_make_room_for_one_that_comes() {
         assert!(pool.responded(request.ticket()));
         request.ended(id);
         let gauges = pool.snapshot().instances;
-        assert_eq!(gauges.post_return, 1, "nobody has said since that the guest is quiet");
+        assert_eq!(gauges.post_return, 1, "the guest has not been reported quiet since");
         finish(&mut request, id);
         check_empty(&pool);
     });
@@ -213,7 +213,7 @@ fn requests_are_dropped_outside_the_lock() {
 }
 
 #[test]
-fn what_runs_is_load_and_who_is_turned_away_is_counted() {
+fn running_is_load_and_refusals_are_counted() {
     explore(|| {
         let (pool, _) = pool(exclusive());
         let running = submit(&pool);

@@ -27,7 +27,7 @@ fn check_gone(pool: &Pool) {
 }
 
 #[test]
-fn a_signal_ends_an_instance_that_becomes_idle_meanwhile() {
+fn a_signal_ends_one_that_becomes_idle() {
     explore(|| {
         let signal = Signal::new();
         let (pool, mut reaper) = following(&signal);
@@ -42,7 +42,7 @@ fn a_signal_ends_an_instance_that_becomes_idle_meanwhile() {
 }
 
 #[test]
-fn a_signal_ends_an_instance_that_starts_meanwhile() {
+fn a_signal_ends_one_that_starts() {
     explore(|| {
         let signal = Signal::new();
         let followed = signal.clone();
@@ -63,7 +63,7 @@ fn a_signal_ends_an_instance_that_starts_meanwhile() {
 }
 
 #[test]
-fn a_signal_ends_an_idle_instance_though_the_reaper_was_about_to_sleep() {
+fn a_signal_reaches_a_reaper_about_to_sleep() {
     explore(|| {
         let signal = Signal::new();
         let (pool, reaper) = following(&signal);
@@ -77,7 +77,7 @@ fn a_signal_ends_an_idle_instance_though_the_reaper_was_about_to_sleep() {
 }
 
 #[test]
-fn whoever_was_last_decides_what_a_signal_says() {
+fn the_last_change_sets_the_signal() {
     explore(|| {
         let signal = Signal::new();
         let (pool, mut reaper) = following(&signal);
@@ -104,7 +104,7 @@ fn whoever_was_last_decides_what_a_signal_says() {
 }
 
 #[test]
-fn a_signal_spares_what_serves_and_ends_what_is_idle() {
+fn a_signal_ends_idle_instances_only() {
     explore(|| {
         let signal = Signal::new();
         let followed = signal.clone();
@@ -131,7 +131,7 @@ fn a_signal_spares_what_serves_and_ends_what_is_idle() {
 }
 
 #[test]
-fn a_policy_that_is_dropped_while_its_signal_is_raised_costs_no_other_the_signal() {
+fn dropping_a_follower_wakes_the_others() {
     explore(|| {
         let signal = Signal::new();
         let (pool, mut reaper) = following(&signal);
@@ -151,7 +151,7 @@ fn a_policy_that_is_dropped_while_its_signal_is_raised_costs_no_other_the_signal
 }
 
 #[test]
-fn a_signal_may_be_the_last_to_hold_a_pool_that_follows_it() {
+fn a_signal_may_hold_its_pool_last() {
     explore_bounded(|| {
         let signal = Signal::new();
         let (pool, reaper) = following(&signal);

@@ -30,7 +30,7 @@ fn warming() -> (Pool, Task, Vec<InstanceId>) {
 }
 
 #[test]
-fn who_waits_for_spares_learns_of_the_last_that_starts() {
+fn warm_up_ends_with_the_last_start() {
     explore_bounded(|| {
         let (pool, _, spares) = warming();
         assert!(!pool.is_warmed());
@@ -65,7 +65,7 @@ fn who_waits_for_spares_learns_of_a_drain() {
 }
 
 #[test]
-fn who_waits_for_spares_learns_that_none_are_wanted_any_more() {
+fn warm_up_ends_when_no_spares_are_wanted() {
     explore(|| {
         let (pool, _, spares) = warming();
         let waiting = pool.warmed();
@@ -78,7 +78,7 @@ fn who_waits_for_spares_learns_that_none_are_wanted_any_more() {
 }
 
 #[test]
-fn a_spare_that_starts_while_the_pool_begins_to_drain_ends() {
+fn a_spare_started_during_a_drain_ends() {
     explore(|| {
         let (pool, _, spares) = warming();
         let starting = pool.clone();
@@ -93,7 +93,7 @@ fn a_spare_that_starts_while_the_pool_begins_to_drain_ends() {
 }
 
 #[test]
-fn who_waits_for_spares_learns_of_those_that_start_after_one_failed() {
+fn warm_up_ends_after_a_failed_spare() {
     explore_bounded(|| {
         let failed = AtomicBool::new(false);
         let begin = move || if failed.swap(true, SeqCst) { Begin::Started } else { Begin::Failed };
@@ -111,7 +111,7 @@ fn who_waits_for_spares_learns_of_those_that_start_after_one_failed() {
 }
 
 #[test]
-fn a_request_that_takes_a_spare_keeps_nobody_waiting_for_them() {
+fn a_taken_spare_does_not_hold_up_warm_up() {
     explore_bounded(|| {
         let (pool, mut reaper) = pool(kept(1));
         let permit = reserve(&pool);
@@ -129,7 +129,7 @@ fn a_request_that_takes_a_spare_keeps_nobody_waiting_for_them() {
 }
 
 #[test]
-fn more_spares_are_started_by_new_limits_while_requests_come() {
+fn new_limits_add_spares_beside_requests() {
     explore(|| {
         let (pool, _) = pool(kept(0));
         assert!(answer(submit(&pool)));
@@ -149,7 +149,7 @@ fn more_spares_are_started_by_new_limits_while_requests_come() {
 }
 
 #[test]
-fn more_spares_are_started_by_new_limits_while_a_caller_comes_and_goes() {
+fn new_limits_add_spares_beside_a_cancel() {
     explore(|| {
         let (pool, _) = pool(kept(0));
         let permit = reserve(&pool);

@@ -43,7 +43,7 @@ fn check_refused(pool: &Pool, requests: impl IntoIterator<Item = Submitted<Host>
 }
 
 #[test]
-fn starts_that_fail_at_once_leave_nobody_behind() {
+fn immediate_failures_leave_no_waiter() {
     explore(|| {
         let pool = only_one_starts(3);
         let running = submit(&pool);
@@ -96,7 +96,7 @@ impl Driver for PassesOn {
 }
 
 #[test]
-fn what_comes_up_in_another_drivers_pool_is_carried_out_in_the_same_turn() {
+fn another_pools_effects_run_in_the_turn() {
     explore(|| {
         let (other, _reaper) = host::pool(exclusive());
         let driver = PassesOn {
@@ -110,7 +110,7 @@ fn what_comes_up_in_another_drivers_pool_is_carried_out_in_the_same_turn() {
         for permit in permits {
             pool.submit(permit, ()).over();
             let passed_on = pool.driver().passed_on.lock().unwrap().pop();
-            assert!(answer(passed_on.expect("it was refused")), "somebody started for it");
+            assert!(answer(passed_on.expect("it was refused")), "an instance started for it");
         }
         drop(pool);
         check_empty(&other);
@@ -120,7 +120,7 @@ fn what_comes_up_in_another_drivers_pool_is_carried_out_in_the_same_turn() {
 /// Only on real threads: the stack is theirs, and under a checker a thousand requests take too long.
 #[cfg(not(any(loom, shuttle)))]
 #[test]
-fn a_thousand_starts_that_fail_at_once_are_not_a_thousand_calls_deep() {
+fn immediate_failures_do_not_recurse() {
     let small = std::thread::Builder::new().stack_size(256 << 10);
     let model = small.spawn(|| {
         let pool = only_one_starts(1000);
@@ -161,12 +161,12 @@ mod panics {
         pool.set_limits(none);
         let waiting = [submit(pool), submit(pool)];
         let given = catch_unwind(AssertUnwindSafe(|| pool.set_limits(usual)));
-        assert!(given.is_err(), "whoever made the change learns of it");
+        assert!(given.is_err(), "the caller of the change learns of it");
         waiting
     }
 
     #[test]
-    fn what_follows_a_start_that_panics_is_carried_out() {
+    fn effects_after_a_panicking_start_run() {
         explore(|| {
             let (pool, _) = panicking(&[0]).open();
             let [mut first, second] = two_at_once(&pool);
@@ -197,7 +197,7 @@ mod panics {
             assert!(answer(second));
             first.over();
             assert!(answer(submit(&other)));
-            assert_eq!(house.used(), 3, "of what began to start, nobody knows that it is gone");
+            assert_eq!(house.used(), 3, "the budget still counts the start that panicked");
         });
     }
 }

@@ -19,7 +19,7 @@ fn idle(mut rig: Rig) -> Rig {
 }
 
 #[test]
-fn an_idle_instance_ends_after_the_idle_timeout() {
+fn the_idle_timeout_ends_idle_instances() {
     let mut rig = idle(Rig::new(exclusive(1)).policy(|| boxed(idle_timeout(secs(10)))));
     assert_eq!(rig.timeout(), Some(secs(10)));
     rig.at(secs(10) - MS);
@@ -29,7 +29,7 @@ fn an_idle_instance_ends_after_the_idle_timeout() {
 }
 
 #[test]
-fn an_instance_that_is_used_again_is_idle_anew() {
+fn use_restarts_the_idle_timeout() {
     let mut rig = idle(Rig::new(exclusive(1)).policy(|| boxed(idle_timeout(secs(10)))));
     rig.at(secs(9));
     rig.submit();
@@ -43,7 +43,7 @@ fn an_instance_that_is_used_again_is_idle_anew() {
 }
 
 #[test]
-fn an_instance_started_for_nobody_idles_out_too() {
+fn an_unclaimed_instance_idles_out_too() {
     let mut rig = Rig::new(shared(1, 2)).policy(|| boxed(idle_timeout(secs(10))));
     rig.submit();
     rig.cancel(1);
@@ -73,7 +73,7 @@ fn post_return_work_has_its_own_timeout() {
 }
 
 #[test]
-fn post_return_work_that_ends_in_time_is_forgotten() {
+fn timely_post_return_work_is_forgotten() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(post_return_timeout(secs(3))));
     rig.submit();
     rig.started(1);
@@ -87,7 +87,7 @@ fn post_return_work_that_ends_in_time_is_forgotten() {
 }
 
 #[test]
-fn a_body_that_stalls_ends_its_instance_and_progress_moves_the_time() {
+fn progress_restarts_the_stall_timeout() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(body_stall_timeout(secs(30))));
     rig.submit();
     rig.started(1);
@@ -123,7 +123,7 @@ fn of_several_bodies_the_slowest_counts() {
 }
 
 #[test]
-fn the_busy_timeout_counts_from_the_newest_request() {
+fn busy_timeout_counts_from_newest_request() {
     let mut rig = Rig::new(shared(1, 2)).policy(|| boxed(busy_timeout(secs(10))));
     rig.submit();
     rig.started(1);
@@ -153,7 +153,7 @@ fn an_old_instance_is_drained() {
 }
 
 #[test]
-fn the_request_policy_drains_after_its_count() {
+fn max_requests_drains_at_its_count() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(max_requests(2)));
     rig.submit_many(2);
     rig.started(1);
@@ -163,7 +163,7 @@ fn the_request_policy_drains_after_its_count() {
 }
 
 #[test]
-fn endless_policies_ask_for_no_clock_and_instant_ones_end_at_once() {
+fn endless_and_zero_timeouts_need_no_clock() {
     let endless = || boxed(idle_timeout(NEVER).or(max_age(NEVER)).or(body_stall_timeout(NEVER)));
     let mut rig = idle(Rig::new(exclusive(1)).policy(endless));
     rig.at(secs(10));
@@ -180,7 +180,7 @@ fn endless_policies_ask_for_no_clock_and_instant_ones_end_at_once() {
 }
 
 #[test]
-fn a_body_that_stalls_beside_others_ends_its_instance_only_after_them() {
+fn a_stall_beside_others_drains_first() {
     let limits = with(shared(1, 3), |limits| limits.request_timeout = secs(100));
     let mut rig = Rig::new(limits).policy(|| boxed(body_stall_timeout(secs(30))));
     rig.submit();

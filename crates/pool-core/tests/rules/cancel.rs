@@ -3,7 +3,7 @@
 use crate::common::{Rig, exclusive, secs, shared, with};
 
 #[test]
-fn a_caller_who_leaves_during_the_start_ends_the_instance_started_for_it() {
+fn cancelling_a_start_ends_its_instance() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.take();
@@ -18,7 +18,7 @@ fn a_caller_who_leaves_during_the_start_ends_the_instance_started_for_it() {
 }
 
 #[test]
-fn a_caller_who_leaves_during_a_shared_start_just_leaves_the_queue() {
+fn cancelling_a_shared_start_only_dequeues() {
     let mut rig = Rig::new(shared(1, 4));
     rig.submit_many(2);
     assert!(rig.cancel(1), "it comes back");
@@ -27,7 +27,7 @@ fn a_caller_who_leaves_during_a_shared_start_just_leaves_the_queue() {
 }
 
 #[test]
-fn a_caller_who_leaves_a_busy_exclusive_instance_ends_it() {
+fn cancelling_ends_an_exclusive_instance() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -40,7 +40,7 @@ fn a_caller_who_leaves_a_busy_exclusive_instance_ends_it() {
 }
 
 #[test]
-fn a_caller_who_leaves_a_busy_shared_instance_leaves_its_guest_to_end() {
+fn cancelling_lets_a_shared_guest_finish() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -52,13 +52,13 @@ fn a_caller_who_leaves_a_busy_shared_instance_leaves_its_guest_to_end() {
     assert_eq!((snapshot.cancelled, snapshot.abandoned, snapshot.busy), (1, 1, 1));
     assert_eq!(rig.take(), [""; 0], "the guest still has its seat, and 2 is not disturbed");
     assert!(rig.responded(2));
-    assert!(!rig.responded(1), "nobody takes this head");
+    assert!(!rig.responded(1), "no caller takes this head");
     assert_eq!(rig.take(), ["assign 3 to 1"], "the seat is free now");
     assert_eq!(rig.pool.snapshot().responded, 1);
 }
 
 #[test]
-fn an_abandoned_guest_that_fails_frees_its_seat_and_is_counted_once() {
+fn a_failed_abandoned_guest_counts_once() {
     let mut rig = Rig::new(shared(1, 1 + 1));
     rig.submit_many(2);
     rig.started(1);
@@ -71,7 +71,7 @@ fn an_abandoned_guest_that_fails_frees_its_seat_and_is_counted_once() {
 }
 
 #[test]
-fn an_abandoned_request_that_no_guest_has_seen_is_discarded_when_it_comes_back() {
+fn a_returned_abandoned_one_is_discarded() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.started(1);
@@ -83,7 +83,7 @@ fn an_abandoned_request_that_no_guest_has_seen_is_discarded_when_it_comes_back()
 }
 
 #[test]
-fn a_dropped_body_ends_an_exclusive_instance() {
+fn a_dropped_body_ends_an_exclusive_one() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -96,7 +96,7 @@ fn a_dropped_body_ends_an_exclusive_instance() {
 }
 
 #[test]
-fn a_dropped_body_frees_its_seat_on_a_shared_instance() {
+fn a_dropped_body_frees_its_shared_seat() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -134,7 +134,7 @@ fn leaving_twice_counts_once() {
 }
 
 #[test]
-fn leaving_an_instance_that_is_being_retired_is_still_a_cancellation() {
+fn leaving_a_retiring_instance_is_a_cancel() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -142,13 +142,13 @@ fn leaving_an_instance_that_is_being_retired_is_still_a_cancellation() {
     rig.take();
     rig.cancel(1);
     rig.dropped(1);
-    assert_eq!(rig.take(), [""; 0], "there is nobody left to be told");
+    assert_eq!(rig.take(), [""; 0], "there is no caller left to be told");
     let snapshot = rig.pool.snapshot();
     assert_eq!((snapshot.cancelled, snapshot.failed), (1, 0));
 }
 
 #[test]
-fn an_abandoned_guest_may_finish_within_its_timeout_and_the_instance_goes_on() {
+fn an_abandoned_guest_may_finish_in_time() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.started(1);
@@ -163,7 +163,7 @@ fn an_abandoned_guest_may_finish_within_its_timeout_and_the_instance_goes_on() {
 }
 
 #[test]
-fn an_abandoned_guest_alone_is_gone_at_its_timeout() {
+fn a_lone_abandoned_guest_ends_at_timeout() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.started(1);
@@ -171,11 +171,11 @@ fn an_abandoned_guest_alone_is_gone_at_its_timeout() {
     rig.cancel(1);
     rig.take();
     rig.at(secs(30));
-    assert_eq!(rig.take(), ["retire 1: timeout"], "nobody is told, nobody else runs there");
+    assert_eq!(rig.take(), ["retire 1: timeout"], "no caller is told, no other request runs there");
 }
 
 #[test]
-fn an_abandoned_guest_beside_others_closes_the_instance_and_is_gone_by_twice_its_timeout() {
+fn an_overdue_abandoned_guest_closes_first() {
     let mut rig = Rig::new(with(shared(2, 3), |limits| limits.queue_timeout = secs(100)));
     rig.submit();
     rig.started(1);

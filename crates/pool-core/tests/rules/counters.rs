@@ -4,7 +4,7 @@ use crate::common::{Rig, exclusive};
 use millpond_pool_core::{Reason, Snapshot};
 
 #[test]
-fn who_is_turned_away_for_want_of_a_permit_is_counted_and_was_never_submitted() {
+fn a_permit_refusal_is_counted_unsubmitted() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.pool.handle_overloaded();
@@ -15,7 +15,7 @@ fn who_is_turned_away_for_want_of_a_permit_is_counted_and_was_never_submitted() 
 }
 
 #[test]
-fn a_request_that_was_lost_or_counted_twice_would_show() {
+fn a_lost_or_doubled_request_would_show() {
     let mut snapshot = Snapshot::default();
     (snapshot.queued, snapshot.starting) = (1, 2);
     (snapshot.busy, snapshot.pinned) = (3, 4);

@@ -20,7 +20,7 @@ fn an_empty_pool_is_drained_at_once() {
 }
 
 #[test]
-fn a_drain_serves_the_queue_and_then_retires_all() {
+fn a_drain_serves_the_queue_then_retires() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -39,7 +39,7 @@ fn a_drain_serves_the_queue_and_then_retires_all() {
 }
 
 #[test]
-fn a_drain_starts_instances_for_those_who_wait() {
+fn a_drain_starts_instances_for_the_queue() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -66,7 +66,7 @@ fn a_drain_retires_idle_instances_at_once() {
 }
 
 #[test]
-fn a_drain_retires_spares_that_asked_for_no_requests() {
+fn a_drain_retires_backpressured_spares() {
     let mut rig = Rig::new(with(shared(1, 2), |limits| limits.min_idle = 1));
     rig.at(MS);
     rig.started(1);
@@ -77,7 +77,7 @@ fn a_drain_retires_spares_that_asked_for_no_requests() {
 }
 
 #[test]
-fn a_grant_for_the_last_of_the_queue_ends_those_that_held_it_back() {
+fn the_last_grant_ends_backpressured_ones() {
     let mut rig = Rig::new(with(exclusive(3), |limits| limits.min_idle = 1)).budgeted();
     rig.look();
     rig.grant();
@@ -91,7 +91,7 @@ fn a_grant_for_the_last_of_the_queue_ends_those_that_held_it_back() {
 }
 
 #[test]
-fn a_drain_ends_though_the_last_of_the_queue_is_refused() {
+fn a_drain_ends_when_the_last_is_refused() {
     let mut rig = Rig::new(with(exclusive(2), |limits| limits.max_running = Some(2)));
     rig.submit_many(3);
     rig.started(1);
@@ -105,7 +105,7 @@ fn a_drain_ends_though_the_last_of_the_queue_is_refused() {
 }
 
 #[test]
-fn who_gives_back_its_request_in_a_drain_ends_when_another_takes_that() {
+fn a_return_in_a_drain_retires_the_instance() {
     let mut rig = Rig::new(shared(2, 2));
     rig.submit();
     rig.started(1);
@@ -121,7 +121,7 @@ fn who_gives_back_its_request_in_a_drain_ends_when_another_takes_that() {
 }
 
 #[test]
-fn while_draining_nobody_gets_a_permit() {
+fn draining_refuses_permits() {
     let mut rig = Rig::new(exclusive(1));
     rig.drain();
     assert_eq!(rig.reserve(), Err(Refusal::Draining));
@@ -129,7 +129,7 @@ fn while_draining_nobody_gets_a_permit() {
 }
 
 #[test]
-fn a_permit_from_before_the_drain_is_refused_when_it_is_spent() {
+fn a_drain_refuses_earlier_permits() {
     let mut rig = Rig::new(exclusive(1));
     rig.reserve().unwrap();
     rig.reserve().unwrap();
@@ -141,7 +141,7 @@ fn a_permit_from_before_the_drain_is_refused_when_it_is_spent() {
 }
 
 #[test]
-fn a_permit_from_before_the_drain_is_refused_though_an_instance_has_room() {
+fn a_drain_refuses_permits_despite_room() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.started(1);
@@ -154,7 +154,7 @@ fn a_permit_from_before_the_drain_is_refused_though_an_instance_has_room() {
 }
 
 #[test]
-fn a_drain_waits_for_bodies_and_post_return_work() {
+fn a_drain_awaits_bodies_and_post_return() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -168,7 +168,7 @@ fn a_drain_waits_for_bodies_and_post_return_work() {
 }
 
 #[test]
-fn an_instance_that_starts_for_nobody_during_a_drain_is_retired_when_it_is_up() {
+fn an_unclaimed_start_in_a_drain_is_retired() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.drain();
@@ -179,7 +179,7 @@ fn an_instance_that_starts_for_nobody_during_a_drain_is_retired_when_it_is_up() 
 }
 
 #[test]
-fn cancelling_the_last_of_the_queue_lets_idle_instances_go() {
+fn cancelling_the_last_frees_idle_instances() {
     let mut rig = Rig::new(with(exclusive(2), |limits| limits.max_running = Some(2)));
     rig.submit_many(3);
     rig.started(1);
@@ -193,7 +193,7 @@ fn cancelling_the_last_of_the_queue_lets_idle_instances_go() {
 }
 
 #[test]
-fn a_stop_refuses_what_waits_and_retires_what_runs() {
+fn a_stop_refuses_queued_retires_running() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(3);
     rig.started(1);
@@ -225,7 +225,7 @@ fn a_stop_cuts_a_drain_short() {
 }
 
 #[test]
-fn after_a_stop_a_request_that_comes_back_is_refused_and_nothing_is_started() {
+fn a_stop_refuses_returned_requests() {
     let mut rig = Rig::new(shared(2, 4));
     rig.submit();
     rig.started(1);
@@ -238,7 +238,7 @@ fn after_a_stop_a_request_that_comes_back_is_refused_and_nothing_is_started() {
 }
 
 #[test]
-fn draining_twice_and_stopping_twice_changes_nothing() {
+fn drain_and_stop_are_idempotent() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -252,7 +252,7 @@ fn draining_twice_and_stopping_twice_changes_nothing() {
 }
 
 #[test]
-fn limits_changed_in_mid_flight_lose_no_request() {
+fn new_limits_in_flight_lose_no_request() {
     let mut rig = Rig::new(shared(4, 4));
     rig.submit_many(12);
     rig.started(1);

@@ -26,7 +26,7 @@ const KINDS: [(ErrorKind, u16, &str, bool); 16] = [
 ];
 
 #[test]
-fn each_kind_has_its_status_its_words_and_says_whether_the_request_may_be_sent_elsewhere() {
+fn each_kind_has_status_text_and_retry_hint() {
     for (kind, status, words, started) in KINDS {
         let error = Error::new(kind);
         assert_eq!(error.kind(), kind);
@@ -73,7 +73,7 @@ fn who_is_refused_was_seen_by_no_guest() {
 }
 
 #[test]
-fn who_was_handed_over_may_have_been_seen_whatever_ended_its_instance() {
+fn handed_over_requests_may_have_been_seen() {
     for reason in Reason::ALL {
         let (kind, status) = match reason {
             Reason::Trap => (ErrorKind::Trap, 500),
@@ -90,7 +90,7 @@ fn who_was_handed_over_may_have_been_seen_whatever_ended_its_instance() {
 }
 
 #[test]
-fn a_time_that_was_over_tells_whether_it_was_the_guests() {
+fn timeouts_tell_if_the_guest_was_at_fault() {
     let guests = Error::from(Failure::RequestTimeout);
     assert_eq!((guests.kind(), guests.request_started()), (ErrorKind::RequestTimeout, true));
     let starts = Error::from(Failure::StartTimeout);

@@ -6,7 +6,7 @@ use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{MaxRequests, Reason};
 
 #[test]
-fn what_an_exhausted_start_was_for_is_tried_again_first_when_a_store_is_dropped() {
+fn a_drop_retries_the_exhausted_start_first() {
     let mut rig = Rig::new(exclusive(3));
     rig.submit();
     rig.started(1);
@@ -22,7 +22,7 @@ fn what_an_exhausted_start_was_for_is_tried_again_first_when_a_store_is_dropped(
 }
 
 #[test]
-fn what_an_exhausted_start_was_for_may_be_served_by_a_live_instance() {
+fn a_live_one_may_serve_an_exhausted_start() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);
@@ -33,7 +33,7 @@ fn what_an_exhausted_start_was_for_may_be_served_by_a_live_instance() {
 }
 
 #[test]
-fn an_exhausted_shared_start_leaves_its_request_in_the_queue_while_something_is_live() {
+fn an_exhausted_shared_start_requeues() {
     let mut rig = Rig::new(shared(2, 1 + 1));
     rig.submit_many(3);
     rig.started(1);
@@ -48,7 +48,7 @@ fn an_exhausted_shared_start_leaves_its_request_in_the_queue_while_something_is_
 }
 
 #[test]
-fn an_exhausted_start_whose_caller_left_gives_the_request_up() {
+fn exhaustion_drops_a_cancelled_request() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.cancel(1);
@@ -57,7 +57,7 @@ fn an_exhausted_start_whose_caller_left_gives_the_request_up() {
 }
 
 #[test]
-fn an_exhausted_start_with_nothing_live_waits_and_is_tried_again() {
+fn exhaustion_with_nothing_live_is_retried() {
     for limits in [exclusive(2), shared(2, 4)] {
         let mut rig = Rig::new(limits);
         rig.submit();
@@ -74,7 +74,7 @@ fn an_exhausted_start_with_nothing_live_waits_and_is_tried_again() {
 }
 
 #[test]
-fn who_waits_for_a_full_allocator_until_the_deadline_is_refused_as_exhausted() {
+fn a_wait_on_a_full_allocator_is_exhausted() {
     let mut rig = Rig::new(with(exclusive(2), |limits| limits.queue_timeout = secs(2)));
     rig.submit();
     rig.take();
@@ -92,7 +92,7 @@ fn who_waits_for_a_full_allocator_until_the_deadline_is_refused_as_exhausted() {
 }
 
 #[test]
-fn the_wait_between_tries_doubles_up_to_a_second_and_a_start_that_worked_resets_it() {
+fn probe_wait_doubles_and_a_start_resets_it() {
     let mut rig = Rig::new(with(exclusive(9), |limits| {
         (limits.queue_timeout, limits.request_timeout) = (NEVER, NEVER);
     }));
@@ -120,7 +120,7 @@ fn the_wait_between_tries_doubles_up_to_a_second_and_a_start_that_worked_resets_
 }
 
 #[test]
-fn while_tries_take_long_to_show_anything_they_become_rarer_too() {
+fn slow_probes_become_rarer_too() {
     let mut rig = Rig::new(with(exclusive(1000), |limits| {
         (limits.queue_timeout, limits.request_timeout) = (NEVER, NEVER);
     }));
@@ -133,11 +133,11 @@ fn while_tries_take_long_to_show_anything_they_become_rarer_too() {
     rig.take();
     rig.at(secs(1));
     let tries = rig.take();
-    assert!(tries.len() <= 8, "nobody knows yet whether the first was one too many: {tries:?}");
+    assert!(tries.len() <= 8, "it is not known yet if the first was one too many: {tries:?}");
 }
 
 #[test]
-fn an_exhausted_start_shows_that_there_is_room_for_those_that_live() {
+fn exhaustion_sets_the_ceiling_to_the_live() {
     let mut rig = Rig::new(with(exclusive(9), |limits| {
         limits.max_requests = MaxRequests::exactly(1);
     }));
@@ -156,7 +156,7 @@ fn an_exhausted_start_shows_that_there_is_room_for_those_that_live() {
 }
 
 #[test]
-fn a_full_allocator_is_forgotten_when_nobody_waits_at_the_time_of_a_try() {
+fn an_unneeded_probe_forgets_the_ceiling() {
     let mut rig = Rig::new(exclusive(9));
     rig.submit_many(2);
     rig.started(1);
@@ -170,7 +170,7 @@ fn a_full_allocator_is_forgotten_when_nobody_waits_at_the_time_of_a_try() {
 }
 
 #[test]
-fn with_a_full_allocator_an_instance_that_comes_free_serves_as_ever() {
+fn a_freed_instance_serves_though_full() {
     let mut rig = Rig::new(shared(3, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -181,11 +181,11 @@ fn with_a_full_allocator_an_instance_that_comes_free_serves_as_ever() {
     rig.finish(2);
     assert_eq!(rig.take(), ["assign 3 to 1"]);
     rig.at(secs(4));
-    assert_eq!((rig.take().len(), rig.timeout()), (0, Some(secs(30))), "nobody waits");
+    assert_eq!((rig.take().len(), rig.timeout()), (0, Some(secs(30))), "no request waits");
 }
 
 #[test]
-fn the_room_of_a_store_dropped_elsewhere_is_tried_at_once() {
+fn room_dropped_elsewhere_is_tried_at_once() {
     let mut rig = Rig::new(exclusive(3));
     rig.submit_many(2);
     rig.started(1);
@@ -208,7 +208,7 @@ fn a_full_allocator_shows_as_pressure() {
 }
 
 #[test]
-fn a_deadline_at_the_pools_own_limit_is_a_queue_timeout() {
+fn expiry_at_own_limit_is_a_queue_timeout() {
     let mut rig = Rig::new(with(exclusive(1), |limits| limits.request_timeout = NEVER));
     rig.submit_many(2);
     rig.started(1);

@@ -42,7 +42,7 @@ fn a_verdict_on_an_older_view_is_ignored() {
 }
 
 #[test]
-fn a_policy_is_polled_at_the_time_it_asked_for() {
+fn a_policy_is_polled_when_it_asked() {
     let mut rig = idle(held(exclusive(1)));
     rig.verdict(1, Poll::Pending, Some(secs(7)));
     let polls = rig.polls.len();
@@ -56,7 +56,7 @@ fn a_policy_is_polled_at_the_time_it_asked_for() {
 }
 
 #[test]
-fn a_policy_that_asks_for_the_past_is_polled_once_a_millisecond() {
+fn past_wake_ups_poll_once_a_millisecond() {
     let mut rig = idle(held(exclusive(1)));
     rig.at(secs(20));
     for ms in 1..=3 {
@@ -68,7 +68,7 @@ fn a_policy_that_asks_for_the_past_is_polled_once_a_millisecond() {
 }
 
 #[test]
-fn the_newest_answer_says_when_to_poll_again() {
+fn the_newest_answer_sets_the_next_poll() {
     let mut rig = idle(held(exclusive(1)));
     rig.at(secs(11));
     rig.wake_policy(1);
@@ -79,7 +79,7 @@ fn the_newest_answer_says_when_to_poll_again() {
 }
 
 #[test]
-fn what_the_pool_keeps_already_need_not_be_said() {
+fn answers_already_kept_add_nothing() {
     let mut rig = idle(held(exclusive(1)));
     let asked = |rig: &Rig| rig.newest_poll(1).asked;
     let pending = || Polled::from(Poll::Pending);
@@ -113,7 +113,7 @@ fn a_woken_policy_is_polled_once() {
 }
 
 #[test]
-fn a_policy_sees_every_change_of_its_instance_and_no_start() {
+fn a_policy_sees_all_changes_but_the_start() {
     let mut rig = held(exclusive(1));
     rig.submit();
     assert_eq!(rig.polls.len(), 0, "there is nothing to see yet");
@@ -132,7 +132,7 @@ fn a_policy_sees_every_change_of_its_instance_and_no_start() {
 }
 
 #[test]
-fn a_policy_is_polled_on_the_newest_view_only_however_much_has_happened() {
+fn a_policy_is_polled_on_the_newest_view() {
     let mut rig = idle(held(exclusive(1)));
     rig.reserve().expect("a place");
     let polls = rig.polls.len();
@@ -144,7 +144,7 @@ fn a_policy_is_polled_on_the_newest_view_only_however_much_has_happened() {
 }
 
 #[test]
-fn a_policy_is_polled_neither_while_its_instance_starts_nor_once_that_is_to_end() {
+fn only_live_instances_are_polled() {
     let mut rig = held(exclusive(1));
     rig.submit();
     rig.set_limits(exclusive(2));
@@ -161,7 +161,7 @@ fn a_policy_is_polled_neither_while_its_instance_starts_nor_once_that_is_to_end(
 }
 
 #[test]
-fn a_policy_is_shown_how_many_requests_its_instance_has_of_each_sort() {
+fn the_view_counts_requests_by_stage() {
     let mut rig = held(shared(1, 9));
     rig.submit_many(5);
     rig.started(1);
@@ -170,11 +170,11 @@ fn a_policy_is_shown_how_many_requests_its_instance_has_of_each_sort() {
     rig.cancel(3);
     let view = &rig.newest_poll(1).view;
     assert_eq!((view.requests, view.streaming), (5, 2));
-    assert_eq!(view.busy, 3, "the one that nobody waits for any more is still being worked on");
+    assert_eq!(view.busy, 3, "the one whose caller has left is still being worked on");
 }
 
 #[test]
-fn a_drain_verdict_lets_what_runs_finish_and_takes_no_more() {
+fn a_drain_verdict_finishes_what_runs() {
     let mut rig = held(shared(2, 4));
     rig.submit();
     rig.started(1);
@@ -189,7 +189,7 @@ fn a_drain_verdict_lets_what_runs_finish_and_takes_no_more() {
 }
 
 #[test]
-fn those_who_waited_for_an_instance_that_drains_get_another_at_once() {
+fn waiters_on_a_drained_one_get_another() {
     let mut rig = held(with(shared(2, 4), |limits| limits.settle_time = NEVER));
     rig.submit_many(2);
     rig.started(1);
@@ -199,7 +199,7 @@ fn those_who_waited_for_an_instance_that_drains_get_another_at_once() {
 }
 
 #[test]
-fn a_drain_verdict_on_an_idle_instance_ends_it() {
+fn a_drain_verdict_ends_an_idle_instance() {
     let mut rig = idle(held(exclusive(1)));
     rig.verdict(1, Poll::Ready(Expired::Drain(Reason::Swap)), None);
     assert_eq!(rig.take(), ["retire 1: swap"]);
@@ -217,7 +217,7 @@ fn a_retire_verdict_ends_what_runs() {
 }
 
 #[test]
-fn a_retire_verdict_overrules_an_earlier_drain() {
+fn a_retire_verdict_overrules_a_drain() {
     let mut rig = held(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -229,7 +229,7 @@ fn a_retire_verdict_overrules_an_earlier_drain() {
 }
 
 #[test]
-fn a_verdict_on_an_instance_that_is_ending_is_ignored() {
+fn a_verdict_on_an_ending_one_is_ignored() {
     let mut rig = idle(held(exclusive(1)));
     let revision = rig.newest_poll(1).revision;
     rig.broken(1, Reason::Trap);

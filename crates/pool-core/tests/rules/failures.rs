@@ -4,7 +4,7 @@ use crate::common::{Rig, exclusive, secs, shared, with};
 use millpond_pool_core::Reason;
 
 #[test]
-fn a_failed_exclusive_start_costs_the_request_it_was_for_and_nobody_else() {
+fn a_failed_start_fails_only_its_request() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.take();
@@ -16,7 +16,7 @@ fn a_failed_exclusive_start_costs_the_request_it_was_for_and_nobody_else() {
 }
 
 #[test]
-fn a_failed_shared_start_costs_one_request_and_the_others_get_another_start() {
+fn a_failed_shared_start_costs_one_request() {
     let mut rig = Rig::new(shared(1, 16));
     rig.submit_many(3);
     rig.take();
@@ -29,7 +29,7 @@ fn a_failed_shared_start_costs_one_request_and_the_others_get_another_start() {
 }
 
 #[test]
-fn a_failed_shared_start_costs_nothing_if_its_request_was_served_elsewhere() {
+fn a_failed_start_may_have_no_request_left() {
     let mut rig = Rig::new(shared(2, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -46,7 +46,7 @@ fn a_failed_shared_start_costs_nothing_if_its_request_was_served_elsewhere() {
 }
 
 #[test]
-fn a_failed_shared_start_costs_nothing_if_its_caller_left() {
+fn a_failed_start_after_a_cancel_costs_none() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit_many(2);
     rig.cancel(1);
@@ -56,7 +56,7 @@ fn a_failed_shared_start_costs_nothing_if_its_caller_left() {
 }
 
 #[test]
-fn a_trap_fails_what_was_started_and_returns_what_was_not_in_its_old_order() {
+fn a_trap_requeues_unstarted_in_order() {
     let mut rig = Rig::new(shared(2, 4));
     rig.submit_many(4);
     rig.started(1);
@@ -96,7 +96,7 @@ fn a_broken_instance_takes_no_more_requests() {
 }
 
 #[test]
-fn requests_left_on_a_dropped_instance_are_failed() {
+fn requests_on_a_dropped_instance_fail() {
     let mut rig = Rig::new(shared(1, 4));
     rig.submit_many(4);
     rig.started(1);
@@ -115,7 +115,7 @@ fn requests_left_on_a_dropped_instance_are_failed() {
 }
 
 #[test]
-fn a_store_that_vanishes_counts_as_the_hosts_doing() {
+fn a_vanished_store_is_the_hosts_doing() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.dropped(1);
@@ -140,7 +140,7 @@ fn the_first_reason_counts() {
 }
 
 #[test]
-fn a_returned_request_leaves_when_its_deadline_has_passed() {
+fn a_returned_overdue_request_is_refused() {
     let mut rig = Rig::new(with(shared(1, 2), |limits| limits.queue_timeout = secs(5)));
     rig.submit();
     rig.started(1);
@@ -153,7 +153,7 @@ fn a_returned_request_leaves_when_its_deadline_has_passed() {
 }
 
 #[test]
-fn who_gave_its_only_request_back_is_not_given_it_again_and_is_nobodys_idle_instance() {
+fn a_returned_request_is_not_given_back() {
     let mut rig = Rig::new(shared(2, 2)).budgeted();
     rig.submit();
     rig.grant();
@@ -167,7 +167,7 @@ fn who_gave_its_only_request_back_is_not_given_it_again_and_is_nobodys_idle_inst
 }
 
 #[test]
-fn a_budget_is_told_of_each_store_that_is_gone_and_of_no_other_end() {
+fn the_budget_hears_only_of_dropped_stores() {
     let mut rig = Rig::new(exclusive(4)).budgeted();
     rig.submit_many(3);
     (0..3).for_each(|_| rig.grant());

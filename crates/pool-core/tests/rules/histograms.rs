@@ -16,7 +16,7 @@ fn sums(rig: &Rig) -> [Duration; 3] {
 }
 
 #[test]
-fn a_request_that_brings_its_own_instance_waited_for_nothing_and_the_start_took_its_time() {
+fn a_start_is_recorded_apart_from_the_wait() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(2));
@@ -26,7 +26,7 @@ fn a_request_that_brings_its_own_instance_waited_for_nothing_and_the_start_took_
 }
 
 #[test]
-fn a_request_that_waited_is_recorded_when_it_is_handed_over() {
+fn the_wait_is_recorded_at_hand_over() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -37,7 +37,7 @@ fn a_request_that_waited_is_recorded_when_it_is_handed_over() {
 }
 
 #[test]
-fn a_request_that_waited_for_a_shared_start_waited_as_long_as_that_took() {
+fn a_shared_start_counts_as_waiting() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.at(secs(2));
@@ -46,7 +46,7 @@ fn a_request_that_waited_for_a_shared_start_waited_as_long_as_that_took() {
 }
 
 #[test]
-fn a_request_runs_from_its_hand_over_until_its_body_has_ended() {
+fn run_time_is_hand_over_to_body_end() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(1));
@@ -74,7 +74,7 @@ fn refused_requests_leave_no_record() {
 }
 
 #[test]
-fn a_request_that_is_cancelled_while_it_waits_leaves_no_record() {
+fn a_queued_cancel_leaves_no_record() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.cancel(2);
@@ -84,7 +84,7 @@ fn a_request_that_is_cancelled_while_it_waits_leaves_no_record() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_no_record_and_nor_does_its_request() {
+fn a_failed_start_leaves_no_record() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(1));
@@ -97,7 +97,7 @@ fn a_start_that_fails_leaves_no_record_and_nor_does_its_request() {
 }
 
 #[test]
-fn an_exhausted_start_leaves_no_record_and_its_request_has_waited_since_it_came() {
+fn an_exhausted_start_counts_as_waiting() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(1));
@@ -108,7 +108,7 @@ fn an_exhausted_start_leaves_no_record_and_its_request_has_waited_since_it_came(
 }
 
 #[test]
-fn failed_and_cancelled_requests_ran_until_then() {
+fn failed_and_cancelled_requests_count_runs() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);
@@ -121,7 +121,7 @@ fn failed_and_cancelled_requests_ran_until_then() {
 }
 
 #[test]
-fn what_an_abandoned_guest_still_works_on_runs() {
+fn abandoned_work_counts_as_running() {
     let mut rig = Rig::new(with(shared(1, 2), |limits| limits.request_timeout = secs(3)));
     rig.submit_many(2);
     rig.started(1);
@@ -139,7 +139,7 @@ fn what_an_abandoned_guest_still_works_on_runs() {
 }
 
 #[test]
-fn a_request_that_comes_back_did_not_run_and_waits_on() {
+fn a_returned_request_has_not_run() {
     let mut rig = Rig::new(shared(2, 2));
     rig.submit();
     rig.started(1);

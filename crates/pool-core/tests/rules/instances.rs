@@ -20,14 +20,14 @@ fn three_idle() -> Rig {
 }
 
 #[test]
-fn the_most_recently_used_instance_serves_first() {
+fn the_last_used_instance_serves_first() {
     let mut rig = three_idle();
     rig.submit_many(3);
     assert_eq!(rig.take(), ["assign 4 to 1", "assign 5 to 3", "assign 6 to 2"]);
 }
 
 #[test]
-fn one_busy_caller_keeps_one_instance_warm_and_lets_the_others_idle_out() {
+fn one_caller_keeps_one_instance_warm() {
     let mut rig = three_idle();
     for _ in 0..5 {
         let request = rig.submit();
@@ -38,7 +38,7 @@ fn one_busy_caller_keeps_one_instance_warm_and_lets_the_others_idle_out() {
 }
 
 #[test]
-fn among_shared_instances_too_the_one_used_last_comes_first() {
+fn the_last_used_shared_one_serves_first() {
     let mut rig = Rig::new(shared(2, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -54,7 +54,7 @@ fn among_shared_instances_too_the_one_used_last_comes_first() {
 }
 
 #[test]
-fn an_exclusive_instance_takes_nothing_before_it_is_quiet() {
+fn an_exclusive_one_is_taken_once_quiet() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -68,7 +68,7 @@ fn an_exclusive_instance_takes_nothing_before_it_is_quiet() {
 }
 
 #[test]
-fn an_exclusive_instance_that_is_quiet_waits_for_its_open_body() {
+fn a_quiet_exclusive_one_awaits_its_body() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -80,7 +80,7 @@ fn an_exclusive_instance_that_is_quiet_waits_for_its_open_body() {
 }
 
 #[test]
-fn a_quiet_that_crossed_with_a_hand_over_is_about_the_time_before_it() {
+fn a_crossed_quiet_predates_the_hand_over() {
     let mut rig = Rig::new(with(shared(1, 4), |limits| {
         limits.max_requests = MaxRequests::exactly(2);
     }));
@@ -100,7 +100,7 @@ fn a_quiet_that_crossed_with_a_hand_over_is_about_the_time_before_it() {
 }
 
 #[test]
-fn instances_count_until_their_store_is_dropped() {
+fn instances_count_until_they_are_dropped() {
     let mut rig = Rig::new(with(exclusive(1), |limits| {
         limits.max_requests = MaxRequests::exactly(1);
     }));
@@ -114,7 +114,7 @@ fn instances_count_until_their_store_is_dropped() {
 }
 
 #[test]
-fn a_burst_of_16_at_concurrency_16_starts_one_instance() {
+fn a_burst_of_16_starts_one_shared_instance() {
     let mut rig = Rig::new(shared(100, 16));
     rig.submit_many(16);
     assert_eq!(rig.take(), ["start 1"]);
@@ -123,7 +123,7 @@ fn a_burst_of_16_at_concurrency_16_starts_one_instance() {
 }
 
 #[test]
-fn an_instance_that_settles_takes_the_next_request() {
+fn a_settled_instance_takes_the_next() {
     let mut rig = Rig::new(shared(100, 16));
     rig.submit_many(16);
     rig.started(1);
@@ -136,7 +136,7 @@ fn an_instance_that_settles_takes_the_next_request() {
 }
 
 #[test]
-fn when_a_guest_computes_for_longer_than_settle_time_those_who_wait_get_another_instance() {
+fn a_long_settling_starts_another_instance() {
     let mut rig = Rig::new(with(shared(100, 16), |limits| limits.settle_time = 5 * MS));
     rig.submit_many(16);
     rig.started(1);
@@ -152,7 +152,7 @@ fn when_a_guest_computes_for_longer_than_settle_time_those_who_wait_get_another_
 }
 
 #[test]
-fn without_a_settle_time_a_computing_guest_is_not_waited_for() {
+fn zero_settle_time_awaits_no_guest() {
     let mut rig = Rig::new(with(shared(3, 16), |limits| limits.settle_time = Duration::ZERO));
     rig.submit_many(2);
     rig.started(1);
@@ -162,7 +162,7 @@ fn without_a_settle_time_a_computing_guest_is_not_waited_for() {
 }
 
 #[test]
-fn with_an_endless_settle_time_a_computing_guest_is_waited_for() {
+fn endless_settle_time_awaits_the_guest() {
     let mut rig = Rig::new(with(shared(3, 16), |limits| limits.settle_time = NEVER));
     rig.submit_many(2);
     rig.started(1);
@@ -172,7 +172,7 @@ fn with_an_endless_settle_time_a_computing_guest_is_waited_for() {
 }
 
 #[test]
-fn a_shared_instance_never_serves_more_at_a_time_than_its_concurrency() {
+fn a_shared_one_keeps_to_its_concurrency() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit_many(4);
     rig.started(1);
@@ -195,7 +195,7 @@ fn concurrency_of_none_is_taken_as_one() {
 }
 
 #[test]
-fn backpressure_holds_requests_back_until_it_is_taken_back() {
+fn backpressure_holds_until_released() {
     let mut rig = Rig::new(shared(1, 4));
     rig.submit();
     rig.started(1);
@@ -208,7 +208,7 @@ fn backpressure_holds_requests_back_until_it_is_taken_back() {
 }
 
 #[test]
-fn an_instance_that_leaves_backpressure_on_ends_when_it_has_nothing_to_do() {
+fn lasting_backpressure_ends_an_idle_one() {
     let mut rig = Rig::new(shared(1, 4));
     rig.submit();
     rig.started(1);
@@ -225,7 +225,7 @@ fn an_instance_that_leaves_backpressure_on_ends_when_it_has_nothing_to_do() {
 }
 
 #[test]
-fn backpressure_on_the_instance_that_was_waited_for_starts_another() {
+fn backpressure_while_settling_starts_one() {
     let mut rig = Rig::new(shared(2, 4));
     rig.submit_many(2);
     rig.started(1);
@@ -235,7 +235,7 @@ fn backpressure_on_the_instance_that_was_waited_for_starts_another() {
 }
 
 #[test]
-fn an_exclusive_instance_serves_exactly_max_requests() {
+fn an_exclusive_one_serves_max_requests() {
     let three = |limits: &mut millpond_pool_core::Limits| {
         limits.max_requests = MaxRequests::exactly(3);
     };
@@ -252,7 +252,7 @@ fn an_exclusive_instance_serves_exactly_max_requests() {
 }
 
 #[test]
-fn a_shared_instance_serves_exactly_max_requests_and_finishes_them() {
+fn a_shared_one_serves_max_requests() {
     let mut rig = Rig::new(with(shared(1, 16), |limits| {
         limits.max_requests = MaxRequests::exactly(3);
     }));
@@ -271,7 +271,7 @@ fn a_shared_instance_serves_exactly_max_requests_and_finishes_them() {
 }
 
 #[test]
-fn instances_are_started_for_what_max_requests_leaves_over() {
+fn leftover_requests_start_more_instances() {
     let mut rig = Rig::new(with(shared(9, 16), |limits| {
         limits.max_requests = MaxRequests::exactly(3);
     }));
@@ -280,7 +280,7 @@ fn instances_are_started_for_what_max_requests_leaves_over() {
 }
 
 #[test]
-fn shortened_numbers_differ_and_never_exceed_the_number_given() {
+fn shortened_quotas_differ_and_stay_below() {
     let served = |seed| {
         let mut rig = Rig::seeded(
             with(exclusive(1), |limits| {
@@ -308,7 +308,7 @@ fn shortened_numbers_differ_and_never_exceed_the_number_given() {
 }
 
 #[test]
-fn an_instance_keeps_one_handle_from_its_start_until_it_is_gone() {
+fn an_instance_keeps_one_handle() {
     let mut pool: Pool<(), Arc<()>> = Pool::new(exclusive(1), 0);
     let now = std::time::Instant::now();
     let permit = pool.handle_reserve().unwrap();

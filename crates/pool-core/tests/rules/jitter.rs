@@ -40,28 +40,28 @@ fn served(policy: impl InstanceExpiration, draw: f64) -> u64 {
 }
 
 #[test]
-fn a_time_is_shortened_by_the_instances_part_of_the_fraction() {
+fn a_time_is_shortened_by_the_draw() {
     assert_eq!(wake(max_age(secs(100)).jitter(0.5), 0.0), Some(secs(100)));
     assert_eq!(wake(max_age(secs(100)).jitter(0.5), 0.5), Some(secs(75)));
     assert_eq!(wake(idle_timeout(secs(100)).jitter(0.2), 0.5), Some(secs(90)));
 }
 
 #[test]
-fn a_count_is_shortened_too_and_never_to_nothing() {
+fn a_count_is_never_shortened_to_zero() {
     assert_eq!(served(max_requests(100).jitter(0.5), 0.5), 75);
     assert_eq!(served(max_requests(1).jitter(1.0), 0.999), 1);
     assert_eq!(served(max_requests(0).jitter(1.0), 0.5), 0, "as without");
 }
 
 #[test]
-fn what_is_shortened_twice_is_shortened_by_both() {
+fn nested_jitters_both_apply() {
     assert_eq!(wake(max_age(secs(100)).jitter(0.5).jitter(0.2), 0.5), Some(secs(100) * 27 / 40));
     let twice = boxed(max_age(secs(100)).jitter(0.5)).jitter(0.5);
     assert_eq!(wake(twice, 0.5), Some(secs(225) / 4));
 }
 
 #[test]
-fn what_stands_beside_a_shortened_policy_is_not_shortened() {
+fn jitter_leaves_sibling_policies_alone() {
     let before = any([boxed(max_age(secs(100)).jitter(0.9)), boxed(max_age(secs(50)))]);
     assert_eq!(wake(before, 0.0), Some(secs(50)));
     let after = any([boxed(max_age(secs(300)).jitter(0.5)), boxed(max_age(secs(200)))]);
@@ -69,7 +69,7 @@ fn what_stands_beside_a_shortened_policy_is_not_shortened() {
 }
 
 #[test]
-fn all_branches_of_a_shortened_policy_are_shortened() {
+fn jitter_applies_to_all_branches() {
     let both = idle_timeout(secs(100)).or(max_age(secs(60))).jitter(0.5);
     assert_eq!(wake(both, 0.5), Some(secs(45)));
 }
@@ -80,14 +80,14 @@ fn never_stays_never() {
 }
 
 #[test]
-fn fractions_that_make_no_sense_are_brought_to_some() {
+fn invalid_fractions_are_clamped() {
     assert_eq!(wake(max_age(secs(100)).jitter(-1.0), 0.5), Some(secs(100)));
     assert_eq!(wake(max_age(secs(100)).jitter(f64::NAN), 0.5), Some(secs(100)));
     assert_eq!(wake(max_age(secs(100)).jitter(7.0), 0.5), Some(secs(50)));
 }
 
 #[test]
-fn ones_own_policy_may_shorten_what_it_likes() {
+fn a_custom_policy_may_use_the_jitter() {
     let own = from_fn(|cx: &mut ExpirationContext<'_>| {
         assert_eq!((cx.shorten(secs(100)), cx.shorten_count(10)), (secs(75), 7));
         Poll::Ready(Expired::Drain(Reason::Age))
@@ -100,7 +100,7 @@ fn ones_own_policy_may_shorten_what_it_likes() {
 }
 
 #[test]
-fn instances_that_started_together_end_one_by_one() {
+fn jitter_spreads_simultaneous_ends() {
     fn policy() -> BoxExpiration {
         boxed(max_age(secs(1000)).jitter(0.5))
     }
@@ -122,7 +122,7 @@ fn instances_that_started_together_end_one_by_one() {
 
 proptest! {
     #[test]
-    fn jitter_shortens_only_and_by_no_more_than_its_fraction(
+    fn jitter_shortens_within_its_fraction(
         ms in 1..100_000u64,
         fraction in 0.0..1.0f64,
         draw in 0.0..1.0f64,

@@ -4,7 +4,7 @@ use crate::common::{Rig, exclusive, shared};
 use millpond_pool_core::{InstanceEvent, Reason};
 
 #[test]
-fn events_of_instances_that_are_gone_or_were_never_there_are_ignored() {
+fn events_of_unknown_instances_are_ignored() {
     let mut other = Rig::new(exclusive(9));
     other.submit_many(9);
     let stranger = other.id(9);
@@ -38,7 +38,7 @@ fn events_of_instances_that_are_gone_or_were_never_there_are_ignored() {
 }
 
 #[test]
-fn a_request_returned_by_an_instance_that_is_gone_is_not_dropped_inside_the_pool() {
+fn a_late_return_is_not_dropped_inside() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -50,7 +50,7 @@ fn a_request_returned_by_an_instance_that_is_gone_is_not_dropped_inside_the_pool
 }
 
 #[test]
-fn reports_on_a_request_that_waits_again_are_ignored() {
+fn reports_on_a_requeued_one_are_ignored() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit();
     rig.started(1);
@@ -66,7 +66,7 @@ fn reports_on_a_request_that_waits_again_are_ignored() {
 }
 
 #[test]
-fn one_instance_cannot_end_the_requests_of_another() {
+fn no_instance_ends_anothers_requests() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);
@@ -82,7 +82,7 @@ fn one_instance_cannot_end_the_requests_of_another() {
 }
 
 #[test]
-fn one_instance_cannot_give_back_the_requests_of_another() {
+fn no_instance_returns_anothers_requests() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);
@@ -96,7 +96,7 @@ fn one_instance_cannot_give_back_the_requests_of_another() {
 }
 
 #[test]
-fn what_happens_to_a_request_while_its_instance_starts_is_counted() {
+fn outcomes_during_a_start_are_counted() {
     let starting = || {
         let mut rig = Rig::new(exclusive(1));
         rig.submit();

@@ -154,20 +154,20 @@ proptest! {
     }
 
     #[test]
-    fn every_branch_is_polled_once_whatever_the_others_say(branches in vec(branch(), 0..6)) {
+    fn every_branch_is_polled_once(branches in vec(branch(), 0..6)) {
         let maker = Maker::new(0.0);
         for combine in BOTH {
             let (_, wake, watches) = maker.ask(combine(maker.many(&branches)));
             prop_assert_eq!(maker.polls(), branches.len());
             let first = branches.iter().filter_map(|branch| branch.wake).min();
             let first = first.map(|ms| maker.now + Duration::from_millis(ms));
-            prop_assert_eq!(wake, first, "the earliest time anybody asked for");
+            prop_assert_eq!(wake, first, "the earliest time any branch asked for");
             prop_assert_eq!(watches, branches.iter().any(|branch| branch.watches));
         }
     }
 
     #[test]
-    fn any_expires_if_one_does_and_all_if_every_one_does(branches in vec(branch(), 0..6)) {
+    fn any_needs_one_and_all_needs_every_one(branches in vec(branch(), 0..6)) {
         let maker = Maker::new(0.0);
         let ready: Vec<bool> = branches.iter().map(|branch| branch.verdict.is_ready()).collect();
         let [any, all] = BOTH.map(|combine| maker.ask(combine(maker.many(&branches))).0);
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn jitter_of_a_combination_is_the_combination_of_jitters(
+    fn jitter_distributes_over_combinations(
         branches in vec(branch(), 0..4),
         draw in 0.0..1.0f64,
         fraction in 0.0..1.0f64,

@@ -24,7 +24,7 @@ fn pin_first(rig: &mut Rig) {
 }
 
 #[test]
-fn a_pinned_instance_is_given_nobody_elses_request() {
+fn a_pinned_instance_takes_no_other_request() {
     let mut rig = pinned(with(exclusive(1), |limits| limits.queue_timeout = secs(1000)));
     rig.submit();
     rig.at(secs(100));
@@ -40,14 +40,14 @@ fn a_pinned_instance_is_given_nobody_elses_request() {
 }
 
 #[test]
-fn who_comes_while_an_instance_is_pinned_gets_another() {
+fn a_request_beside_a_pin_gets_another() {
     let mut rig = pinned(exclusive(2));
     rig.submit();
     assert_eq!(rig.take(), ["start 2 for 2"]);
 }
 
 #[test]
-fn a_report_of_quiet_between_the_halves_frees_no_seat() {
+fn a_quiet_between_the_halves_frees_no_seat() {
     let mut rig = pinned(exclusive(1));
     rig.submit();
     rig.quiet(1);
@@ -60,7 +60,7 @@ fn a_report_of_quiet_between_the_halves_frees_no_seat() {
 }
 
 #[test]
-fn a_shared_instance_lets_nobody_else_in_while_it_is_pinned() {
+fn a_pinned_shared_one_takes_no_others() {
     let mut rig = pinned(shared(1, 3));
     rig.submit();
     assert_eq!(rig.take(), [""; 0], "though it has two seats");
@@ -79,7 +79,7 @@ fn a_shared_instance_lets_nobody_else_in_while_it_is_pinned() {
 }
 
 #[test]
-fn the_answer_of_a_pinned_request_lets_those_who_wait_into_its_shared_instance() {
+fn a_pinned_answer_reopens_its_shared_one() {
     let mut rig = pinned(shared(1, 2));
     rig.submit();
     assert_eq!(rig.take(), [""; 0]);
@@ -88,7 +88,7 @@ fn the_answer_of_a_pinned_request_lets_those_who_wait_into_its_shared_instance()
 }
 
 #[test]
-fn nobody_waits_for_a_settling_instance_that_is_pinned() {
+fn a_pinned_settling_one_is_not_awaited() {
     let mut rig = Rig::new(shared(2, 2));
     rig.submit();
     rig.started(1);
@@ -99,7 +99,7 @@ fn nobody_waits_for_a_settling_instance_that_is_pinned() {
 }
 
 #[test]
-fn the_instance_that_a_lease_has_left_is_the_first_to_be_used_again() {
+fn a_released_instance_is_used_first() {
     let mut rig = Rig::new(exclusive(3));
     rig.submit_many(3);
     for instance in 1..=3 {
@@ -116,7 +116,7 @@ fn the_instance_that_a_lease_has_left_is_the_first_to_be_used_again() {
 }
 
 #[test]
-fn request_timeout_does_not_run_while_the_guest_waits_for_the_host() {
+fn a_pin_pauses_the_request_timeout() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -130,7 +130,7 @@ fn request_timeout_does_not_run_while_the_guest_waits_for_the_host() {
 }
 
 #[test]
-fn after_a_resume_the_guest_has_its_whole_time_again() {
+fn a_resume_restores_the_whole_time() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -147,7 +147,7 @@ fn after_a_resume_the_guest_has_its_whole_time_again() {
 }
 
 #[test]
-fn the_time_after_a_resume_is_that_of_the_limits_then() {
+fn a_resume_uses_the_current_limits() {
     let mut rig = pinned(exclusive(1));
     rig.set_limits(with(exclusive(1), |limits| limits.request_timeout = secs(5)));
     rig.at(secs(100));
@@ -174,7 +174,7 @@ fn a_drain_waits_for_the_second_half() {
 }
 
 #[test]
-fn an_instance_that_is_to_end_waits_for_the_second_half() {
+fn a_closing_one_awaits_the_second_half() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(max_age(secs(50))));
     pin_first(&mut rig);
     rig.at(secs(100));
@@ -194,7 +194,7 @@ fn timeouts() -> BoxExpiration {
 }
 
 #[test]
-fn no_policys_timeout_runs_while_the_guest_waits_for_the_host() {
+fn a_pin_pauses_the_policies_timeouts() {
     let mut rig = Rig::new(exclusive(1)).policy(timeouts);
     pin_first(&mut rig);
     rig.at(secs(100));
@@ -221,7 +221,7 @@ fn beside_pinned(policy: fn() -> BoxExpiration, other: fn(&mut Rig, u64)) -> Rig
 }
 
 #[test]
-fn a_body_that_stalls_beside_a_pinned_request_closes_the_instance_and_does_not_end_it() {
+fn a_stall_beside_a_pin_only_closes() {
     let mut rig =
         beside_pinned(|| boxed(standard()), |rig, request| assert!(rig.responded(request)));
     rig.at(secs(100));
@@ -233,7 +233,7 @@ fn a_body_that_stalls_beside_a_pinned_request_closes_the_instance_and_does_not_e
 }
 
 #[test]
-fn a_request_that_takes_too_long_beside_a_pinned_one_does_not_end_the_instance() {
+fn a_timeout_beside_a_pin_only_closes() {
     let mut rig = beside_pinned(|| boxed(busy_timeout(secs(5))), |_, _| ());
     rig.at(secs(100));
     assert_eq!(rig.take(), [""; 0]);
@@ -264,7 +264,7 @@ fn pin_started(rig: &mut Rig) {
 }
 
 #[test]
-fn a_stop_ends_a_pinned_instance_and_its_caller_is_told() {
+fn a_stop_fails_a_pinned_request() {
     let mut rig = pinned(exclusive(1));
     rig.stop();
     assert_eq!(rig.take(), ["retire 1: drain"]);
@@ -275,7 +275,7 @@ fn a_stop_ends_a_pinned_instance_and_its_caller_is_told() {
 }
 
 #[test]
-fn a_trap_ends_a_pinned_instance_and_its_caller_is_told() {
+fn a_trap_fails_a_pinned_request() {
     let mut rig = pinned(exclusive(1));
     rig.broken(1, Reason::Trap);
     rig.dropped(1);
@@ -283,7 +283,7 @@ fn a_trap_ends_a_pinned_instance_and_its_caller_is_told() {
 }
 
 #[test]
-fn a_pinned_request_whose_caller_was_told_frees_the_instance() {
+fn failing_a_pinned_request_frees_its_seat() {
     let mut rig = pinned(exclusive(1));
     rig.failed(1);
     rig.quiet(1);
@@ -292,7 +292,7 @@ fn a_pinned_request_whose_caller_was_told_frees_the_instance() {
 }
 
 #[test]
-fn a_pinned_request_that_comes_back_waits_again() {
+fn a_returned_pinned_request_waits_again() {
     let mut rig = pinned(exclusive(1));
     rig.broken(1, Reason::Host);
     rig.returned(1);
@@ -301,7 +301,7 @@ fn a_pinned_request_that_comes_back_waits_again() {
 }
 
 #[test]
-fn who_leaves_while_pinned_ends_an_exclusive_instance() {
+fn cancelling_a_pin_ends_an_exclusive_one() {
     let mut rig = pinned(exclusive(1));
     rig.cancel(1);
     assert_eq!(rig.take(), ["retire 1: cancelled"]);
@@ -312,7 +312,7 @@ fn who_leaves_while_pinned_ends_an_exclusive_instance() {
 }
 
 #[test]
-fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
+fn cancelling_a_pin_restarts_a_shared_time() {
     let mut rig = pinned(shared(1, 2));
     rig.at(secs(100));
     rig.cancel(1);
@@ -321,7 +321,7 @@ fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
     let view = &rig.newest_poll(1).view;
     assert_eq!((view.status, view.newest_busy), (Status::Busy, Some(rig.instant(secs(100)))));
     rig.submit();
-    assert_eq!(rig.take(), ["assign 2 to 1"], "it is kept for nobody any more");
+    assert_eq!(rig.take(), ["assign 2 to 1"], "it is no longer kept for a request");
     rig.settled(1);
     assert!(rig.responded(2));
     rig.at(secs(160) - MS);
@@ -331,7 +331,7 @@ fn who_leaves_while_pinned_leaves_a_shared_instance_its_time_from_then() {
 }
 
 #[test]
-fn who_leaves_while_pinned_when_the_instance_is_being_retired_leaves_nothing_to_wait_for() {
+fn a_cancel_while_retiring_leaves_no_timer() {
     for pin in [true, false] {
         let mut rig = Rig::new(shared(1, 2));
         rig.submit();

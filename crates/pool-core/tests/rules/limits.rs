@@ -20,14 +20,14 @@ fn at_most(limits: Limits, requests: u64) -> Limits {
 }
 
 #[test]
-fn idle_instances_beyond_a_lower_limit_end_at_once() {
+fn a_lower_limit_ends_idle_at_once() {
     let mut rig = idle(exclusive(3));
     rig.set_limits(exclusive(1));
     assert_eq!(rig.take(), ["retire 1: pressure", "retire 2: pressure"]);
 }
 
 #[test]
-fn busy_instances_beyond_a_lower_limit_end_when_they_become_idle() {
+fn a_lower_limit_ends_busy_once_idle() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);
@@ -41,7 +41,7 @@ fn busy_instances_beyond_a_lower_limit_end_when_they_become_idle() {
 }
 
 #[test]
-fn an_instance_that_starts_beyond_a_lower_limit_serves_what_it_was_started_for() {
+fn a_start_beyond_a_lower_limit_serves_one() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.set_limits(exclusive(1));
@@ -54,7 +54,7 @@ fn an_instance_that_starts_beyond_a_lower_limit_serves_what_it_was_started_for()
 }
 
 #[test]
-fn those_that_are_leaving_already_count_as_gone_when_a_limit_is_lowered() {
+fn leaving_instances_count_as_gone() {
     let mut rig = idle(exclusive(3));
     rig.broken(1, millpond_pool_core::Reason::Trap);
     rig.take();
@@ -65,7 +65,7 @@ fn those_that_are_leaving_already_count_as_gone_when_a_limit_is_lowered() {
 }
 
 #[test]
-fn nothing_is_started_before_the_stores_beyond_a_lower_limit_are_gone() {
+fn starts_wait_for_stores_beyond_the_limit() {
     let mut rig = idle(exclusive(2));
     rig.set_limits(exclusive(0));
     rig.set_limits(exclusive(1));
@@ -78,7 +78,7 @@ fn nothing_is_started_before_the_stores_beyond_a_lower_limit_are_gone() {
 }
 
 #[test]
-fn a_lower_number_of_requests_ends_those_that_have_served_as_many() {
+fn lower_max_requests_ends_those_past_it() {
     let mut rig = idle(exclusive(2));
     rig.submit();
     rig.take();
@@ -89,7 +89,7 @@ fn a_lower_number_of_requests_ends_those_that_have_served_as_many() {
 }
 
 #[test]
-fn a_higher_number_of_requests_holds_for_old_instances_too() {
+fn higher_max_requests_reaches_old_ones() {
     let mut rig = Rig::new(at_most(exclusive(1), 2));
     rig.submit_many(3);
     rig.started(1);
@@ -102,7 +102,7 @@ fn a_higher_number_of_requests_holds_for_old_instances_too() {
 }
 
 #[test]
-fn a_number_drawn_anew_is_drawn_from_the_same_unit() {
+fn a_redrawn_quota_uses_the_same_draw() {
     let spread = |most| {
         with(exclusive(1), |limits| {
             limits.max_requests = MaxRequests::exactly(most).shortened_by(0.5);
@@ -128,7 +128,7 @@ fn a_number_drawn_anew_is_drawn_from_the_same_unit() {
 }
 
 #[test]
-fn a_higher_concurrency_gives_instances_more_seats_at_once() {
+fn higher_concurrency_adds_seats_at_once() {
     let mut rig = Rig::new(shared(1, 2));
     rig.submit_many(3);
     rig.started(1);
@@ -140,7 +140,7 @@ fn a_higher_concurrency_gives_instances_more_seats_at_once() {
 }
 
 #[test]
-fn a_higher_limit_of_instances_starts_for_those_who_wait() {
+fn a_higher_limit_starts_for_the_queue() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(3);
     rig.take();
@@ -149,7 +149,7 @@ fn a_higher_limit_of_instances_starts_for_those_who_wait() {
 }
 
 #[test]
-fn the_standard_policy_follows_limits_that_change() {
+fn the_standard_policy_follows_new_limits() {
     let idle_for = |timeout| with(exclusive(1), |limits| limits.idle_timeout = timeout);
     let mut rig = idle(idle_for(secs(10))).policy(|| boxed(standard()));
     rig.wake_policy(1);
@@ -211,7 +211,7 @@ fn the_limits_in_force_can_be_asked_for() {
 }
 
 #[test]
-fn who_comes_when_as_many_run_as_may_waits_though_an_instance_has_room() {
+fn max_running_makes_requests_wait() {
     let mut rig = Rig::new(with(shared(1, 2), |limits| limits.max_running = Some(1)));
     rig.submit();
     rig.started(1);

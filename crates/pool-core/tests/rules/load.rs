@@ -29,7 +29,7 @@ fn polls(rig: &Rig, instance: u64) -> usize {
 }
 
 #[test]
-fn who_looks_at_the_load_is_polled_again_when_requests_begin_and_cease_to_wait() {
+fn queue_changes_poll_load_watchers() {
     let mut rig = two_busy(two_at_a_time());
     rig.watches_load(1);
     let before = polls(&rig, 1);
@@ -46,7 +46,7 @@ fn who_looks_at_the_load_is_polled_again_when_requests_begin_and_cease_to_wait()
 }
 
 #[test]
-fn who_looks_at_the_load_is_polled_again_when_pressure_begins_and_ends() {
+fn pressure_changes_poll_load_watchers() {
     let mut rig = two_busy(with(exclusive(3), |limits| limits.start_timeout = NEVER));
     rig.submit_many(2);
     rig.cancel(3);
@@ -63,7 +63,7 @@ fn who_looks_at_the_load_is_polled_again_when_pressure_begins_and_ends() {
 }
 
 #[test]
-fn who_does_not_look_at_the_load_is_not_polled_for_it() {
+fn load_changes_poll_watchers_only() {
     let mut rig = two_busy(two_at_a_time());
     rig.watches_load(1);
     rig.verdict(2, Poll::Pending, None);
@@ -74,7 +74,7 @@ fn who_does_not_look_at_the_load_is_not_polled_for_it() {
 }
 
 #[test]
-fn who_no_longer_looks_at_the_load_is_no_longer_polled_for_it() {
+fn former_load_watchers_are_not_polled() {
     let mut rig = two_busy(two_at_a_time());
     rig.watches_load(1);
     rig.verdict(1, Poll::Pending, None);
@@ -84,19 +84,19 @@ fn who_no_longer_looks_at_the_load_is_no_longer_polled_for_it() {
 }
 
 #[test]
-fn a_load_that_changes_while_a_policy_is_being_polled_is_not_missed() {
+fn a_load_change_in_a_poll_is_not_missed() {
     let mut rig = two_busy(two_at_a_time());
     rig.watches_load(1);
     let before = polls(&rig, 2);
     assert_eq!(rig.newest_poll(2).load.queued, 0);
     rig.submit();
     rig.watches_load(2);
-    assert_eq!(polls(&rig, 2), before + 1, "its answer was about a pool where nobody waited");
+    assert_eq!(polls(&rig, 2), before + 1, "its answer was about a pool where none waited");
     assert_eq!(rig.newest_poll(2).load.queued, 1);
 }
 
 #[test]
-fn the_first_to_look_at_the_load_is_polled_no_oftener_than_needed() {
+fn load_watchers_are_not_polled_needlessly() {
     let mut rig = two_busy(two_at_a_time());
     rig.watches_load(1);
     rig.submit();
@@ -125,7 +125,7 @@ fn the_load_is_that_of_the_moment() {
 }
 
 #[test]
-fn a_policy_may_keep_idle_instances_only_while_somebody_waits() {
+fn a_policy_may_keep_idle_ones_for_a_queue() {
     fn policy() -> BoxExpiration {
         boxed(from_fn(|cx| {
             let load = cx.load();

@@ -89,7 +89,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_pool_keeps_its_promises(
+    fn the_pool_keeps_its_promises(
         limits in vec(limits(), 1..4),
         seed: u64,
         budgeted: bool,

@@ -4,7 +4,7 @@ use crate::common::{Rig, exclusive, secs, shared, with};
 use millpond_pool_core::{MaxRequests, Refusal};
 
 #[test]
-fn two_instances_and_two_places_give_four_permits_to_ten_who_ask() {
+fn seats_and_queue_bound_the_permits() {
     let mut rig = Rig::new(with(exclusive(2), |limits| limits.max_queue = 2));
     let granted: Vec<bool> = (0..10).map(|_| rig.reserve().is_ok()).collect();
     assert_eq!(granted.iter().filter(|granted| **granted).count(), 4);
@@ -71,7 +71,7 @@ fn an_open_body_holds_its_permit() {
 }
 
 #[test]
-fn an_abandoned_request_holds_its_permit_until_its_guest_is_done() {
+fn an_abandoned_request_holds_its_permit() {
     let mut rig = Rig::new(with(shared(1, 2), |limits| limits.max_queue = 0));
     rig.submit();
     rig.started(1);
@@ -96,7 +96,7 @@ fn every_end_gives_the_permit_back() {
 }
 
 #[test]
-fn without_instances_there_is_a_queue_and_nobody_serves_it() {
+fn without_instances_requests_only_queue() {
     let mut rig = Rig::new(with(exclusive(0), |limits| limits.max_queue = 1));
     rig.submit();
     assert_eq!(rig.reserve(), Err(Refusal::Overloaded));

@@ -7,7 +7,7 @@ use crate::leases::pinned;
 use millpond_pool_core::{InstanceEvent, MaxRequests, Reason, Status};
 
 #[test]
-fn each_stage_is_counted_once_and_in_the_view() {
+fn each_stage_is_counted_once() {
     let mut rig = Rig::new(exclusive(1));
     rig.hold_verdicts = true;
     rig.submit();
@@ -38,7 +38,7 @@ fn each_stage_is_counted_once_and_in_the_view() {
 }
 
 #[test]
-fn busy_comes_before_pinned_and_pinned_before_streaming() {
+fn status_prefers_busy_pinned_streaming() {
     let mut rig = Rig::new(shared(1, 3));
     rig.submit_many(3);
     rig.started(1);
@@ -63,7 +63,7 @@ fn busy_comes_before_pinned_and_pinned_before_streaming() {
 }
 
 #[test]
-fn who_has_no_guest_that_works_is_neither_pinned_nor_resumed() {
+fn only_worked_on_requests_pin_or_resume() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     let unchanged = |rig: &mut Rig, request| {
@@ -106,7 +106,7 @@ fn a_pin_twice_is_a_pin_once() {
 }
 
 #[test]
-fn a_pin_or_resume_after_the_timeout_is_too_late() {
+fn pin_or_resume_after_timeout_is_ignored() {
     for limits in [exclusive(1), shared(1, 2)] {
         let mut rig = Rig::new(limits);
         rig.submit();
@@ -125,7 +125,7 @@ fn a_pin_or_resume_after_the_timeout_is_too_late() {
 }
 
 #[test]
-fn a_pin_or_resume_on_an_instance_that_is_being_retired_is_too_late() {
+fn pin_or_resume_while_retiring_is_ignored() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -144,7 +144,7 @@ fn a_pin_or_resume_on_an_instance_that_is_being_retired_is_too_late() {
 }
 
 #[test]
-fn one_instance_cannot_pin_or_resume_the_requests_of_another() {
+fn no_instance_pins_anothers_requests() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.started(1);

@@ -89,7 +89,7 @@ fn any_expires_with_the_strongest_verdict() {
 }
 
 #[test]
-fn all_expires_with_the_weakest_verdict_once_all_do() {
+fn all_expires_with_the_weakest_verdict() {
     assert_eq!(all_of(&[]), Poll::Pending);
     assert_eq!(all_of(&[DRAIN_AGE, Poll::Pending]), Poll::Pending);
     assert_eq!(all_of(&[Poll::Pending, RETIRE_TRAP]), Poll::Pending);
@@ -98,7 +98,7 @@ fn all_expires_with_the_weakest_verdict_once_all_do() {
 }
 
 #[test]
-fn every_branch_keeps_the_wake_up_it_asked_for_though_another_was_ready() {
+fn a_ready_branch_keeps_others_wake_ups() {
     let now = Instant::now();
     let polls = Arc::new(AtomicUsize::new(0));
     let make = || {
@@ -128,7 +128,7 @@ fn or_and_and_are_any_and_all() {
 }
 
 #[test]
-fn a_policy_that_was_ready_may_be_pending_again() {
+fn a_ready_policy_may_be_pending_again() {
     let now = Instant::now();
     let mut view = idle_since(now);
     let mut policy = boxed(idle_timeout(secs(10)).or(busy_timeout(secs(5))));
@@ -192,7 +192,7 @@ fn branch() -> impl Strategy<Value = (Poll<Expired>, Option<u64>)> {
 
 proptest! {
     #[test]
-    fn the_order_of_the_branches_does_not_matter(
+    fn branch_order_does_not_matter(
         (branches, shuffled) in proptest::collection::vec(branch(), 0..6)
             .prop_flat_map(|branches| (Just(branches.clone()), Just(branches).prop_shuffle())),
     ) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 
 #[test]
-fn requests_are_served_in_the_order_they_came() {
+fn requests_are_served_in_order() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(3);
     assert_eq!(rig.take(), ["start 1 for 1"]);
@@ -18,7 +18,7 @@ fn requests_are_served_in_the_order_they_came() {
 }
 
 #[test]
-fn a_deadline_in_the_queue_refuses_and_never_starts_the_request() {
+fn a_queue_timeout_refuses_the_request() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -30,7 +30,7 @@ fn a_deadline_in_the_queue_refuses_and_never_starts_the_request() {
     assert_eq!(rig.take(), ["refuse 2: queue-timeout"]);
     rig.finish(1);
     rig.at(secs(20));
-    assert_eq!(rig.take(), [""; 0], "the instance is free, and nobody waits any more");
+    assert_eq!(rig.take(), [""; 0], "the instance is free, and no request waits");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn each_request_has_its_own_deadline() {
 }
 
 #[test]
-fn a_late_look_at_the_clock_refuses_all_that_are_due() {
+fn a_late_timeout_refuses_all_that_are_due() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(4);
     rig.started(1);
@@ -60,7 +60,7 @@ fn a_late_look_at_the_clock_refuses_all_that_are_due() {
 }
 
 #[test]
-fn the_queue_deadline_ends_with_the_hand_over() {
+fn hand_over_ends_the_queue_deadline() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);
@@ -72,7 +72,7 @@ fn the_queue_deadline_ends_with_the_hand_over() {
 }
 
 #[test]
-fn without_a_queue_timeout_requests_wait_for_ever() {
+fn no_queue_timeout_waits_for_ever() {
     let mut rig = Rig::new(with(exclusive(1), |limits| {
         limits.queue_timeout = NEVER;
         limits.request_timeout = NEVER;
@@ -88,7 +88,7 @@ fn without_a_queue_timeout_requests_wait_for_ever() {
 }
 
 #[test]
-fn without_time_to_wait_what_cannot_run_at_once_is_refused() {
+fn zero_queue_timeout_refuses_at_once() {
     let mut rig = Rig::new(with(exclusive(1), |limits| limits.queue_timeout = Duration::ZERO));
     rig.submit_many(2);
     assert_eq!(rig.take(), ["start 1 for 1"]);
@@ -97,7 +97,7 @@ fn without_time_to_wait_what_cannot_run_at_once_is_refused() {
 }
 
 #[test]
-fn a_request_cancelled_in_the_queue_is_seen_by_no_guest() {
+fn a_queued_cancel_reaches_no_guest() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(3);
     rig.started(1);
@@ -111,7 +111,7 @@ fn a_request_cancelled_in_the_queue_is_seen_by_no_guest() {
 }
 
 #[test]
-fn a_request_cancelled_in_the_queue_leaves_no_deadline_behind() {
+fn a_queued_cancel_leaves_no_deadline() {
     let mut rig = Rig::new(with(exclusive(1), |limits| limits.request_timeout = NEVER));
     rig.submit_many(2);
     rig.started(1);
@@ -125,7 +125,7 @@ fn a_request_cancelled_in_the_queue_leaves_no_deadline_behind() {
 }
 
 #[test]
-fn more_than_max_running_wait_though_there_are_instances() {
+fn max_running_holds_despite_free_instances() {
     let mut rig = Rig::new(with(exclusive(10), |limits| limits.max_running = Some(2)));
     rig.submit_many(4);
     assert_eq!(rig.take(), ["start 1 for 1", "start 2 for 2"]);
@@ -169,7 +169,7 @@ fn raising_a_limit_serves_those_who_wait() {
 }
 
 #[test]
-fn a_new_queue_timeout_is_for_those_who_come_after_it() {
+fn a_new_queue_timeout_is_for_later_ones() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit_many(2);
     rig.started(1);

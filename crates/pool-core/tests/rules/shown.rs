@@ -21,7 +21,7 @@ fn shown(what: &impl std::fmt::Debug) -> String {
 }
 
 #[test]
-fn instances_and_requests_go_by_their_numbers() {
+fn ids_and_tickets_print_their_numbers() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     assert_eq!((shown(&rig.id(2)), rig.id(2).to_string()), ("InstanceId(2)".into(), "2".into()));
@@ -30,7 +30,7 @@ fn instances_and_requests_go_by_their_numbers() {
 }
 
 #[test]
-fn retirements_are_shown_by_their_reasons_if_there_were_any() {
+fn retirements_print_by_reason() {
     let mut rig = Rig::new(exclusive(3));
     assert_eq!(shown(&rig.pool.snapshot().retired), "{}");
     rig.submit_many(3);
@@ -41,7 +41,7 @@ fn retirements_are_shown_by_their_reasons_if_there_were_any() {
 }
 
 #[test]
-fn a_histogram_is_shown_by_its_count_and_sum() {
+fn a_histogram_prints_its_count_and_sum() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     rig.at(secs(2));
@@ -60,7 +60,7 @@ fn a_signal_shows_whether_it_is_raised() {
 }
 
 #[test]
-fn policies_made_of_policies_show_how_they_are_made() {
+fn combined_policies_print_their_parts() {
     let age = || boxed(max_age(secs(1)));
     assert_eq!(shown(&any([age(), age()])), "Any { policies: 2 }");
     assert_eq!(shown(&all([age(), age(), age()])), "All { policies: 3 }");
@@ -109,7 +109,7 @@ impl Driver for Keeper {
     }
 
     fn start(&self, _: &PoolHandle<Self>, instance: Instance<Self>, _: Start<()>) {
-        *self.0.lock().expect("nobody panicked") = Some(instance);
+        *self.0.lock().expect("not poisoned") = Some(instance);
     }
 
     fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Ticket, (): ()) {}
@@ -132,6 +132,6 @@ fn what_a_pool_hands_out_shows_which_it_is() {
     assert_eq!(shown(&permit), "OwnedPermit");
     let submitted = pool.submit(permit, ());
     assert_eq!(shown(&submitted), "Submitted(Ticket(1))");
-    let instance = kept.lock().expect("nobody panicked").take().expect("one was started");
+    let instance = kept.lock().expect("not poisoned").take().expect("one was started");
     assert_eq!(shown(&instance), "Instance(InstanceId(1))");
 }

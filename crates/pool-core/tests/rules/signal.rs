@@ -37,7 +37,7 @@ fn poll(policy: &mut BoxExpiration, count: &Arc<Count>) -> Poll<Expired> {
 }
 
 #[test]
-fn a_signal_expires_its_followers_while_it_is_raised() {
+fn a_raised_signal_expires_its_followers() {
     let signal = Signal::new();
     let (mut policy, count) = (boxed(signal.follow(RETIRE)), Arc::default());
     assert_eq!(poll(&mut policy, &count), Poll::Pending);
@@ -50,7 +50,7 @@ fn a_signal_expires_its_followers_while_it_is_raised() {
 }
 
 #[test]
-fn raising_and_lowering_wakes_all_who_follow() {
+fn raising_and_lowering_wake_all_followers() {
     let signal = Signal::new();
     let counts: [Arc<Count>; 2] = Default::default();
     let mut policies = [boxed(signal.follow(RETIRE)), boxed(signal.clone().follow(RETIRE))];
@@ -64,7 +64,7 @@ fn raising_and_lowering_wakes_all_who_follow() {
 }
 
 #[test]
-fn raising_a_signal_that_is_raised_wakes_nobody() {
+fn raising_twice_wakes_no_follower() {
     let signal = Signal::new();
     let (mut policy, count) = (boxed(signal.follow(RETIRE)), Arc::<Count>::default());
     signal.lower();
@@ -77,7 +77,7 @@ fn raising_a_signal_that_is_raised_wakes_nobody() {
 }
 
 #[test]
-fn a_follower_made_while_the_signal_is_raised_expires_at_once() {
+fn a_late_follower_expires_at_once() {
     let signal = Signal::new();
     signal.raise();
     let mut policy = boxed(signal.follow(RETIRE));
@@ -85,7 +85,7 @@ fn a_follower_made_while_the_signal_is_raised_expires_at_once() {
 }
 
 #[test]
-fn the_newest_waker_counts_and_the_older_one_is_forgotten() {
+fn only_the_newest_waker_is_kept() {
     let signal = Signal::new();
     let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
     let mut policy = boxed(signal.follow(RETIRE));
@@ -97,7 +97,7 @@ fn the_newest_waker_counts_and_the_older_one_is_forgotten() {
 }
 
 #[test]
-fn a_policy_that_is_dropped_takes_its_waker_along_and_leaves_the_others() {
+fn a_dropped_follower_takes_only_its_waker() {
     let signal = Signal::new();
     let (gone, stays) = (Arc::<Count>::default(), Arc::<Count>::default());
     let mut first = boxed(signal.follow(RETIRE));
@@ -162,7 +162,7 @@ fn raised(when_idle: bool, change: impl FnOnce(&mut InstanceView)) -> Poll<Expir
 }
 
 #[test]
-fn a_follower_when_idle_leaves_those_that_have_something_to_do_and_spares() {
+fn when_idle_leaves_busy_ones_and_spares() {
     assert_eq!(raised(true, |_| {}), Poll::Ready(RETIRE));
     for status in [Status::Busy, Status::Pinned, Status::Streaming, Status::PostReturn] {
         let end = raised(true, |view| view.status = status);

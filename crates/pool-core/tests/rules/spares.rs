@@ -24,7 +24,7 @@ fn warm(limits: Limits) -> Rig {
 }
 
 #[test]
-fn spares_are_made_at_the_first_look_at_the_clock() {
+fn the_first_timeout_makes_spares() {
     let mut rig = Rig::new(spares(4, 2));
     assert_eq!(rig.take(), [""; 0]);
     rig.look();
@@ -35,14 +35,14 @@ fn spares_are_made_at_the_first_look_at_the_clock() {
 }
 
 #[test]
-fn there_are_no_more_spares_than_instances_allowed() {
+fn max_instances_bounds_spares() {
     let mut rig = Rig::new(spares(2, 5));
     rig.look();
     assert_eq!(rig.take(), ["start 1", "start 2"]);
 }
 
 #[test]
-fn a_spare_that_is_used_is_replaced_but_not_beside_the_request_that_took_it() {
+fn a_spare_is_replaced_after_its_request() {
     let mut rig = warm(spares(4, 1));
     rig.submit();
     assert_eq!((rig.take(), rig.timeout()), (vec!["assign 1 to 1".into()], Some(250 * MS)));
@@ -52,7 +52,7 @@ fn a_spare_that_is_used_is_replaced_but_not_beside_the_request_that_took_it() {
 }
 
 #[test]
-fn a_spare_that_is_used_beside_other_requests_is_replaced_after_a_millisecond() {
+fn a_spare_used_under_load_is_replaced_soon() {
     let mut rig = warm(spares(4, 2));
     rig.submit_many(2);
     assert_eq!(rig.take(), ["assign 1 to 2", "assign 2 to 1"]);
@@ -72,7 +72,7 @@ fn a_request_runs_alone_however_many_wait() {
 }
 
 #[test]
-fn a_pool_is_warm_once_enough_have_started_whoever_took_them() {
+fn a_pool_is_warm_once_enough_have_started() {
     let mut rig = Rig::new(spares(2, 2));
     rig.look();
     rig.started(1);
@@ -91,7 +91,7 @@ fn who_finds_no_spare_has_them_made() {
 }
 
 #[test]
-fn an_exclusive_spare_serves_a_fresh_request_and_ends() {
+fn a_spare_serves_a_fresh_request_and_ends() {
     let mut rig = warm(fresh(4, 1));
     rig.submit();
     assert_eq!(rig.take(), ["assign 1 to 1"]);
@@ -118,7 +118,7 @@ fn instances_that_came_free_count_as_spares() {
 }
 
 #[test]
-fn a_request_waits_for_a_spare_that_is_starting() {
+fn a_request_waits_for_a_starting_spare() {
     for limits in [spares(4, 1), with(shared(4, 2), |limits| limits.min_idle = 1)] {
         let mut rig = Rig::new(limits);
         rig.look();
@@ -131,7 +131,7 @@ fn a_request_waits_for_a_spare_that_is_starting() {
 }
 
 #[test]
-fn who_waited_for_a_spare_that_failed_gets_a_start_and_is_not_refused() {
+fn a_failed_spare_refuses_no_request() {
     let mut rig = Rig::new(spares(4, 1));
     rig.look();
     rig.submit();
@@ -142,7 +142,7 @@ fn who_waited_for_a_spare_that_failed_gets_a_start_and_is_not_refused() {
 }
 
 #[test]
-fn a_spare_does_not_idle_out_and_a_used_instance_does() {
+fn only_used_instances_idle_out() {
     let mut rig = warm(spares(4, 1)).policy(|| boxed(idle_timeout(secs(10))));
     rig.at(secs(100));
     assert_eq!(rig.take(), [""; 0]);
@@ -157,7 +157,7 @@ fn a_spare_does_not_idle_out_and_a_used_instance_does() {
 }
 
 #[test]
-fn spares_that_fail_to_start_are_tried_ever_less_often() {
+fn failing_spares_back_off() {
     let mut rig = Rig::new(with(spares(4, 1), |limits| limits.start_timeout = NEVER));
     rig.look();
     for (spare, wait) in
@@ -190,7 +190,7 @@ fn a_spare_that_was_used_ends_the_back_off() {
 }
 
 #[test]
-fn a_spare_that_took_too_long_to_start_failed() {
+fn a_spare_start_timeout_is_a_failure() {
     let mut rig = Rig::new(with(spares(1, 1), |limits| limits.start_timeout = secs(3)));
     rig.look();
     rig.at(secs(3));
@@ -203,7 +203,7 @@ fn a_spare_that_took_too_long_to_start_failed() {
 }
 
 #[test]
-fn a_spare_that_traps_before_its_first_request_failed() {
+fn an_unused_spares_trap_is_a_failure() {
     let mut rig = warm(spares(4, 1));
     rig.broken(1, Reason::Trap);
     assert_eq!(rig.take(), ["retire 1: trap"], "the next one waits");
@@ -212,7 +212,7 @@ fn a_spare_that_traps_before_its_first_request_failed() {
 }
 
 #[test]
-fn a_spare_whose_code_is_replaced_has_not_failed() {
+fn a_swapped_spare_has_not_failed() {
     let mut rig = warm(spares(4, 2));
     for spare in [1, 3, 5] {
         rig.close(spare, Reason::Swap);
@@ -238,7 +238,7 @@ fn failing_spares_hold_up_no_request() {
 }
 
 #[test]
-fn a_spare_is_the_first_to_be_reclaimed_and_is_not_made_again_for_a_second() {
+fn spares_are_reclaimed_first_and_back_off() {
     let mut rig = Rig::new(spares(4, 2)).budgeted();
     rig.submit();
     (0..3).for_each(|_| rig.grant());
@@ -259,7 +259,7 @@ fn a_spare_is_the_first_to_be_reclaimed_and_is_not_made_again_for_a_second() {
 }
 
 #[test]
-fn without_spares_the_instance_used_least_recently_is_reclaimed() {
+fn the_least_recently_used_is_reclaimed() {
     let mut rig = Rig::new(exclusive(2)).budgeted();
     rig.submit_many(2);
     (0..2).for_each(|_| rig.grant());
@@ -273,14 +273,14 @@ fn without_spares_the_instance_used_least_recently_is_reclaimed() {
 }
 
 #[test]
-fn a_lower_min_idle_ends_the_spares_beyond_it() {
+fn a_lower_min_idle_ends_excess_spares() {
     let mut rig = warm(spares(4, 3));
     rig.set_limits(spares(4, 1));
     assert_eq!(rig.take(), ["retire 1: idle", "retire 2: idle"]);
 }
 
 #[test]
-fn a_change_of_limits_counts_instances_that_came_free_before_it_ends_spares() {
+fn new_limits_count_freed_instances_first() {
     let mut rig = warm(spares(5, 3));
     rig.submit();
     rig.look();
@@ -292,7 +292,7 @@ fn a_change_of_limits_counts_instances_that_came_free_before_it_ends_spares() {
 }
 
 #[test]
-fn spares_that_were_starting_when_fewer_became_enough_end_when_they_are_up() {
+fn excess_starting_spares_end_once_up() {
     let mut rig = Rig::new(spares(4, 2));
     rig.look();
     rig.set_limits(spares(4, 0));
@@ -301,11 +301,11 @@ fn spares_that_were_starting_when_fewer_became_enough_end_when_they_are_up() {
     assert_eq!(rig.take(), ["retire 1: idle"]);
     rig.submit();
     rig.started(2);
-    assert_eq!(rig.take(), ["assign 1 to 2"], "if nobody waits for them");
+    assert_eq!(rig.take(), ["assign 1 to 2"], "if no request waits for them");
 }
 
 #[test]
-fn a_min_idle_that_was_lowered_and_is_raised_again_makes_spares_at_once() {
+fn a_raised_min_idle_makes_spares_at_once() {
     let mut rig = warm(spares(8, 3));
     rig.set_limits(spares(8, 0));
     rig.take();
@@ -314,7 +314,7 @@ fn a_min_idle_that_was_lowered_and_is_raised_again_makes_spares_at_once() {
 }
 
 #[test]
-fn a_spare_that_asks_for_no_requests_yet_is_not_made_a_second_time() {
+fn a_backpressured_spare_is_not_doubled() {
     let mut rig = warm(spares(4, 1));
     rig.backpressure(1, true);
     assert_eq!((rig.take().len(), rig.pool.snapshot().spares), (0, 0));
@@ -323,7 +323,7 @@ fn a_spare_that_asks_for_no_requests_yet_is_not_made_a_second_time() {
 }
 
 #[test]
-fn a_drain_makes_no_spares_and_ends_those_there_are() {
+fn a_drain_ends_spares_and_makes_none() {
     let mut rig = warm(spares(4, 2));
     rig.drain();
     assert_eq!(rig.take(), ["retire 1: drain", "retire 2: drain"]);
@@ -334,7 +334,7 @@ fn a_drain_makes_no_spares_and_ends_those_there_are() {
 }
 
 #[test]
-fn a_pool_is_warm_once_all_spares_have_been_there_and_stays_so() {
+fn a_warm_pool_stays_warm() {
     let mut rig = Rig::new(spares(4, 2));
     rig.look();
     rig.started(1);
@@ -346,7 +346,7 @@ fn a_pool_is_warm_once_all_spares_have_been_there_and_stays_so() {
 }
 
 #[test]
-fn a_pool_that_drains_need_not_be_waited_for_to_be_warm() {
+fn a_draining_pool_counts_as_warm() {
     let mut rig = Rig::new(spares(4, 2));
     rig.look();
     rig.drain();
@@ -354,7 +354,7 @@ fn a_pool_that_drains_need_not_be_waited_for_to_be_warm() {
 }
 
 #[test]
-fn more_spares_than_instances_are_not_waited_for() {
+fn warm_up_is_bounded_by_max_instances() {
     let mut rig = Rig::new(spares(1, 5));
     rig.look();
     rig.started(1);
@@ -362,7 +362,7 @@ fn more_spares_than_instances_are_not_waited_for() {
 }
 
 #[test]
-fn spares_that_find_the_allocator_full_back_off() {
+fn exhausted_spares_back_off() {
     let mut rig = warm(spares(4, 1));
     rig.submit();
     rig.look();

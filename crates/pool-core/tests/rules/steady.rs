@@ -33,7 +33,7 @@ fn say_steady(rig: &mut Rig, time: Duration, wake_at: Option<Duration>) {
 }
 
 #[test]
-fn a_steady_policy_is_shown_a_change_when_it_may_first_matter() {
+fn a_steady_policy_sees_changes_when_due() {
     let mut rig = steady(exclusive(1), secs(10));
     rig.at(secs(1));
     assert!(rig.responded(1));
@@ -51,14 +51,14 @@ fn a_steady_policy_is_shown_a_change_when_it_may_first_matter() {
 }
 
 #[test]
-fn a_steady_policy_of_an_instance_that_does_not_change_is_left_alone() {
+fn an_unchanged_steady_policy_is_not_polled() {
     let mut rig = steady(exclusive(1), secs(10));
     rig.at(secs(29));
     assert_eq!((rig.polls.len(), rig.timeout()), (1, Some(secs(30))), "the request's own");
 }
 
 #[test]
-fn a_steady_policy_is_polled_at_the_time_it_asked_for() {
+fn a_steady_policy_is_polled_when_it_asked() {
     let mut rig = steady(exclusive(1), NEVER);
     rig.wake_policy(1);
     say_steady(&mut rig, secs(10), Some(secs(4)));
@@ -70,7 +70,7 @@ fn a_steady_policy_is_polled_at_the_time_it_asked_for() {
 }
 
 #[test]
-fn a_change_after_such_a_time_is_shown_though_nobody_has_looked_at_the_clock() {
+fn a_change_after_that_time_needs_no_timer() {
     let mut rig = steady(exclusive(1), secs(10));
     assert!(rig.responded(1));
     rig.pass(secs(10));
@@ -79,7 +79,7 @@ fn a_change_after_such_a_time_is_shown_though_nobody_has_looked_at_the_clock() {
 }
 
 #[test]
-fn a_change_while_a_steady_policy_is_being_polled_makes_its_answer_void() {
+fn a_change_in_a_poll_voids_the_answer() {
     let mut rig = steady(exclusive(1), secs(10));
     rig.wake_policy(1);
     let revision = rig.newest_poll(1).revision;
@@ -91,7 +91,7 @@ fn a_change_while_a_steady_policy_is_being_polled_makes_its_answer_void() {
 }
 
 #[test]
-fn a_steady_policy_is_polled_when_its_limits_or_what_the_instance_holds_change() {
+fn limits_and_usage_end_steadiness() {
     let mut rig = steady(exclusive(1), NEVER);
     rig.set_limits(exclusive(2));
     assert_eq!(rig.polls.len(), 2);
@@ -104,7 +104,7 @@ fn a_steady_policy_is_polled_when_its_limits_or_what_the_instance_holds_change()
 }
 
 #[test]
-fn a_steady_policy_that_looks_at_the_load_is_polled_when_that_changes() {
+fn load_changes_poll_a_steady_watcher() {
     let mut rig = steady(exclusive(1), NEVER);
     rig.wake_policy(1);
     rig.watches_load(1);
@@ -116,11 +116,11 @@ fn a_steady_policy_that_looks_at_the_load_is_polled_when_that_changes() {
     let (revision, answer) = (polled.revision, cx.finish(Poll::Pending).steady_for(NEVER));
     rig.raw_answer(1, revision, answer);
     rig.submit();
-    assert_eq!(rig.polls.len(), polls + 1, "somebody waits");
+    assert_eq!(rig.polls.len(), polls + 1, "a request waits");
 }
 
 #[test]
-fn to_be_steady_for_a_moment_is_not_worth_telling() {
+fn momentary_steadiness_is_ignored() {
     let asked = steady(exclusive(1), secs(10)).newest_poll(1).asked;
     assert!(Polled::from(Poll::Pending).steady_for(100 * MS).adds_to(asked));
     assert!(!Polled::from(Poll::Pending).steady_for(99 * MS).adds_to(asked));
@@ -130,7 +130,7 @@ fn to_be_steady_for_a_moment_is_not_worth_telling() {
 }
 
 #[test]
-fn who_says_nothing_is_not_steady_nor_is_what_is_made_of_it() {
+fn policies_are_not_steady_by_default() {
     struct Around(BoxExpiration);
     impl InstanceExpiration for Around {
         fn poll_expired(mut self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
@@ -150,7 +150,7 @@ fn who_says_nothing_is_not_steady_nor_is_what_is_made_of_it() {
 }
 
 #[test]
-fn a_jitter_shortens_for_how_long_its_policy_is_steady() {
+fn jitter_shortens_the_steady_time() {
     let mut view = InstanceView::idle(Instant::now());
     view.draw = 0.5;
     let cx = ExpirationContext::new(view.since, &view, Waker::noop());
@@ -158,7 +158,7 @@ fn a_jitter_shortens_for_how_long_its_policy_is_steady() {
 }
 
 #[test]
-fn a_busy_timeout_is_steady_only_beside_no_older_request() {
+fn busy_timeout_is_steady_if_none_is_older() {
     let mut view = InstanceView::idle(Instant::now());
     let of = |view: &InstanceView| {
         let cx = ExpirationContext::new(view.since, view, Waker::noop());
@@ -294,7 +294,7 @@ fn limits(timeout: Duration) -> Limits {
 
 proptest! {
     #[test]
-    fn a_policy_that_is_steady_ends_its_instance_when_it_would_otherwise(
+    fn steadiness_does_not_change_the_verdicts(
         (steady, restless) in proptest::sample::select(&POLICIES[..]),
         steps in vec(step(), 0..150),
     ) {
@@ -310,7 +310,7 @@ proptest! {
             }
             let [lines, others] = [0, 1].map(|n| rigs[n].take());
             prop_assert_eq!(&lines, &others, "{:?}", step);
-            // Whoever ends does so at once, whoever is started has started.
+            // An instance that ends does so at once, and one that is started has started.
             let of = |line: &str, what| line.strip_prefix(what)?.split([' ', ':']).next()?.parse().ok();
             for line in &lines {
                 for rig in &mut rigs {

@@ -1,5 +1,5 @@
-//! A lease whose response streams: the guest is kept for the end of the body, and only whoever is to move
-//! has its time.
+//! A lease whose response streams: the guest is kept for the end of the body. Time runs only for the side
+//! that is to move next.
 
 use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
 use millpond_pool_core::expiration::{body_stall_timeout, boxed, standard};
@@ -27,7 +27,7 @@ fn view(rig: &Rig) -> InstanceView {
 }
 
 #[test]
-fn no_time_runs_while_the_host_waits_for_more_of_the_body() {
+fn a_held_body_pauses_all_timeouts() {
     let mut rig = streaming(exclusive(1));
     rig.at(secs(9));
     rig.pin(1);
@@ -43,7 +43,7 @@ fn no_time_runs_while_the_host_waits_for_more_of_the_body() {
 }
 
 #[test]
-fn the_bodys_time_runs_again_when_it_has_moved() {
+fn progress_resumes_the_stall_timeout() {
     let mut rig = streaming(exclusive(1));
     rig.at(secs(9));
     rig.pin(1);
@@ -74,7 +74,7 @@ fn policies_see_which_body_is_to_move() {
 }
 
 #[test]
-fn the_last_call_has_the_time_of_a_request_and_nobody_is_told_when_it_is_over() {
+fn the_last_call_has_the_request_timeout() {
     for stopped in [false, true] {
         let mut rig = streaming(exclusive(1));
         rig.at(secs(8));
@@ -121,7 +121,7 @@ fn an_instance_is_free_after_the_last_call() {
 }
 
 #[test]
-fn an_instance_that_is_retired_is_neither_pinned_nor_called() {
+fn a_retired_instance_is_not_pinned() {
     let mut rig = streaming(exclusive(1));
     rig.stop();
     rig.take();
@@ -133,7 +133,7 @@ fn an_instance_that_is_retired_is_neither_pinned_nor_called() {
 }
 
 #[test]
-fn a_stalled_body_beside_one_that_is_not_to_move_ends_its_instance_after_it() {
+fn a_stall_beside_a_held_body_drains_first() {
     let mut rig = streaming(with(shared(1, 2), |limits| limits.idle_timeout = NEVER));
     rig.submit();
     rig.settled(1);
@@ -148,7 +148,7 @@ fn a_stalled_body_beside_one_that_is_not_to_move_ends_its_instance_after_it() {
 }
 
 #[test]
-fn the_stall_policy_by_itself_lets_a_pinned_body_be() {
+fn the_stall_policy_ignores_a_pinned_body() {
     let stall = || boxed(body_stall_timeout(secs(10)));
     let mut rig = stream(Rig::new(exclusive(1)).policy(stall));
     rig.pin(1);

@@ -20,7 +20,7 @@ fn busy_shared(instances: usize, concurrency: usize, many: usize) -> Rig {
 }
 
 #[test]
-fn an_exclusive_request_fails_and_its_instance_is_retired_at_its_timeout() {
+fn a_timeout_retires_an_exclusive_instance() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(2));
@@ -48,7 +48,7 @@ fn the_timeout_ends_with_the_response_head() {
 }
 
 #[test]
-fn a_reused_exclusive_instance_gives_each_request_its_full_time() {
+fn each_reuse_has_the_full_request_timeout() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.started(1);
@@ -63,7 +63,7 @@ fn a_reused_exclusive_instance_gives_each_request_its_full_time() {
 }
 
 #[test]
-fn a_head_after_the_timeout_is_for_nobody() {
+fn a_head_after_the_timeout_is_dropped() {
     let mut rig = busy_shared(1, 2, 2);
     assert!(rig.responded(2));
     rig.at(secs(30));
@@ -73,7 +73,7 @@ fn a_head_after_the_timeout_is_for_nobody() {
 }
 
 #[test]
-fn a_shared_request_fails_at_its_timeout_and_the_instance_closes() {
+fn a_timeout_closes_a_shared_instance() {
     let mut rig = busy_shared(2, 4, 1);
     rig.at(secs(10));
     rig.submit();
@@ -89,7 +89,7 @@ fn a_shared_request_fails_at_its_timeout_and_the_instance_closes() {
 }
 
 #[test]
-fn a_closed_instance_is_retired_when_its_last_neighbour_fails() {
+fn a_closed_one_ends_with_the_last_request() {
     let mut rig = busy_shared(1, 4, 1);
     rig.at(secs(10));
     rig.submit();
@@ -101,7 +101,7 @@ fn a_closed_instance_is_retired_when_its_last_neighbour_fails() {
 }
 
 #[test]
-fn a_closed_instance_is_retired_at_twice_the_timeout_at_the_latest() {
+fn a_closed_one_ends_by_twice_the_timeout() {
     let mut rig = busy_shared(1, 2, 2);
     assert!(rig.responded(2));
     rig.at(secs(30));
@@ -115,7 +115,7 @@ fn a_closed_instance_is_retired_at_twice_the_timeout_at_the_latest() {
 }
 
 #[test]
-fn twice_the_timeout_is_counted_from_the_first_of_them() {
+fn twice_the_timeout_counts_from_the_first() {
     let mut rig = busy_shared(1, 2, 1);
     rig.at(secs(20));
     rig.submit();
@@ -124,11 +124,11 @@ fn twice_the_timeout_is_counted_from_the_first_of_them() {
     assert_eq!(rig.take(), ["assign 2 to 1", "fail 1: request-timeout"]);
     rig.at(secs(50));
     let end = ["fail 2: request-timeout", "retire 1: timeout"];
-    assert_eq!(rig.take(), end, "both have had their time: nobody is waited for");
+    assert_eq!(rig.take(), end, "both have had their time: no guest is waited for");
 }
 
 #[test]
-fn requests_that_time_out_together_fail_together() {
+fn simultaneous_timeouts_fail_together() {
     let mut rig = busy_shared(1, 3, 3);
     rig.at(secs(30));
     let all = [
@@ -141,7 +141,7 @@ fn requests_that_time_out_together_fail_together() {
 }
 
 #[test]
-fn a_clock_that_was_not_looked_at_for_long_catches_up_at_once() {
+fn a_late_clock_catches_up_at_once() {
     let mut rig = busy_shared(1, 2, 2);
     assert!(rig.responded(2));
     rig.jump(secs(300));
@@ -149,7 +149,7 @@ fn a_clock_that_was_not_looked_at_for_long_catches_up_at_once() {
 }
 
 #[test]
-fn a_timed_out_guest_that_finishes_does_not_reopen_its_instance() {
+fn a_late_finish_reopens_no_instance() {
     let mut rig = busy_shared(2, 2, 2);
     assert!(rig.responded(2));
     rig.at(secs(30));
@@ -165,7 +165,7 @@ fn a_timed_out_guest_that_finishes_does_not_reopen_its_instance() {
 }
 
 #[test]
-fn those_who_waited_for_an_instance_that_closes_get_another() {
+fn waiters_on_a_closed_one_get_another() {
     let mut rig = Rig::new(with(shared(2, 4), |limits| {
         limits.settle_time = NEVER;
         limits.queue_timeout = secs(1000);
@@ -179,7 +179,7 @@ fn those_who_waited_for_an_instance_that_closes_get_another() {
 }
 
 #[test]
-fn an_exclusive_start_that_takes_too_long_fails_its_request_and_nobody_else() {
+fn a_start_timeout_fails_only_its_request() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(6));
@@ -197,7 +197,7 @@ fn an_exclusive_start_that_takes_too_long_fails_its_request_and_nobody_else() {
 }
 
 #[test]
-fn a_shared_start_that_takes_too_long_refuses_one_and_starts_another_for_the_rest() {
+fn a_shared_start_timeout_refuses_one() {
     let mut rig = Rig::new(with(shared(2, 4), |limits| limits.queue_timeout = secs(100)));
     rig.submit_many(3);
     rig.take();
@@ -208,7 +208,7 @@ fn a_shared_start_that_takes_too_long_refuses_one_and_starts_another_for_the_res
 }
 
 #[test]
-fn a_late_answer_to_a_start_that_was_given_up_is_ignored() {
+fn a_late_start_answer_is_ignored() {
     let mut rig = Rig::new(exclusive(1));
     rig.submit();
     rig.at(secs(10));
@@ -222,7 +222,7 @@ fn a_late_answer_to_a_start_that_was_given_up_is_ignored() {
 }
 
 #[test]
-fn a_start_within_its_time_leaves_no_timeout_behind() {
+fn a_timely_start_leaves_no_timeout() {
     let mut rig = Rig::new(with(exclusive(1), |limits| limits.request_timeout = NEVER));
     rig.submit();
     rig.at(secs(9));
@@ -233,7 +233,7 @@ fn a_start_within_its_time_leaves_no_timeout_behind() {
 }
 
 #[test]
-fn a_new_request_timeout_is_for_the_requests_handed_over_after_it() {
+fn a_new_request_timeout_is_for_later_ones() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit();
     rig.started(1);
@@ -266,7 +266,7 @@ fn no_timeouts_at_all_means_no_clock() {
 }
 
 #[test]
-fn timeouts_of_nothing_end_everything_at_once_and_not_the_host() {
+fn zero_timeouts_end_everything_at_once() {
     for limits in [exclusive(2), shared(2, 4)] {
         let mut rig = Rig::new(with(limits, |limits| {
             limits.queue_timeout = secs(1);

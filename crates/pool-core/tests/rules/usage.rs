@@ -4,7 +4,7 @@ use crate::common::{Rig, exclusive, shared, with};
 use millpond_pool_core::expiration::{boxed, memory_watermark, resource_growth};
 
 #[test]
-fn an_instance_above_the_watermark_finishes_and_ends() {
+fn an_instance_above_the_watermark_drains() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(memory_watermark(100)));
     rig.submit();
     rig.started(1);
@@ -28,7 +28,7 @@ fn at_the_watermark_an_instance_goes_on() {
 }
 
 #[test]
-fn resources_that_stay_behind_end_an_idle_instance() {
+fn leftover_resources_end_an_idle_instance() {
     let mut rig = Rig::new(exclusive(1)).policy(|| boxed(resource_growth(10)));
     rig.submit();
     rig.started(1);
@@ -45,7 +45,7 @@ fn resources_that_stay_behind_end_an_idle_instance() {
 }
 
 #[test]
-fn resources_held_by_requests_that_run_do_not_count() {
+fn resources_of_running_requests_are_exempt() {
     let mut rig = Rig::new(shared(1, 2)).policy(|| boxed(resource_growth(10)));
     rig.submit();
     rig.started(1);

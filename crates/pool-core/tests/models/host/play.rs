@@ -24,8 +24,8 @@ pub(crate) fn submit(pool: &Pool) -> Submitted<Host> {
     pool.submit(reserve(pool), Item::default())
 }
 
-/// The guest that has the request answers it: head, body, quiet. False: no guest has it, or
-/// nobody waits for it.
+/// The guest that has the request answers it: head, body, quiet. False: no guest has it, or no caller
+/// waits for it.
 pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
     let pool = request.pool().clone();
     let Some(on) = pool.driver().holder(request.ticket()) else { return false };
@@ -51,7 +51,7 @@ pub(crate) fn handed_over(pool: &Pool, ticket: Ticket) -> Option<InstanceId> {
 /// A guest goes on with a request that its caller left, and comes to its end.
 pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
     let Some(on) = pool.driver().holder(ticket) else { return };
-    assert!(!pool.responded(ticket), "nobody waits for it");
+    assert!(!pool.responded(ticket), "no caller waits for it");
     if pool.driver().release(on, ticket) {
         pool.report(on, InstanceEvent::Quiet);
     }

@@ -38,11 +38,11 @@ fn upsetting(limits: fn() -> Limits) {
 }
 
 #[test]
-fn a_crowd_whose_instances_break_and_close_is_served_by_others() {
+fn a_crowd_survives_broken_instances() {
     upsetting(two_exclusive);
 }
 
 #[test]
-fn a_crowd_whose_shared_instances_break_and_close_is_served_by_others() {
+fn a_crowd_survives_broken_shared_instances() {
     upsetting(two_shared);
 }

@@ -13,9 +13,9 @@ use crate::mode::thread::{self, JoinHandle};
 fn caller(pool: &Pool, leaves: bool) -> JoinHandle<Claims> {
     let pool = pool.clone();
     thread::spawn(move || {
-        let first = permit(&pool).expect("nobody drains");
+        let first = permit(&pool).expect("not draining");
         let first = if leaves { leave(&pool, first) } else { see_through(&pool, first) };
-        let second = permit(&pool).expect("nobody drains");
+        let second = permit(&pool).expect("not draining");
         vec![first, see_through(&pool, second)]
     })
 }
@@ -38,7 +38,7 @@ fn crowds(limits: fn() -> Limits) {
         let ones = [caller(&one, false)];
         let others = [caller(&other, true), caller(&other, false)];
         let leaving = thread::spawn(move || {
-            let permit = permit(&third).expect("nobody drains");
+            let permit = permit(&third).expect("not draining");
             see_through(&third, permit);
         });
         let resized = house.clone();
@@ -53,18 +53,18 @@ fn crowds(limits: fn() -> Limits) {
 }
 
 #[test]
-fn crowds_whose_budget_changes_are_served_and_never_have_more_than_it() {
+fn crowds_keep_to_a_changing_budget() {
     crowds(two_exclusive);
 }
 
 #[test]
-fn crowds_on_shared_instances_whose_budget_changes_are_served_and_never_have_more_than_it() {
+fn shared_crowds_keep_to_a_changing_budget() {
     crowds(two_shared);
 }
 
 /// One pool keeps a spare, which counts against the budget and which the other may need.
 #[test]
-fn a_crowd_takes_the_place_of_another_pools_spares() {
+fn a_crowd_displaces_another_pools_spares() {
     explore_large(|| {
         let house = House::new(2);
         let mut spared = two_exclusive();

@@ -55,7 +55,7 @@ pub(super) fn crowd(pool: &Pool) -> [JoinHandle<Claims>; 3] {
         thread::spawn(move || {
             let mut claims = Claims::new();
             for round in [0, 1] {
-                let permit = permit(&pool).expect("nobody drains");
+                let permit = permit(&pool).expect("not draining");
                 claims.push(match (caller, round) {
                     (0, 0) => leave(&pool, permit),
                     _ => see_through(&pool, permit),
@@ -100,8 +100,8 @@ pub(super) fn leave(pool: &Pool, permit: Permit) -> Account {
     (ticket, Claim::Left)
 }
 
-/// Waits for the callers, and lets the guests finish what those who left have abandoned. Nobody
-/// but the callers may have changed the pool.
+/// Waits for the callers, and lets the guests finish the requests of those that left. Only the callers
+/// may have changed the pool.
 pub(super) fn join(pool: &Pool, callers: impl IntoIterator<Item = JoinHandle<Claims>>) -> Claims {
     let claims: Claims = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
     for (ticket, _) in claims.iter().filter(|(_, claim)| *claim == Claim::Left) {
@@ -117,7 +117,7 @@ pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims)
     let book = pool.driver().book();
     drop(pool);
     if let Some(reaper) = reaper {
-        // Whatever it was still telling somebody has been told when it ends.
+        // When it ends, it has told all that it had to tell.
         reaper.join().unwrap();
     }
 

@@ -41,7 +41,7 @@ fn hanging(limits: fn() -> Limits) {
             })
         });
         let claims: Claims = callers.into_iter().flat_map(|one| one.join().unwrap()).collect();
-        assert_eq!(claims.len(), 8, "nobody drains");
+        assert_eq!(claims.len(), 8, "the pool does not drain");
         // What was abandoned on a shared instance ends by its timeouts too.
         pool.driver().clock.advance(LONG);
         close(pool, Some(reaper), &claims);
@@ -49,11 +49,11 @@ fn hanging(limits: fn() -> Limits) {
 }
 
 #[test]
-fn whoever_waits_for_a_guest_that_hangs_hears_of_its_timeout() {
+fn callers_of_hung_guests_time_out() {
     hanging(two_exclusive);
 }
 
 #[test]
-fn whoever_waits_for_a_guest_that_hangs_on_a_shared_instance_hears_of_its_timeout() {
+fn callers_of_hung_shared_guests_time_out() {
     hanging(two_shared);
 }

@@ -15,7 +15,7 @@ use crate::mode::{block_on, explore_large, thread};
 fn crowd(limits: fn() -> Limits, end: fn(&Pool) -> Drained<Host>) {
     explore_large(move || {
         let (pool, _) = pool(limits());
-        assert_eq!(pool.snapshot().permits_free, 3, "somebody has to wait for one");
+        assert_eq!(pool.snapshot().permits_free, 3, "a caller has to wait");
         let waiting = Arc::<Mutex<_>>::default();
         let callers = [0, 1, 2, 3, 4].map(|caller| {
             let (pool, waiting) = (pool.clone(), waiting.clone());
@@ -38,7 +38,7 @@ fn crowd(limits: fn() -> Limits, end: fn(&Pool) -> Drained<Host>) {
         });
         let claims = join(&pool, callers);
         let waiting = waiting.lock().unwrap().take();
-        waiting.expect("somebody ended the pool").join().unwrap();
+        waiting.expect("a caller ended the pool").join().unwrap();
         close(pool, None, &claims);
     });
 }
@@ -63,21 +63,21 @@ fn cut_short(pool: &Pool) -> Drained<Host> {
 }
 
 #[test]
-fn a_crowd_that_meets_a_drain_is_served_or_turned_away() {
+fn a_drain_serves_or_refuses_a_crowd() {
     crowd(two_exclusive, drain);
 }
 
 #[test]
-fn a_crowd_on_shared_instances_that_meets_a_drain_is_served_or_turned_away() {
+fn a_drain_serves_or_refuses_a_shared_crowd() {
     crowd(two_at_once, drain);
 }
 
 #[test]
-fn a_crowd_that_meets_a_drain_cut_short_is_served_or_turned_away() {
+fn a_stop_serves_or_refuses_a_crowd() {
     crowd(two_exclusive, cut_short);
 }
 
 #[test]
-fn a_crowd_on_shared_instances_that_meets_a_drain_cut_short_is_served_or_turned_away() {
+fn a_stop_serves_or_refuses_a_shared_crowd() {
     crowd(two_at_once, cut_short);
 }

@@ -12,7 +12,7 @@ use crate::mode::{explore_large, thread};
 fn part(pool: Pool, pool_first: bool) -> Weak<Request> {
     let item = Item::default();
     let weak = Arc::downgrade(&item);
-    let permit = permit(&pool).expect("nobody drains");
+    let permit = permit(&pool).expect("not draining");
     let request = pool.submit(permit, item);
     observe(&pool);
     if pool_first {
@@ -36,16 +36,16 @@ fn parting(limits: fn() -> Limits) {
         let_go(pool);
         let items = parting.map(|one| one.join().unwrap());
         reaper.join().unwrap();
-        assert!(items.iter().all(|item| item.upgrade().is_none()), "nobody keeps a request");
+        assert!(items.iter().all(|item| item.upgrade().is_none()), "no request is kept");
     });
 }
 
 #[test]
-fn the_reaper_ends_and_nothing_is_kept_whoever_lets_go_last() {
+fn the_last_handle_ends_the_reaper() {
     parting(two_exclusive);
 }
 
 #[test]
-fn the_reaper_ends_and_nothing_is_kept_on_shared_instances_whoever_lets_go_last() {
+fn the_last_handle_ends_the_shared_reaper() {
     parting(two_shared);
 }

@@ -15,7 +15,7 @@ fn two() -> Limits {
     limits
 }
 
-/// Stands in the line for a moment, with a waker that wakes nobody.
+/// Stands in the line for a moment, with a waker that does nothing.
 fn look_in(pool: &Pool) -> Option<Permit> {
     let mut waiting = pool.reserve();
     match poll_once(&mut waiting) {
@@ -28,7 +28,7 @@ fn look_in(pool: &Pool) -> Option<Permit> {
 }
 
 #[test]
-fn a_line_for_permits_moves_on_whoever_leaves_it() {
+fn leaving_waiters_do_not_block_permits() {
     explore_large(|| {
         let (pool, _) = pool(two());
         let taken = [reserve(&pool), reserve(&pool)];
@@ -51,8 +51,8 @@ fn a_line_for_permits_moves_on_whoever_leaves_it() {
             },
             // Submits, twice.
             |pool| {
-                let first = see_through(pool, permit(pool).expect("nobody drains"));
-                vec![first, leave(pool, permit(pool).expect("nobody drains"))]
+                let first = see_through(pool, permit(pool).expect("not draining"));
+                vec![first, leave(pool, permit(pool).expect("not draining"))]
             },
             // Waits with another waker than the one it came with.
             |pool| {
@@ -61,7 +61,7 @@ fn a_line_for_permits_moves_on_whoever_leaves_it() {
                     Poll::Ready(permit) => permit,
                     Poll::Pending => block_on(waiting),
                 };
-                vec![see_through(pool, permit.expect("nobody drains"))]
+                vec![see_through(pool, permit.expect("not draining"))]
             },
         ];
         let others = roles.map(|role| {
@@ -69,7 +69,7 @@ fn a_line_for_permits_moves_on_whoever_leaves_it() {
             thread::spawn(move || role(&pool))
         });
         let giving = thread::spawn(move || drop(taken));
-        let permit = block_on(first).expect("nobody drains");
+        let permit = block_on(first).expect("not draining");
         drop(permit);
         giving.join().unwrap();
         let claims: Claims = others.into_iter().flat_map(|other| other.join().unwrap()).collect();

@@ -14,7 +14,7 @@ fn kept(min_idle: usize) -> Limits {
 }
 
 #[test]
-fn a_crowd_is_served_while_spares_come_and_go() {
+fn a_crowd_is_served_as_spares_come_and_go() {
     explore_large(|| {
         let (pool, reaper) = pool(kept(1));
         let reaper = run(reaper);
@@ -31,7 +31,7 @@ fn a_crowd_is_served_while_spares_come_and_go() {
 
         let claims = join(&pool, callers);
         limiting.join().unwrap();
-        // Nobody serves any more: now at the latest all are there.
+        // No request is being served: now at the latest all are there.
         pool.driver().clock.advance(100);
         warming.join().unwrap();
         assert!(claims.iter().all(|(_, claim)| *claim != Claim::Told), "{claims:?}");

@@ -46,7 +46,7 @@ fn narrow() -> Limits {
 }
 
 #[test]
-fn a_swap_while_limits_change_costs_no_request_and_leaves_no_old_instance() {
+fn a_swap_beside_new_limits_loses_nothing() {
     explore_large(|| {
         let swap = Swap::default();
         let policy = swap.clone();
@@ -75,7 +75,7 @@ fn a_swap_while_limits_change_costs_no_request_and_leaves_no_old_instance() {
         assert_eq!(claims.len(), 6);
         assert!(claims.iter().all(|(_, claim)| *claim == Claim::Answered), "{claims:?}");
 
-        // Now nothing happens but this: whoever ends the last instances was woken by it.
+        // Now nothing else happens: this wakes the task that ends the last instances.
         swap.give();
         block_on(pool.driver().empty());
         close(pool, Some(reaper), &claims);

@@ -38,7 +38,7 @@ pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
             Ok(Outcome::Ended) => {}
             Ok(Outcome::Panicked) => panic!("a thread of the model panicked in run {run}"),
             Err(RecvTimeoutError::Timeout) => {
-                panic!("run {run} did not end within {PATIENCE:?}: somebody waits in vain")
+                panic!("run {run} did not end within {PATIENCE:?}: a thread waits in vain")
             }
             Err(RecvTimeoutError::Disconnected) => unreachable!("this thread has a sender too"),
         }

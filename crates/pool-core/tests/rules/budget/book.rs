@@ -109,7 +109,7 @@ impl Book {
         usize::try_from(self.entries[pool].wanted()).expect("no less than nothing")
     }
 
-    /// Instances and bytes that nobody has.
+    /// Instances and bytes that no pool has.
     fn free(&self) -> [i128; 2] {
         let memory = |entry: &Entry| entry.used() * entry.share.memory as i128;
         let instances: i128 = self.entries.iter().map(Entry::used).sum();
@@ -136,11 +136,11 @@ impl Book {
         let one = &self.entries[pool];
         assert!(self.fits(pool), "what was given was not there, or not free");
         if able.is_empty() {
-            assert!(one.spares() > 0, "a grant that nobody asked for");
+            assert!(one.spares() > 0, "a grant that no pool asked for");
         } else {
             assert!(able.contains(&pool), "a spare went before a request");
             let less = able.iter().find(|other| self.entries[**other].has_less_than(one));
-            assert_eq!(less, None, "somebody else has less for its weight than {pool}");
+            assert_eq!(less, None, "another pool has less for its weight than {pool}");
         }
         self.entries[pool].granted += 1;
         let [instances, memory] = self.free();
@@ -178,11 +178,11 @@ impl Book {
     }
 
     pub(super) fn saw_room(&mut self, pool: usize) {
-        assert!(self.entries[pool].starved() > 0, "room for somebody who needs none");
+        assert!(self.entries[pool].starved() > 0, "room for a pool that needs none");
         self.entries[pool].rooms += 1;
     }
 
-    /// After all effects: nobody wants what is there, and what is guaranteed was given at once.
+    /// After all effects: no pool wants what is there, and what is guaranteed was given at once.
     pub(super) fn check(&self) {
         for (pool, entry) in self.entries.iter().enumerate() {
             let wants = entry.wanted() + entry.spares() > 0;
@@ -192,7 +192,7 @@ impl Book {
         }
     }
 
-    /// At rest: nobody who wants waits while somebody else could give up something.
+    /// At rest: no pool waits while another could give up something.
     pub(super) fn check_rest(&self) {
         for (pool, hungry) in self.entries.iter().enumerate().filter(|(_, e)| e.wanted() > 0) {
             let others = self.entries.iter().enumerate().filter(|(other, _)| *other != pool);

@@ -12,7 +12,7 @@ pub(super) struct Paper {
     pub(super) want: usize,
     /// The same, and the allocator was full for them.
     pub(super) starved: usize,
-    /// Idle instances it keeps though nobody wants them.
+    /// Idle instances it keeps though no request wants them.
     pub(super) spares: usize,
     pub(super) busy: usize,
     pub(super) idle: usize,

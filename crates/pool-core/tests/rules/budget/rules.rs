@@ -74,7 +74,7 @@ fn a_grant_on_its_way_is_not_given_twice() {
 }
 
 #[test]
-fn a_grant_that_comes_back_can_be_given_again() {
+fn a_returned_grant_is_given_again() {
     let mut desk = Desk::new(BudgetLimits::instances(1), &[Share::default(); 2]);
     assert_eq!(desk.claim(0, |claim| claim.wanted = 1), ["grant 0"]);
     assert_eq!(desk.claim(1, |claim| claim.wanted = 1), [""; 0]);
@@ -97,7 +97,7 @@ fn an_older_claim_changes_nothing() {
 }
 
 #[test]
-fn what_is_short_goes_to_who_has_least_for_its_weight() {
+fn scarce_grants_go_to_the_least_for_weight() {
     let mut desk = Desk::new(BudgetLimits::instances(6), &[share(1, 0, 0), share(2, 0, 0)]);
     desk.idle(0, 6);
     desk.claim(0, |claim| (claim.wanted, claim.idle) = (9, 0));
@@ -108,14 +108,14 @@ fn what_is_short_goes_to_who_has_least_for_its_weight() {
 }
 
 #[test]
-fn what_is_guaranteed_is_kept_free_for_whom_it_is_guaranteed() {
+fn guaranteed_instances_are_kept_free() {
     let mut desk = Desk::new(BudgetLimits::instances(4), &[share(1, 0, 0), share(1, 2, 0)]);
     assert_eq!(desk.claim(0, |claim| claim.wanted = 9), ["grant 0", "grant 0"]);
     assert_eq!(desk.claim(1, |claim| claim.wanted = 9), ["grant 1", "grant 1"]);
 }
 
 #[test]
-fn the_memory_of_what_is_guaranteed_is_kept_free_too() {
+fn guaranteed_memory_is_kept_free() {
     let limits = BudgetLimits::instances(9).memory(100);
     let mut desk = Desk::new(limits, &[share(1, 0, 10), share(1, 2, 30)]);
     assert_eq!(desk.claim(0, |claim| claim.wanted = 9).len(), 4, "40 of 100 bytes");
@@ -157,7 +157,7 @@ fn nothing_is_reclaimed_for_spares() {
 }
 
 #[test]
-fn as_many_idle_instances_are_reclaimed_as_are_wanted_and_no_more() {
+fn no_more_is_reclaimed_than_wanted() {
     let mut desk = Desk::new(BudgetLimits::instances(5), &[Share::default(); 2]);
     desk.idle(0, 5);
     assert_eq!(desk.claim(1, |claim| claim.wanted = 2), ["reclaim 0", "reclaim 0"]);
@@ -169,7 +169,7 @@ fn as_many_idle_instances_are_reclaimed_as_are_wanted_and_no_more() {
 }
 
 #[test]
-fn what_is_reclaimed_comes_from_who_has_most_for_its_weight() {
+fn reclaims_come_from_the_most_for_weight() {
     let limits = BudgetLimits::instances(9);
     let mut desk = Desk::new(limits, &[share(1, 0, 0), share(3, 0, 0), share(1, 0, 0)]);
     desk.idle(0, 4);
@@ -183,7 +183,7 @@ fn what_is_reclaimed_comes_from_who_has_most_for_its_weight() {
 }
 
 #[test]
-fn nobody_gives_up_what_it_is_guaranteed() {
+fn guaranteed_instances_are_not_reclaimed() {
     let mut desk = Desk::new(BudgetLimits::instances(4), &[share(1, 3, 0), share(1, 0, 0)]);
     desk.idle(0, 4);
     assert_eq!(desk.claim(1, |claim| claim.wanted = 4), ["reclaim 0"]);
@@ -198,7 +198,7 @@ fn busy_instances_are_not_reclaimed() {
 }
 
 #[test]
-fn a_reclaim_that_found_nothing_is_made_elsewhere() {
+fn a_failed_reclaim_is_made_elsewhere() {
     let mut desk = Desk::new(BudgetLimits::instances(3), &[Share::default(); 3]);
     desk.idle(0, 2);
     desk.idle(1, 1);
@@ -208,7 +208,7 @@ fn a_reclaim_that_found_nothing_is_made_elsewhere() {
 }
 
 #[test]
-fn after_a_lowering_idle_instances_are_reclaimed_and_nothing_is_granted() {
+fn lower_limits_reclaim_and_grant_nothing() {
     let mut desk = Desk::new(BudgetLimits::instances(5), &[Share::default(); 2]);
     desk.idle(0, 5);
     desk.budget.handle_limits(BudgetLimits::instances(3)).expect("room");
@@ -238,7 +238,7 @@ fn a_pool_that_leaves_gives_back_all_it_had() {
 }
 
 #[test]
-fn who_found_the_allocator_full_is_told_of_a_store_that_others_dropped() {
+fn a_starved_pool_hears_of_dropped_stores() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.idle(0, 2);
     assert_eq!(desk.claim(1, |claim| claim.starved = 1), ["reclaim 0"]);
@@ -250,7 +250,7 @@ fn who_found_the_allocator_full_is_told_of_a_store_that_others_dropped() {
 }
 
 #[test]
-fn a_grant_that_is_given_back_is_no_room_in_the_allocator() {
+fn a_returned_grant_is_no_allocator_room() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.claim(0, |claim| claim.wanted = 1);
     desk.claim(1, |claim| claim.starved = 1);
@@ -259,7 +259,7 @@ fn a_grant_that_is_given_back_is_no_room_in_the_allocator() {
 }
 
 #[test]
-fn room_that_was_not_enough_leads_to_another_reclaim() {
+fn insufficient_room_reclaims_again() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.idle(0, 2);
     desk.claim(1, |claim| claim.starved = 1);
@@ -272,7 +272,7 @@ fn room_that_was_not_enough_leads_to_another_reclaim() {
 }
 
 #[test]
-fn a_starved_pool_waits_for_its_own_store_that_is_going() {
+fn a_starved_pool_awaits_its_own_drop() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.idle(0, 2);
     desk.idle(1, 1);
@@ -281,7 +281,7 @@ fn a_starved_pool_waits_for_its_own_store_that_is_going() {
 }
 
 #[test]
-fn each_instance_that_is_missing_in_a_full_allocator_has_an_idle_one_reclaimed() {
+fn each_starved_start_reclaims_one() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.idle(0, 3);
     let asked = desk.claim(1, |claim| claim.starved = 2);
@@ -289,7 +289,7 @@ fn each_instance_that_is_missing_in_a_full_allocator_has_an_idle_one_reclaimed()
 }
 
 #[test]
-fn a_grant_says_under_which_limits_it_was_given() {
+fn a_grant_names_its_limits() {
     let mut budget = Budget::new(BudgetLimits::instances(1));
     let member = budget.handle_join(Share::default()).expect("room");
     let mut claim = Claim::default();
@@ -306,7 +306,7 @@ fn a_grant_says_under_which_limits_it_was_given() {
 }
 
 #[test]
-fn a_budgets_snapshot_adds_up_what_its_pools_use() {
+fn the_snapshot_sums_the_pools_use() {
     let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
     desk.idle(0, 3);
     desk.claim(1, |claim| claim.wanted = 2);

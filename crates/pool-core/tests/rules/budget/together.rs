@@ -188,7 +188,7 @@ impl Town {
         panic!("budget and pools talk without end");
     }
 
-    /// The budget knows what there is, and nobody waits for what is guaranteed.
+    /// The budget knows what there is, and no pool waits for what it is guaranteed.
     fn check_rest(&self) {
         let snapshot = self.budget.snapshot();
         for (member, rig) in snapshot.members.iter().zip(&self.rigs) {
@@ -255,7 +255,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn pools_and_their_budget_agree_and_serve_all_requests(
+    fn pools_with_a_budget_serve_all_requests(
         most in 1..5usize,
         members in vec(member(), 2..4),
         steps in vec(step(), 0..150),

@@ -16,7 +16,7 @@ pub struct Account {
     pub reclaims: u64,
     pub rooms: u64,
     pub newest: Claim,
-    /// Those that nobody has taken to a budget.
+    /// Those that have not been taken to a budget.
     pub sent: Vec<Claim>,
 }
 

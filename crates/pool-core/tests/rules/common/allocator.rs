@@ -43,12 +43,12 @@ impl Ledger {
         }
     }
 
-    /// Somebody says that there may be room for one more.
+    /// Reports that there may be room for one more.
     pub fn may_fit(&mut self) {
         self.allocator.holds = self.allocator.holds.map(|holds| holds + 1);
     }
 
-    /// After an input: whoever needs an instance that does not fit makes sure that it is tried again.
+    /// After an input: if an instance is needed that does not fit, the pool plans another try.
     pub fn plan_probe(&mut self) {
         let allocator = &self.allocator;
         let needed = self.missing_seats() > 0 || self.missing_spares() > 0;

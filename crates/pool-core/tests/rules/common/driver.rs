@@ -72,12 +72,12 @@ impl Rig {
         let item = self.pool.handle_cancel(self.ledger.now, self.ticket(request));
         let came_back = item.is_some();
         self.bin.extend(item);
-        assert_eq!(came_back, place == Place::Queue, "who waited comes back, nobody else");
+        assert_eq!(came_back, place == Place::Queue, "only a queued request comes back");
         self.settle();
         came_back
     }
 
-    /// Time passes and nobody looks at the clock.
+    /// Lets time pass without a look at the clock.
     pub fn pass(&mut self, to: Duration) {
         let now = self.instant(to);
         assert!(now >= self.ledger.now, "time does not go back");

@@ -19,7 +19,7 @@ pub enum Place {
     /// Its guest waits for the host.
     Pinned(u64),
     Streaming(u64),
-    /// Nobody waits for it; its guest goes on. `overdue`: the guest has had its time.
+    /// Its caller has left; its guest goes on. `overdue`: the guest has had its time.
     Left {
         on: u64,
         overdue: bool,
@@ -67,9 +67,9 @@ pub struct Instance {
     pub settled_by: Option<Instant>,
     /// It has been settling for too long to be waited for.
     pub slow: bool,
-    /// It starts for whoever comes.
+    /// It starts without being tied to a request.
     pub free: bool,
-    /// Nobody needed it when it was started.
+    /// No request needed it when it was started.
     pub spare: bool,
     pub usage: Usage,
     pub given: u64,
@@ -242,12 +242,12 @@ impl Ledger {
         assert!(self.instances.len() < self.limits.max_instances, "too many live instances");
         assert_eq!(mode == Mode::Shared, self.starts_shared(), "the mode of instance {number}");
         let (most, exact) = self.quota();
-        let nobody = request.is_none() && (mode == Mode::Exclusive || self.missing_seats() == 0);
-        let spare = nobody && !self.vague;
+        let ahead = request.is_none() && (mode == Mode::Exclusive || self.missing_seats() == 0);
+        let spare = ahead && !self.vague;
         if spare {
             self.saw_spare_start();
         } else if !self.vague {
-            assert!(self.missing_seats() > 0, "instance {number} was started for nobody");
+            assert!(self.missing_seats() > 0, "instance {number} was started for no request");
             assert_eq!(self.with_room(), [0; 0], "instance {number} was started beside one");
             self.spares.rests = false;
         }

@@ -110,7 +110,7 @@ pub fn take(rig: &mut Rig, step: Step, limits: &[Limits]) -> Option<()> {
         Step::Break(n) => rig.broken(pick(&all, n)?, Reason::Trap),
         Step::Drop(n) => {
             let retiring = |number: &u64| rig.ledger.instances[number].retiring;
-            // Now and then a store vanishes that nobody asked to end.
+            // Now and then a store vanishes that was not asked to end.
             let retiring: Vec<u64> =
                 all.into_iter().filter(|i| n % 8 == 0 || retiring(i)).collect();
             rig.dropped(pick(&retiring, n)?);
@@ -189,7 +189,7 @@ pub fn finish(rig: &mut Rig) {
     rig.drain();
     for round in 0..100 {
         if rig.pool.is_drained() {
-            // A probe that was planned finds nobody.
+            // A probe that was planned finds no waiting request.
             return rig.jump(rig.elapsed() + Duration::from_secs(1));
         }
         while rig.ledger.account.is_some() && rig.claim().wanted > 0 {

@@ -1,4 +1,4 @@
-//! What must be true after every input: nobody waits in vain, nothing outlives its time, and
+//! What must be true after every input: no request waits in vain, nothing outlives its time, and
 //! nothing exceeds its limit.
 
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Ledger {
         };
         let asked = self.account.as_ref().is_some_and(|account| account.newest.wanted > 0);
         let served = at_limit || self.missing_seats() == 0 || planned || asked;
-        assert!(served, "{wanting} wait and nobody will take them");
+        assert!(served, "{wanting} wait and no instance will take them");
     }
 
     /// Instances end when their time has come.

@@ -95,7 +95,7 @@ impl Ledger {
         assert!(self.missing_spares() > 0, "a spare beyond min_idle");
         assert!(!self.spares.rests, "a spare beside the request that took the last one");
         assert!(!self.spares_wait(), "a spare though the last one came to nothing");
-        assert_eq!(self.missing_seats(), 0, "a spare while somebody waits for an instance");
+        assert_eq!(self.missing_seats(), 0, "a spare while a request waits for an instance");
     }
 
     /// What is to be there is there, or is on its way, or cannot be had.
@@ -114,7 +114,7 @@ impl Ledger {
         if self.missing_spares() > 0 && !full && !asked && self.looked {
             let looked_at = self.spares.look_at.filter(|_| self.spares.rests);
             let at = self.spares.not_before.max(looked_at);
-            let at = at.expect("spares are missing and nobody makes them");
+            let at = at.expect("spares are missing and none are planned");
             assert!(timeout.is_some_and(|timeout| timeout <= at), "spares are missing for ever");
         }
     }
