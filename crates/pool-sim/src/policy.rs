@@ -72,7 +72,7 @@ pub(crate) fn policy(kind: u64, signal: &Signal) -> BoxExpiration {
     }
 }
 
-/// Ends an idle instance while there are many and nobody waits.
+/// Ends an idle instance while there are many and no request waits.
 fn crowded(cx: &mut millpond_pool_core::expiration::ExpirationContext<'_>) -> Poll<Expired> {
     let load = cx.load();
     let crowd = load.idle > 3 && load.queued == 0 && !cx.view().spare;

@@ -37,7 +37,7 @@ impl Tally {
         "effect late",
         "exit",
         "hang",
-        "head for nobody",
+        "head without caller",
         "host panic",
         "last call",
         "last call without end",

@@ -9,7 +9,7 @@ fn run(seed: u64, requests: u64) -> Summary {
 }
 
 #[test]
-fn nothing_is_violated_and_everything_happens() {
+fn no_violation_and_every_fault_occurs() {
     let seeds = [1, 2, 6, 13];
     let runs: Vec<_> = std::thread::scope(|scope| {
         let runs = seeds.map(|seed| scope.spawn(move || run(seed, 25_000)));

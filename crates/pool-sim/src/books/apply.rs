@@ -56,7 +56,7 @@ impl Books {
             }
             Record::Poll { id, revision, draw, spare } => {
                 let instance =
-                    self.instances.get_mut(id).ok_or("the policy of nobody is polled")?;
+                    self.instances.get_mut(id).ok_or("the policy of a missing instance is polled")?;
                 instance.revision = Some(*revision);
                 instance.draw = Some(*draw);
                 instance.spare |= *spare;
@@ -128,7 +128,7 @@ impl Books {
             Place::Pinned(id) if shared => {
                 self.outcomes.cancelled += 1;
                 self.put(ticket, Place::Abandoned(id));
-                // Nobody resumes it: its guest has its time from now.
+                // It will not be resumed: its guest has its time from now.
                 if self.instance(id).is_some_and(|instance| instance.is_live()) {
                     self.set_deadline(ticket, after(at, self.limits.request_timeout));
                 }
@@ -292,7 +292,7 @@ impl Books {
         refusal != Refusal::Draining || self.draining
     }
 
-    /// Whether this start is for nobody in particular: nobody waits without a seat to come.
+    /// Returns whether this start is not tied to a request: every waiting request has a seat to come.
     pub(crate) fn starts_ahead(&self, start: &Record) -> bool {
         match start {
             Record::Start(_, Mode::Shared, None) => self.wanting() <= self.coming_for_sure(),

@@ -7,7 +7,7 @@ use crate::agenda::Time;
 use crate::duration::after;
 
 impl Books {
-    /// The clock was looked at: settling is over, and guests that nobody waits for have had their
+    /// The clock was looked at: settling is over, and guests whose caller has left have had their
     /// time.
     pub(super) fn look_at_clock(&mut self, at: Time) {
         for instance in self.instances.values_mut() {

@@ -25,7 +25,7 @@ pub(crate) struct Settling {
 pub(crate) struct Instance {
     pub(crate) shared: bool,
     pub(crate) phase: Phase,
-    /// Started for nobody in particular, as far as can be told: for sure if it is exclusive.
+    /// Started without being tied to a request, as far as can be told: for sure if it is exclusive.
     pub(crate) ahead: bool,
     /// Known to be a spare.
     pub(crate) spare: bool,

@@ -1,4 +1,4 @@
-//! What somebody outside can know of a pool: who waits, who runs where, which instances live.
+//! What can be known of a pool from outside: which requests wait, which run where, which instances live.
 //!
 //! Kept from the records alone. Each record is applied once, in the order in which things went in and
 //! came out; one that cannot be (a second outcome, an effect on something that is not there) is a
@@ -138,7 +138,7 @@ impl Books {
         left.min(usize::try_from(quota.saturating_sub(instance.given)).unwrap_or(usize::MAX))
     }
 
-    /// Seats that will be there soon, at most: of starts for whoever comes, and of those that settle.
+    /// Seats that will be there soon, at most: of starts not tied to a request, and of those that settle.
     pub(crate) fn coming(&self) -> usize {
         let soon = self.instances.values().filter(|instance| match instance.phase {
             Phase::Starting => instance.shared || instance.ahead,

@@ -1,4 +1,4 @@
-//! Budget fairness: nobody gets more than there is, a guarantee is kept free for its pool and given at
+//! Budget fairness: no pool gets more than there is, a guarantee is kept free for its pool and given at
 //! once, and what is reclaimed is idle and beyond a guarantee.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The invariants, one file each.
 //!
-//! Each works from what went in and came out, and from what a pool tells about itself to everybody.
+//! Each works from what went in and came out, and from what a pool tells about itself in public.
 //! It sees each record with the books as they were before it, and the end of each step: an input and
 //! all effects that followed.
 

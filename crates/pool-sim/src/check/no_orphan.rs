@@ -1,4 +1,4 @@
-//! No orphan: a request that waits always has somebody who will take it.
+//! No orphan: a request that waits always has an instance that will take it.
 //!
 //! That is: seats that are about to be there; or as many instances as may be, all with something to
 //! do; or a budget that was asked for more; or a full allocator that will be tried again. That all of
@@ -49,7 +49,7 @@ impl Check for NoOrphan {
         let probed = self.was_full && soon;
         let Some(claim) = books.claim else {
             let (live, max) = (books.live(), books.limits.max_instances);
-            hold!(probed, "{missing} wait for nobody, and {live} of {max} instances live");
+            hold!(probed, "{missing} wait in vain, and {live} of {max} instances live");
             return Ok(());
         };
         let shared = books.limits.concurrency > 1 && books.quota.most != Some(1);

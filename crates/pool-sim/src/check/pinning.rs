@@ -1,6 +1,6 @@
-//! Pinning: an instance that is kept for a request between two calls is given nobody else's, and no time
-//! runs: neither that of the request nor that of the instance. Nor does that of a body of which the host has
-//! no more for now, and a guest's last call has all of its time.
+//! Pinning: an instance that is kept for a request between two calls is given no other request. No time
+//! runs: neither the request's nor the instance's, nor that of a body of which the host has no more for
+//! now. A guest's last call has all of its time.
 //!
 //! Kept from the reports alone, apart from the books' places.
 

@@ -33,7 +33,7 @@ impl Check for SpareLimits {
     fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
         self.latest = self.latest.max(at);
         match *record {
-            Record::Start(id, _, None) if is_for_nobody(books, record) => {
+            Record::Start(id, _, None) if is_spare_start(books, record) => {
                 let unused = books.instances.values().filter(|i| counts(i)).count();
                 let most = books.limits.min_idle;
                 hold!(unused < most, "spare {id} is started beside {unused} of at most {most}");
@@ -120,8 +120,9 @@ impl SpareLimits {
     }
 }
 
-/// Whether a start without a request is a spare's: for sure, if nobody waits without a seat to come.
-fn is_for_nobody(books: &Books, record: &Record) -> bool {
+/// Returns whether a start without a request is certainly a spare's: every waiting request has a seat to
+/// come.
+fn is_spare_start(books: &Books, record: &Record) -> bool {
     books.starts_ahead(record)
 }
 
@@ -129,7 +130,7 @@ fn is_unused(instance: &Instance) -> bool {
     instance.spare && instance.given == 0
 }
 
-/// Unused, and of use to somebody who comes.
+/// Unused, and of use to the next request.
 fn counts(instance: &Instance) -> bool {
     is_unused(instance)
         && !instance.backpressure

@@ -1,5 +1,5 @@
-//! From some point on everybody behaves, and every request ends; then the pools drain, and nothing is
-//! left.
+//! From some point on guests and callers behave, and every request ends; then the pools drain, and nothing
+//! is left.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl World {
             self.input(pool, |pool, now| (pool.handle_limits(now, limits), record))?;
         }
         // With a budget, it reclaims what is idle in other pools from a scarce allocator, beyond their
-        // guarantees. Without one, nobody does.
+        // guarantees. Without one, nothing is reclaimed.
         let guaranteed = |shares: &[millpond_pool_core::Share]| -> (usize, usize, usize) {
             let count = shares.iter().map(|share| share.guaranteed).sum();
             let bytes = shares.iter().map(|share| share.guaranteed * share.memory).sum();
@@ -160,7 +160,7 @@ impl World {
         if let Some(used) = self.budget.as_ref().map(|side| side.budget.used())
             && used > 0
         {
-            return failed(format!("the budget counts {used} instances of nobody"));
+            return failed(format!("the budget counts {used} instances of no pool"));
         }
         Ok(())
     }

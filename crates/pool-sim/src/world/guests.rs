@@ -248,7 +248,7 @@ impl World {
         run.answered = true;
         if !waits {
             host.running.remove(&ticket);
-            self.fault("head for nobody");
+            self.fault("head without caller");
             self.wind_down(pool, id);
             return Ok(());
         }

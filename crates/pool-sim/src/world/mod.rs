@@ -2,7 +2,7 @@
 //!
 //! One event after the other is taken from the agenda. Most of them put something into a pool: that is
 //! a *step*. Its effects are recorded at once, and carried out later, in whatever order the agenda
-//! gives. A run has three parts: requests come and things go wrong; then everybody behaves, and every
+//! gives. A run has three parts: requests come and things go wrong; then all behave, and every
 //! request must end; then the pools drain, and nothing may be left.
 
 mod budget;
@@ -68,7 +68,7 @@ pub(crate) struct World {
     random: Random,
     base: Instant,
     pub(crate) now: Time,
-    /// The latest time that anybody was told.
+    /// The latest time that any pool was told.
     latest: Time,
     agenda: Agenda<Event>,
     sides: Vec<Side>,
@@ -80,7 +80,7 @@ pub(crate) struct World {
     pub(crate) step: u64,
     pub(crate) submitted: u64,
     attempts: u64,
-    /// From some point on everybody behaves.
+    /// From some point on guests and callers behave.
     good: bool,
     items: Rc<Cell<usize>>,
 }
