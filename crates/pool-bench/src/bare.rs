@@ -11,7 +11,7 @@ use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, Ticket, 
 
 use crate::case::{Case, Shape};
 
-/// A pool with whoever lives beside, and one caller.
+/// A pool with the instances that live beside, and one caller.
 #[derive(Debug)]
 pub struct Bare {
     pool: Pool<u64>,
@@ -74,7 +74,7 @@ impl Bare {
     fn submit(&mut self) -> (InstanceId, Ticket) {
         let permit = self.pool.handle_reserve().expect("a place");
         let ticket = self.input(|pool, now| pool.handle_submit(now, permit, 0));
-        let handed_over = self.handed_over.take().expect("somebody takes it at once");
+        let handed_over = self.handed_over.take().expect("an instance takes it at once");
         assert_eq!(handed_over.1, ticket);
         handed_over
     }

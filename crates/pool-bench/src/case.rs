@@ -43,8 +43,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// Those that make a difference: beside idle instances nobody starts a fresh one, and spares are
-    /// idle.
+    /// The combinations that make a difference: beside idle instances no fresh one is started, and
+    /// spares are idle.
     pub const KINDS: [(Shape, Beside); 7] = [
         (Shape::Reused, Beside::Idle),
         (Shape::Reused, Beside::Busy),

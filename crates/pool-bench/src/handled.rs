@@ -87,7 +87,7 @@ impl Driver for Host {
     }
 }
 
-/// A pool with whoever lives beside.
+/// A pool with the instances that live beside.
 #[derive(Debug)]
 pub struct Handled {
     pool: PoolHandle<Host>,

@@ -3,7 +3,7 @@
 //! [`Bare`] asks the state machine alone, [`Handled`] the asynchronous layer around it. Both have a
 //! driver that does nothing but report what a real one reports, so what is measured is the pool's.
 //! A [`Case`] says which instances serve, and how many others live beside. In an [`Unserved`] pool
-//! nobody is served: its instances are starting, or it drains.
+//! no request is served: its instances are starting, or it drains.
 //!
 //! Two programs use them. `crates/pool-bench/count` counts instructions under valgrind: the same on
 //! every run, so CI compares them with `instructions.txt` and fails if a case became dearer by more

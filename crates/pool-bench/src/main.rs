@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Of pools that serve nobody: what their instances do, and how many they are.
+/// Of pools that serve no request: what their instances do, and how many they are.
 const UNSERVED: [(&str, usize); 4] =
     [("starting", 1), ("starting", INSTANCES), ("draining", 1), ("draining", INSTANCES)];
 

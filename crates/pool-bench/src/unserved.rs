@@ -1,4 +1,4 @@
-//! The state machine alone, where what happens serves nobody, and must not be dear for that.
+//! The state machine alone, where no request is served: what happens then must be cheap too.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub struct Unserved {
 }
 
 impl Unserved {
-    /// All instances are starting, for nobody.
+    /// Makes a pool whose instances are all starting, without a request.
     pub fn starting(instances: usize) -> Self {
         let mut unserved = Self::new(limits(Shape::Spare, instances));
         unserved.input(|pool, now| pool.handle_timeout(now));
