@@ -8,7 +8,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps the waker of whoever waits. What was kept before is to be dropped outside the lock.
+/// Stores the waiting task's waker. Returns the one stored before, which the caller must drop outside
+/// the lock.
 pub fn keep(kept: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     match kept {
         Some(waker) if waker.will_wake(cx.waker()) => None,
