@@ -73,7 +73,7 @@ async fn the_error_says_what_is_wrong_in_one_line() {
         ),
         (
             r#"(module (import "env" "now" (func)))"#.to_owned(),
-            "the module imports what nobody provides: env.now",
+            "the module has unsupported imports: env.now",
         ),
         (
             format!(

@@ -104,7 +104,7 @@ fn middleware_that_is_none_is_refused() {
     refused(&file("component-guest.wat", "(component)"), &["is a component"]);
     refused(&file("text-guest.wasm", "this is\nno module\n"), &["is no module"]);
     let imports = r#"(module (import "env" "now" (func)))"#;
-    refused(&file("imports-guest.wat", imports), &["imports what nobody provides: env.now"]);
+    refused(&file("imports-guest.wat", imports), &["has unsupported imports: env.now"]);
     let spins = guest(r#"(func $spin (loop (br 0))) (start $spin)"#);
     let spins = file("spins-guest.wat", spins);
     let flags = ["--middleware", &spins, "--start-timeout=10ms"];

@@ -86,12 +86,12 @@ impl Back {
         }
         self.show_head(&parts);
         let mut exchange = self.finish(false).await?;
-        // Of a body that is not sent, the server is not to think otherwise.
+        // Keep the unsent body so that the server sees the right length.
         let rest = (no_body || left == Left::Trailers).then_some(body);
         Ok(passed_on(parts, &mut exchange, rest, head))
     }
 
-    /// Tells the guest that there is no response. What it makes of that, nobody sees.
+    /// Tells the guest that there is no response. What it makes of that is not sent.
     pub(crate) async fn tell_failure(self) {
         let _ = self.finish(true).await;
     }
@@ -157,7 +157,7 @@ impl Back {
         let mut trailers = None;
         loop {
             let polled = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-                // All has come; that its end is not said holds up nobody.
+                // All bytes were received; do not wait for the end of the stream.
                 Poll::Pending if body.is_all() => Poll::Ready(None),
                 polled => polled,
             });
@@ -273,8 +273,8 @@ where
     Response::from_parts(parts, ResponseBody::new(forward))
 }
 
-/// Tells HEAD how long the body is that it does not get, if the service's says so, as hyper would. With
-/// what the guest has put before it, nobody knows: the service may have made none.
+/// Sets the content-length of an answer to HEAD, if the service's body knows its length, as hyper would.
+/// If the guest has put something before that body, the length is unknown: the service may have made none.
 fn tell_length<R>(headers: &mut HeaderMap, body: &Forward<Counted<R>>)
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,

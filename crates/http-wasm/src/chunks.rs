@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_a_byte_at_a_time_is_not_held_a_byte_at_a_time() {
+    fn single_bytes_are_merged_into_chunks() {
         let mut chunks = Chunks::default();
         for _ in 0..3 * BLOCK {
             push(&mut chunks, Bytes::from_static(b"a"));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn large_pieces_stay_as_they_came_and_in_order() {
+    fn large_pieces_stay_whole_and_in_order() {
         let large = Bytes::from("b".repeat(SMALL));
         let mut chunks = Chunks::default();
         push(&mut chunks, Bytes::from_static(b"a"));

@@ -74,7 +74,7 @@ impl Content {
     }
 
     /// Fills the guest's buffer, unless the body ends before; waits for more if need be. What is kept goes
-    /// on to whoever reads the body next.
+    /// on to the next reader of the body.
     pub(crate) async fn read(
         &mut self,
         buf: &mut [u8],
@@ -139,14 +139,14 @@ impl Content {
         }
     }
 
-    /// What goes on to whoever is next. What has come and was kept stays as well, to be read from the
-    /// start.
+    /// Returns what goes on to the next reader. What has come and was kept stays as well, to be read from
+    /// the start.
     pub(crate) fn pass_on(&mut self) -> (VecDeque<Bytes>, Option<Incoming>) {
         let rest = self.rest.take();
         let come = self.come.pieces();
         match self.written.take() {
             Some(mut written) => {
-                // Nobody will read the rest, so nobody will see its trailers.
+                // The rest will not be read, so its trailers will not arrive.
                 self.trailers.arrive(None);
                 (written.pieces(), None)
             }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_filled_from_several_pieces_and_its_end_is_said_at_once() {
+    fn a_full_read_reports_the_end_at_once() {
         let mut content = Content::coming(pieces(&["ab", "", "cd"]), 100);
         assert_eq!(read(&mut content, 3, true), ("abc".to_owned(), false));
         assert_eq!(read(&mut content, 1, true), ("d".to_owned(), true), "full, and the end");
@@ -287,14 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_known_length_says_its_end_without_being_waited_for() {
+    fn a_known_length_ends_without_waiting() {
         let body = Full::from("abcd").map_err(never).boxed_unsync();
         let mut content = Content::coming(Some(body), 100);
         assert_eq!(read(&mut content, 4, true), ("abcd".to_owned(), true));
     }
 
     #[test]
-    fn what_is_not_kept_is_gone_and_the_rest_goes_on() {
+    fn unkept_bytes_are_gone_the_rest_goes_on() {
         let mut content = Content::coming(pieces(&["abc", "def", "ghi"]), 100);
         assert_eq!(read(&mut content, 4, false), ("abcd".to_owned(), false));
         assert!(content.is_changed());
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_gone_before_the_rest_was_kept_stays_gone() {
+    fn bytes_read_before_keeping_stay_gone() {
         let mut content = Content::coming(pieces(&["abc", "defghi", "jkl"]), 100);
         assert_eq!(read(&mut content, 1, false), ("a".to_owned(), false));
         assert_eq!(read(&mut content, 7, true), ("bcdefgh".to_owned(), false));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_goes_on_in_place_of_all_that_came() {
+    fn written_bytes_replace_the_received_body() {
         let mut content = Content::coming(pieces(&["abc", "def"]), 100);
         assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
         write(&mut content, b"AB").unwrap();
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_guest_wrote_before_comes_before_what_came() {
+    fn earlier_writes_precede_received_bytes() {
         let mut content = Content::empty(100);
         write(&mut content, b"guest ").unwrap();
         content.settle_written();

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_says_its_end_too_early_is_asked_for_more() {
+    fn a_wrong_end_of_stream_hint_is_ignored() {
         let mut body = Counted::new(Full::new(Bytes::from("abc")), &head("4"), false);
         assert!(block_on(body.frame()).unwrap().is_ok());
         assert!(!body.is_end_stream());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_knows_its_length_is_held_to_that() {
+    fn a_body_is_held_to_its_known_length() {
         let mut body = Counted::new(Full::new(Bytes::from("abc")), &HeaderMap::new(), false);
         assert!(!body.is_all());
         assert!(block_on(body.frame()).unwrap().is_ok());

@@ -52,7 +52,7 @@ impl Desk {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
         poll_fn(|cx| {
-            // First, so that whoever ends the instance from here on wakes this one.
+            // First, so that a task that ends the instance from here on wakes this one.
             match self.poll_error(cx) {
                 Some(error) => Poll::Ready(Err(error)),
                 None => poll(cx).map(Ok),
@@ -120,9 +120,9 @@ impl Job {
     ) -> Result<(), Self> {
         let Some(desk) = self.desk.take() else { return Ok(()) };
         let slot = instance.slot();
-        // First, so that whoever ends it from here on finds whom to tell.
+        // First, so that a task that ends it from here on finds the desk to tell.
         slot.set_caller(ticket, Arc::clone(&desk));
-        // With the fence in `doom`: either this sees the doom, or that sees whom to tell.
+        // With the fence in `doom`: either this sees the doom, or that task sees the desk.
         fence(Ordering::SeqCst);
         if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
             self.desk = Some(desk);

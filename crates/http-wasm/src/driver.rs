@@ -164,7 +164,7 @@ async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriv
         Ok(_) if driver.modules.enlist(id) => pool.report(id, InstanceEvent::Started),
         // The module was replaced meanwhile: no request is to have this one.
         Ok(_) => pool.report(id, InstanceEvent::Drain(Reason::Swap)),
-        // Whoever ends it reports that.
+        // The task that ends it reports that.
         Err(Fault::Doomed(_)) => {}
         Err(Fault::Failed(error)) => pool.report(
             id,
@@ -214,11 +214,11 @@ mod tests {
 
     async fn told(desk: &Desk) -> ErrorKind {
         let error = tokio::time::timeout(Duration::from_secs(30), desk.error());
-        error.await.expect("somebody tells it").kind()
+        error.await.expect("the caller is told").kind()
     }
 
     #[tokio::test]
-    async fn a_request_that_is_handed_to_an_instance_which_has_ended_is_told() {
+    async fn assigning_to_an_ended_instance_fails() {
         let (pool, instance, ticket) = ended().await;
         let desk = Arc::new(Desk::default());
         pool.driver().assign(&pool, instance, ticket, Job::new(Arc::clone(&desk)));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_was_failed_before_it_was_handed_over_is_told_when_the_instance_ends() {
+    async fn a_caller_told_early_hears_of_the_end() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, desk) = pool.try_submit().unwrap();
         let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_whose_guest_starts_while_the_module_is_replaced_keeps_it() {
+    async fn a_start_during_a_swap_keeps_its_request() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, desk) = pool.try_submit().unwrap();
         let handle = submitted.pool().clone();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idle_instance_keeps_nothing_of_its_last_request() {
+    async fn an_idle_instance_drops_its_last_request() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, desk) = pool.try_submit().unwrap();
         let kept = Arc::downgrade(&desk);
@@ -271,14 +271,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_starts_in_an_instance_that_has_ended() {
+    async fn an_ended_instance_starts_nothing() {
         let (pool, instance, _) = ended().await;
         let starting = pool.driver().starting(instance.id());
         assert!(!instance.slot().begin_start(starting));
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_seat_that_a_call_takes_is_told() {
+    async fn clear_is_woken_when_a_call_unlocks() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, desk) = pool.try_submit().unwrap();
         let lease = lease(submitted, desk).await.unwrap();

@@ -280,7 +280,7 @@ mod tests {
     use crate::trailers::Edit;
 
     #[test]
-    fn a_guest_that_changes_headers_without_end_is_stopped() {
+    fn endless_header_changes_are_stopped() {
         for kind in [Kind::Request, Kind::RequestTrailers, Kind::ResponseTrailers] {
             let mut exchange = exchange(Request::new(()));
             let changes = (0..MAX_SET).take_while(|_| {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_adds_fields_without_end_is_stopped_while_there_is_room() {
+    fn endless_new_fields_are_stopped_in_time() {
         for kind in [Kind::Request, Kind::Response, Kind::RequestTrailers, Kind::ResponseTrailers] {
             let mut exchange = exchange(Request::new(()));
             let added = (0..).take_while(|i| {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_says_of_the_framing_of_a_request_counts_for_nothing() {
+    fn guest_framing_headers_are_ignored() {
         let request = Request::builder().header(CONTENT_LENGTH, 5).body(()).unwrap();
         let mut exchange = exchange(request);
         let value = HeaderValue::from_static;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn request_trailers_that_a_guest_adds_are_announced_and_the_length_goes() {
+    fn added_trailers_drop_the_content_length() {
         let request = Request::builder().header(CONTENT_LENGTH, 5).body(()).unwrap();
         let mut exchange = exchange(request);
         let edit = Edit::Set("x-sum".parse().unwrap(), HeaderValue::from_static("1"));

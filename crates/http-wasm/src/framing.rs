@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_announced_beside_those_that_are() {
+    fn new_trailers_join_those_announced() {
         let mut headers = map(&[("content-length", "3"), ("trailer", "Checksum, x-other")]);
         announce(&mut headers, &map(&[("checksum", "a"), ("grpc-status", "0"), ("x-new", "1")]));
         let announced: Vec<_> = headers.get_all(TRAILER).iter().collect();

@@ -138,10 +138,11 @@ impl GuestLease {
         }
     }
 
-    /// Why the guest is lost though nothing calls it, if it is. If not, the one who asks is woken when it is.
+    /// Returns why the guest is lost though nothing calls it, if it is. If not, wakes the polling task when it
+    /// is.
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Option<Error> {
         let lease = self.lease.as_ref()?;
-        // First, so that whoever ends it from here on wakes this one.
+        // First, so that a task that ends it from here on wakes this one.
         if let Some(error) = self.desk.poll_error(cx) {
             return Some(error);
         }

@@ -21,7 +21,7 @@
 //!
 //! - `next` is yes if any of the lower 32 bits of `handle_request`'s result is set.
 //! - `enable_features` returns what is enabled, not what is supported; while the guest starts it is for all requests,
-//!   in `handle_request` for that one. Features that nobody knows are not enabled. In `handle_response` it is
+//!   in `handle_request` for that one. Unknown features are not enabled. In `handle_response` it is
 //!   too late for any.
 //! - Request trailers and response trailers can be read and set without the feature `trailers`.
 //! - After the next handler, changing the request traps; changing the response, and reading its body, traps without
@@ -55,7 +55,7 @@
 //! - A guest that reads the request's body waits for the client in its own time: one too slow for `request_timeout`
 //!   gets 504, and the guest ends.
 //! - A URI with characters that no request line can have is percent-encoded.
-//! - If the next handler fails, the guest is told, and its failure goes on to whoever called the service.
+//! - If the next handler fails, the guest is told, and its failure goes on to the caller of the service.
 //!
 //! [http-wasm]: https://http-wasm.io/
 

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_handlers_set_replaces_and_what_they_add_is_added() {
+    fn set_replaces_and_add_appends() {
         let headers = map(&[(CONTENT_TYPE, "guest"), (SET_COOKIE, "guest"), (SERVER, "guest")]);
         let mut guest = Head { status: None, headers };
         let mut inner = Response::new(()).into_parts().0;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_lost_because_there_are_too_many() {
+    fn many_fields_are_all_kept() {
         let many = |prefix: &str, count: usize| {
             let name = |i| HeaderName::try_from(format!("{prefix}-{i}")).unwrap();
             HeaderMap::from_iter((0..count).map(|i| (name(i), HeaderValue::from_static(""))))

@@ -38,7 +38,7 @@ pub(crate) enum ModuleError {
         expected: &'static str,
         found: Option<String>,
     },
-    /// Nobody provides these imports.
+    /// The host does not provide these imports.
     Imports(Vec<String>),
 }
 
@@ -208,7 +208,7 @@ impl fmt::Display for ModuleError {
             }
             Self::Imports(imports) => {
                 let (shown, more) = imports.split_at(imports.len().min(SHOWN));
-                write!(f, "imports what nobody provides: {}", shown.join(", "))?;
+                write!(f, "has unsupported imports: {}", shown.join(", "))?;
                 if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
             }
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_handler_without_code_need_not_be_called() {
+    fn an_empty_response_handler_is_skipped() {
         let response = |code: &str| {
             let code = format!(r#"(func (export "handle_response") (param i32 i32) {code})"#);
             read_text(&format!("(module {REST} {code})")).unwrap().passes_responses
@@ -236,7 +236,7 @@ mod tests {
         assert!(response(""));
         assert!(response("nop return"));
         assert!(!response("unreachable"));
-        assert!(!response("(drop (local.get 0))"), "nobody looks for what is dead code");
+        assert!(!response("(drop (local.get 0))"), "dead code is not recognized");
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_what_was_expected() {
+    fn errors_name_the_missing_and_the_expected() {
         let error = |text: &str| read_text(text).unwrap_err().to_string();
         assert_eq!(error("(module)"), "is no http-wasm guest: it does not export memory: memory");
         assert_eq!(
@@ -269,12 +269,12 @@ mod tests {
             error(
                 r#"(module (import "env" "now" (func)) (import "http_handler" "get_time" (func)))"#
             ),
-            "imports what nobody provides: env.now, http_handler.get_time"
+            "has unsupported imports: env.now, http_handler.get_time"
         );
         let names: String =
             (0..10).map(|n| format!(r#"(import "\1b[31m\n" "{n}" (func))"#)).collect();
         let all = error(&format!("(module {names})"));
-        assert!(all.starts_with(r"imports what nobody provides: \u{1b}[31m\n.0, "), "{all}");
+        assert!(all.starts_with(r"has unsupported imports: \u{1b}[31m\n.0, "), "{all}");
         assert!(all.ends_with(".7 and 2 more"), "{all}");
         let shared = REST.replace("\"memory\") 1)", "\"memory\") 1 1 shared)");
         assert_eq!(

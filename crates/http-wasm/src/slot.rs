@@ -23,7 +23,8 @@ pub struct Slot {
     caller: Mutex<Option<(Ticket, Arc<Desk>)>>,
     /// Why it ends. From then on nothing is polled.
     doom: OnceLock<Reason>,
-    /// To be woken when it is doomed: whoever drives a start that is nobody's. A request has its desk.
+    /// The waker of the task that drives a spare's start, to be woken when the instance is doomed. A
+    /// request's task is told by its desk.
     starter: Mutex<Option<Waker>>,
     /// Told when the seat has been unlocked since it is doomed.
     freed: Notify,
@@ -55,7 +56,7 @@ pub(crate) enum Fault {
 impl Slot {
     /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
     pub(crate) fn begin_start(&self, start: Starting) -> bool {
-        // Under the lock: whoever ends it takes out what is there after it is doomed.
+        // Under the lock: the task that ends it takes out what is there after it is doomed.
         self.with_seat(|seat| {
             let begins = self.doom.get().is_none();
             if begins {
@@ -72,7 +73,7 @@ impl Slot {
                 *seat = Seat::Calling(make(guest));
                 Ok(())
             }
-            // Whoever ends it was faster.
+            // The task that ends it was faster.
             _ => Err(Fault::Doomed(self.doomed().unwrap_or(Reason::Host))),
         })
     }
@@ -96,9 +97,9 @@ impl Slot {
         })
     }
 
-    /// The same, for a start that is nobody's.
+    /// Polls the start of a spare, as [`poll_start`](Self::poll_start) does.
     pub(crate) fn poll_spare(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        // First, so that whoever dooms it from here on wakes this one.
+        // First, so that a task that dooms it from here on wakes this one.
         drop(keep(&mut lock(&self.starter), cx));
         let polled = self.poll_start(cx);
         if polled.is_ready() {
@@ -132,10 +133,10 @@ impl Slot {
         self.with_seat(poll)
     }
 
-    /// Looks at the seat, and tells whoever waits for it since the instance is doomed.
+    /// Looks at the seat. If the instance is doomed, tells the task that waits to clear it.
     fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
         let seen = look(&mut lock(&self.seat));
-        // With the fence in `doom`: either this sees the doom and tells, or whoever clears finds it unlocked.
+        // With the fence in `doom`: either this sees the doom and tells, or `clear` finds the seat unlocked.
         fence(Ordering::SeqCst);
         if self.doom.get().is_some() {
             self.freed.notify_one();
@@ -159,7 +160,7 @@ impl Slot {
         self.doom.get().copied()
     }
 
-    /// Takes out what is in the slot of an instance that is doomed, once nobody polls it.
+    /// Takes out what is in the slot of an instance that is doomed, once no task polls it.
     pub(crate) async fn clear(&self) -> Seat {
         loop {
             if let Some(seat) = self.try_clear() {
@@ -185,8 +186,8 @@ impl Slot {
         drop(before);
     }
 
-    /// The request that was handed to it last; with a ticket, only if it is that one. What is told to one
-    /// that has had its answer, nobody hears.
+    /// Takes the desk of the request that was handed to it last; with a ticket, only if it is that one. If
+    /// that request has had its answer, what the desk is told is not heard.
     pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Desk>> {
         let mut caller = lock(&self.caller);
         let (_, desk) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;

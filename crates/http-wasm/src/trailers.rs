@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_before_they_arrive_is_changed_in_what_arrives() {
+    fn early_changes_apply_to_arriving_trailers() {
         let value = HeaderValue::from_static;
         let mut trailers = Trailers::default();
         trailers.edit(Edit::Add(NAME, value("guest"))).unwrap();

@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn path_and_query_are_replaced_and_the_rest_stays() {
+    fn only_path_and_query_are_replaced() {
         for (to, whole) in [
             ("/v1.0/hi?name=panda", "http://host/v1.0/hi?name=panda"),
             ("", "http://host/"),

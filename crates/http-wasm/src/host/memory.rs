@@ -25,7 +25,7 @@ pub(super) fn split<'a>(
 
 /// What the guest passes.
 pub(super) fn read<'a>(memory: &'a [u8], what: &str, at: u32, len: u32) -> Result<&'a [u8]> {
-    // Of nothing, nobody asks where it is.
+    // An empty range may lie anywhere, also outside the memory.
     if len == 0 {
         return Ok(&[]);
     }
@@ -123,7 +123,7 @@ mod tests {
     use super::{quote, read, read_short, write, write_all};
 
     #[test]
-    fn a_value_longer_than_the_limit_is_not_written() {
+    fn a_value_beyond_the_limit_is_not_written() {
         let mut memory = [9; 8];
         assert_eq!(write(&mut memory, "value", 0, 4, b"12345").unwrap(), 5);
         assert_eq!(memory, [9; 8]);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_neither_taken_nor_quoted() {
+    fn oversized_input_is_not_read_or_quoted() {
         let memory = [b'a'; 2000];
         assert_eq!(read_short(&memory, "method", 0, 4, 4).unwrap(), b"aaaa");
         let error = read_short(&memory, "method", 0, 5, 4).unwrap_err().to_string();
