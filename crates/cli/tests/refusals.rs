@@ -179,7 +179,7 @@ fn an_import_that_nobody_provides_is_named() {
                 (export "{handler}" (instance $handler)))"#
         );
         let file = file(&format!("imports-{}.wat", &handler[10..12]), text);
-        let says = [&file, "imports what nobody provides: acme:cache/store@1.0.0, acme:log/lines"];
+        let says = [&file, "has unsupported imports: acme:cache/store@1.0.0, acme:log/lines"];
         is_refused(&[&file], 1, &says);
     }
 }

@@ -42,7 +42,7 @@ impl fmt::Display for BuildError {
             Problem::Text(error) => write!(f, "{name} is no component: {}", one_line(error)),
             Problem::Interfaces(error) => write!(f, "{name}: {error}"),
             Problem::Missing(missing) => {
-                write!(f, "{name} imports what nobody provides: {}", missing.join(", "))
+                write!(f, "{name} has unsupported imports: {}", missing.join(", "))
             }
             Problem::Engine(error) => write!(f, "no engine for {name}: {}", chain(error)),
             Problem::Compile(error) => write!(f, "cannot compile {name}: {}", chain(error)),
