@@ -51,7 +51,7 @@ impl FromStr for Origin {
         let uri: Uri = text.parse().map_err(|_| expected)?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(format!("TLS is not spoken here, {expected}")),
+            Some("https") => return Err(format!("https upstreams are not supported, {expected}")),
             _ => return Err(expected.into()),
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
@@ -125,7 +125,7 @@ mod tests {
         ] {
             assert_eq!(error(text), expected, "{text}");
         }
-        assert_eq!(error("https://a"), format!("TLS is not spoken here, {expected}"));
+        assert_eq!(error("https://a"), format!("https upstreams are not supported, {expected}"));
         for text in ["http://a/path", "http://a?query", "http://a/?", "http://a/#fragment"] {
             assert_eq!(error(text), format!("{expected}, without a path or a query"), "{text}");
         }

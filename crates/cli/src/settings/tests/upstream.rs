@@ -14,7 +14,7 @@ fn the_upstream_is_a_flag_and_a_key() {
     assert_eq!(with_file("upstream = 'http://other'", &[UPSTREAM]).upstream, upstream);
     let file = file_error("upstream = 'https://a'");
     assert!(
-        file.starts_with(":1: upstream: invalid value 'https://a': TLS is not spoken"),
+        file.starts_with(":1: upstream: invalid value 'https://a': https upstreams are not"),
         "{file}"
     );
     let flag = flags(&["--upstream=localhost:3000"]).unwrap_err();
