@@ -1,9 +1,9 @@
 //! The response body: what the guest sends, on its way to the client.
 //!
-//! It holds the request's seat to its end, drives the guest where the guest has nobody else to
-//! drive it, and knows whether it came to an honest end. wasmtime's own bodies end cleanly when
-//! their store is dropped in the middle; so before a store is dropped, what its open bodies
-//! still hold is *harvested*, and a body that had not ended by then ends with an error.
+//! It holds the request's seat to its end, drives the guest if no worker does, and knows whether
+//! it came to an honest end. wasmtime's own bodies end cleanly when their store is dropped in the
+//! middle. So before a store is dropped, what its open bodies still hold is *harvested*, and a body
+//! that had not ended by then ends with an error.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -179,8 +179,8 @@ impl<H: Host> Body for ResponseBody<H> {
 }
 
 impl<H: Host> ResponseBody<H> {
-    /// The guest may have more to do: a task of its own drives it on, and takes from it what
-    /// nobody will read, so that it can finish.
+    /// Spawns a task that drives the guest on: it may have more to do. The task takes the frames
+    /// that the client will not read, so that the guest can finish.
     fn finish_in_background(&self) {
         let (pool, instance) = (self.submitted.pool().clone(), self.instance.clone());
         let cell = Arc::clone(&self.cell);
@@ -221,7 +221,7 @@ impl<H: Host> fmt::Debug for ResponseBody<H> {
     }
 }
 
-/// A body that both its reader and the one who drops the store can get at.
+/// A body that is shared between its reader and the task that drops the store.
 pub(crate) struct BodyCell {
     body: Mutex<CellState>,
 }
@@ -233,7 +233,7 @@ struct CellState {
     saved: VecDeque<Result<Frame<Bytes>, BodyError>>,
     /// It was harvested before it ended.
     cut: bool,
-    /// Of whoever found nothing: its store may end without waking anybody.
+    /// Of the reader that last found nothing: the store may end without waking it.
     waker: Option<Waker>,
 }
 

@@ -209,7 +209,7 @@ impl<H: Host> Driver for WasmDriver<H> {
 
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
         instance.slot().doom(reason);
-        // Not here: whoever caused this may be polling the very guest.
+        // Not here: the caller may be polling this very guest.
         self.spawn(slot::dispose(pool.clone(), instance, reason));
     }
 }

@@ -19,7 +19,7 @@ use crate::reply::Job;
 use crate::shared;
 use crate::slot::RunEnd;
 
-/// Starts the guest for whoever comes: a spare.
+/// Starts the guest of a spare instance.
 pub(crate) async fn start<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
@@ -73,7 +73,7 @@ pub(crate) async fn run<H: Host>(
     let end = until_doomed(pool.driver(), instance.slot(), served).await;
     match end {
         Ok(()) => {
-            // Whoever still waits does so in vain.
+            // If the caller still waits, there will be no response.
             call.fail(Error::new(ErrorKind::NoResponse));
             let usage = guest.usage();
             RunEnd::Quiet(guest, usage)
@@ -199,7 +199,7 @@ pub(crate) fn deliver<H: Host>(
     }
 }
 
-/// Tells a caller, if nobody has, that there will be no response.
+/// Tells a caller that has no answer yet that there will be no response.
 pub(crate) fn fail<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,

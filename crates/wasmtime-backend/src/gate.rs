@@ -1,9 +1,9 @@
-//! Who drives a guest that several requests share: its worker, and whoever is near.
+//! Who drives a guest that several requests share: its worker, and the requests themselves.
 //!
 //! The worker is a task, and waking a task costs more than many a request. So a request that was given
 //! to such a guest, or reads what the guest sends, is a *helper*: it drives the guest in its own poll.
-//! All that the guest waits for wakes the gate. While there are helpers it only takes note of that;
-//! the last of them drives the guest once more, and what is left to do after that is the worker's.
+//! Everything the guest waits for wakes the gate. While there are helpers, the gate only notes this.
+//! The last helper drives the guest once more, and leaves the rest to the worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 /// One for each shared instance.
 pub(crate) struct Gate {
     helpers: AtomicUsize,
-    /// There is something to do since the guest was last driven.
+    /// Whether something came up since the guest was last driven.
     woken: AtomicBool,
     worker: AtomicWaker,
 }
@@ -26,15 +26,15 @@ impl Gate {
         Arc::new(Self { helpers, woken, worker: AtomicWaker::new() })
     }
 
-    /// The worker is there, and drives the guest if this is true.
+    /// Registers the worker, and returns whether it is to drive the guest.
     pub(crate) fn work(&self, cx: &mut Context<'_>) -> bool {
         self.worker.register(cx.waker());
         self.is_woken()
     }
 
-    /// Whoever has the guest is about to drive it: what came up before this is seen to.
+    /// Clears the note: the caller is about to drive the guest, and so sees all that came up before.
     pub(crate) fn begin(&self) {
-        // Not a plain write: this poll is to see what those did who noted something.
+        // Not a plain write: this poll must see what the threads did that noted something.
         self.woken.swap(false, Ordering::SeqCst);
     }
 
@@ -42,31 +42,32 @@ impl Gate {
         self.woken.load(Ordering::SeqCst)
     }
 
-    /// There is something to do, for a helper who knows of it.
+    /// Notes that there is something to do, without waking the worker: a helper sees to it.
     pub(crate) fn note(&self) {
         self.woken.swap(true, Ordering::SeqCst);
     }
 
-    /// A helper comes.
+    /// Adds a helper.
     pub(crate) fn enter(&self) {
         self.helpers.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A helper goes, or did not come: what it left undone is the worker's, or the next helper's.
+    /// Removes a helper. What it left undone goes to another helper, or else to the worker.
     pub(crate) fn leave(&self) {
         self.helpers.fetch_sub(1, Ordering::SeqCst);
         self.pass_on();
     }
 
-    /// What has been noted is the worker's, unless there are helpers.
+    /// Wakes the worker for what has been noted, unless there are helpers.
     pub(crate) fn pass_on(&self) {
-        // Each side writes its own before it reads the other's: at least one of them wakes the worker.
+        // Each side writes its own flag before it reads the other's, so at least one of them wakes
+        // the worker.
         if self.is_woken() && self.helpers.load(Ordering::SeqCst) == 0 {
             self.worker.wake();
         }
     }
 
-    /// What the guest wakes.
+    /// Returns the waker that the guest is polled with.
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }

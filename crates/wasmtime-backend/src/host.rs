@@ -79,8 +79,8 @@ pub trait Host: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether [`link`](Self::link) provides this import, for instance `acme:cache/store@1.0.0`.
-    /// Imports that nobody provides are reported before the component is compiled.
+    /// Returns whether [`link`](Self::link) provides this import, for instance `acme:cache/store@1.0.0`.
+    /// Unsupported imports are reported before the component is compiled.
     fn provides(&self, import: &str) -> bool {
         let _ = import;
         false

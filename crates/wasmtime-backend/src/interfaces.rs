@@ -1,10 +1,9 @@
 //! What a component exports and needs, found out before anything is compiled.
 //!
-//! Compiling a guest takes seconds; learning afterwards that nobody provides one of its imports wastes them, and
+//! Compiling a guest takes seconds. They are wasted if it turns out afterwards that an import is unsupported, and
 //! the linker then names one missing import at a time. So the bytes are read first: only the sections of the
 //! component layer, never the code, which takes milliseconds. What Millpond offers comes from the WIT files in
-//! `wit/`, embedded in this crate, so that the folder guests are written against is also the one they are
-//! checked against.
+//! `wit/`, embedded in this crate: guests are checked against the same folder they are written against.
 //!
 //! Names are compared, signatures are not: a function whose parameters differ is found by the linker, later.
 //! Versions match as in wasmtime's linker: `0.2.0` and `0.2.12` are one interface, `0.2.12` and `0.3.0` are two,
@@ -72,23 +71,23 @@ impl Interfaces {
         Worlds::embedded().find(interface).is_some()
     }
 
-    /// The names of what the component imports, in its order and as it writes them.
+    /// Returns the names of the component's imports, in its order and spelling.
     pub fn imports(&self) -> impl Iterator<Item = &str> {
         self.imports.iter().map(|import| import.name.as_str())
     }
 
-    /// The names of what the component exports, in its order and as it writes them.
+    /// Returns the names of the component's exports, in its order and spelling.
     pub fn exports(&self) -> impl Iterator<Item = &str> {
         self.exports.iter().map(|export| export.name.as_str())
     }
 
-    /// The imports that nobody provides, in the component's order: an interface, or `interface#item` where the
+    /// Returns the unsupported imports, in the component's order: an interface, or `interface#item` where the
     /// interface is known and lacks that function or resource.
     ///
-    /// `provided` says whether the host links an interface at all. An interface described in `wit/` is asked for
-    /// by the name it has there (`wasi:config/store@0.2.0-rc.1`), whichever compatible version the guest wants;
-    /// any other by the guest's own name, so that a host with interfaces of its own can vouch for them. What is
-    /// inside such an unknown one is left to the linker.
+    /// `provided` says whether the host links an interface at all. For an interface described in `wit/`, it is
+    /// given the name there (`wasi:config/store@0.2.0-rc.1`), whichever compatible version the guest wants. For
+    /// any other, it is given the guest's own name, so that a host can vouch for interfaces of its own. What is
+    /// inside such an unknown interface is left to the linker.
     pub fn missing(&self, provided: impl Fn(&str) -> bool) -> Vec<String> {
         let worlds = Worlds::embedded();
         let mut missing = Vec::new();

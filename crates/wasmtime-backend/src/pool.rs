@@ -86,7 +86,7 @@ impl<H: Host> WasmPool<H> {
         self.pool.0.snapshot()
     }
 
-    /// A permit, if there is one now and nobody else waits for one.
+    /// Returns a permit, if there is one now and no other caller waits for one.
     ///
     /// # Errors
     ///

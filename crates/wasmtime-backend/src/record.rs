@@ -10,8 +10,8 @@
 //! or full holds up nothing. Guests decide how often they trap, so there is a [`quota`] for each
 //! directory. What is beyond it is not made at all, but counted.
 //!
-//! Calls of the host are gaps in a profile. To mark them takes wasmtime's call hooks, a feature for
-//! which every call pays, whether anybody profiles or not.
+//! Calls of the host are gaps in a profile. Marking them takes wasmtime's call hooks, a feature that
+//! makes every call slower, also without a profiler.
 
 mod file;
 mod quota;

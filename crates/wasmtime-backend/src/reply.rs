@@ -1,8 +1,8 @@
 //! Where the answer to a request arrives.
 //!
-//! Several may want to answer: the guest with its response, the pool with a timeout, the driver
-//! with a trap. The first one counts. A job that is dropped unanswered, for whatever reason,
-//! answers that its instance ended: no caller waits for ever.
+//! Several sides may answer: the guest with its response, the pool with a timeout, the driver with
+//! a trap. The first answer counts. A job that is dropped unanswered, for whatever reason, answers
+//! that its instance ended: no caller waits for ever.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -18,7 +18,7 @@ use crate::host::Host;
 
 /// What happens to a request, as its caller learns it.
 pub(crate) enum News<H: Host> {
-    /// It has an instance of its own: whoever waits for the answer drives this run of the guest.
+    /// The caller drives this run of the guest.
     Drive(Instance<WasmDriver<H>>, u64),
     /// The guest's response, from this run of it.
     Response(Instance<WasmDriver<H>>, u64, Response<Arc<BodyCell>>),
@@ -60,7 +60,7 @@ impl<H: Host> Reply<H> {
         Arc::new(Self { state: Mutex::default() })
     }
 
-    /// Nobody drives for a caller who has left.
+    /// Has the caller drive the guest. If it has left, the worker does.
     pub(crate) fn drive(&self, instance: Instance<WasmDriver<H>>) {
         let run = instance.slot().run();
         let mut state = lock(&self.state);
@@ -73,7 +73,7 @@ impl<H: Host> Reply<H> {
         let waker = state.waker.take();
         drop(state);
         if waits {
-            // It may be long until it looks: a guest may be what waits, and compute.
+            // The caller may not poll for long: it may be a guest that computes meanwhile.
             instance.slot().pass_on();
         }
         waker.into_iter().for_each(Waker::wake);
@@ -92,13 +92,14 @@ impl<H: Host> Reply<H> {
         self.answer(News::Failed(error));
     }
 
-    /// Whether a guest that sees the request now would work for nobody.
+    /// Returns whether the request has been answered or its caller has left: a guest that saw it
+    /// now would work in vain.
     pub(crate) fn is_over(&self) -> bool {
         let state = lock(&self.state);
         state.answered || state.closed
     }
 
-    /// The caller goes away. What it will not read is dropped outside the lock.
+    /// Notes that the caller went away. What it will not read is dropped outside the lock.
     pub(crate) fn close(&self) {
         let unread = {
             let mut state = lock(&self.state);
@@ -111,7 +112,7 @@ impl<H: Host> Reply<H> {
         drop(unread);
     }
 
-    /// An answer that comes too late is dropped, outside the lock.
+    /// Answers, if this is the first answer. A late one is dropped, outside the lock.
     fn answer(&self, news: News<H>) {
         let (late, waker) = {
             let mut state = lock(&self.state);
@@ -157,7 +158,8 @@ impl<H: Host> Job<H> {
         &self.reply
     }
 
-    /// A guest is about to see it: from here on, whoever has the parts must see to the answer.
+    /// Takes the job apart for a guest that is about to see it. From here on, the holder of the
+    /// parts is responsible for the answer.
     pub(crate) fn into_parts(mut self) -> (Request<WasiBody>, Arc<Reply<H>>) {
         let request = self.request.take().expect("the parts are taken once, by value");
         (*request, Arc::clone(&self.reply))

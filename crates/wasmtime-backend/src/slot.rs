@@ -1,9 +1,9 @@
-//! What the driver keeps of an instance: where its guest is, and who waits for answers from it.
+//! What the driver keeps of an instance: where its guest is, and which callers wait for answers.
 //!
-//! An instance's *run* is a future that owns the guest: it starts it, gives it what it has to do,
-//! and at its end gives it back. The run sits in the slot, and whoever is near drives it: the
-//! request it serves, that request's body, a worker, or the one who ends it. A run that was
-//! doomed gives its guest back at once, with the store, so that the hook sees it.
+//! An instance's *run* is a future that owns the guest: it starts the guest, gives it work, and
+//! gives it back at the end. The run sits in the slot, where several tasks can drive it: the
+//! request it serves, that request's body, a worker, or the task that ends the instance. A doomed
+//! run gives its guest back at once, with the store, so that the hook sees it.
 
 mod helper;
 
@@ -33,7 +33,8 @@ use crate::reply::{Job, Reply};
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {
     seat: Mutex<Seat<H>>,
-    /// The number of the run in the seat, counted from 1: whoever drove an earlier one is done.
+    /// The number of the run in the seat, counted from 1. It tells the driver of an earlier run
+    /// that its run is over.
     run: AtomicU64,
     /// Why the instance must end, once that is so.
     doom: OnceLock<Reason>,
@@ -43,17 +44,17 @@ pub struct Slot<H: Host> {
     ender: AtomicWaker,
     /// For an instance that takes several requests at a time, with what its guest wakes.
     gate: OnceLock<(Arc<Gate>, Waker)>,
-    /// For a shared instance: what it was given and has not yet begun.
+    /// For a shared instance: the requests that it has been given and has not yet begun.
     inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
-    /// Who waits for an answer from it.
+    /// The callers that wait for an answer from it.
     waiting: Mutex<Vec<(Ticket, Arc<Reply<H>>)>>,
-    /// The response bodies that are open. Weak: whoever reads one may drop it at any time.
+    /// The open response bodies. Weak: a reader may drop its body at any time.
     bodies: Mutex<Vec<Weak<BodyCell>>>,
     /// For a shared instance: it was given something since it last waited.
     unsettled: AtomicBool,
     /// What broke it.
     error: OnceLock<Arc<wasmtime::Error>>,
-    /// Its runtime ended while somebody had the seat, who is to end it.
+    /// The runtime ended while the seat was locked: the holder of the seat ends the instance.
     orphaned: AtomicBool,
 }
 
@@ -104,7 +105,8 @@ impl<H: Host> Default for Slot<H> {
 }
 
 impl<H: Host> Slot<H> {
-    /// Looks at the seat. Whoever ends the instance may find it taken meanwhile, and is woken.
+    /// Looks at the seat, then wakes the task that ends the instance: it may have found the seat
+    /// locked.
     fn with_seat<R>(&self, look: impl FnOnce(&mut Seat<H>) -> R) -> R {
         let result = look(&mut lock(&self.seat));
         self.leave_seat();
@@ -112,7 +114,8 @@ impl<H: Host> Slot<H> {
     }
 
     fn leave_seat(&self) {
-        // Pairs with the one in `dispose`: either it finds the seat free, or this sees the doom.
+        // Pairs with the fence in `dispose`: either `dispose` finds the seat free, or this sees
+        // the doom.
         fence(Ordering::SeqCst);
         if self.doom.get().is_some() {
             self.ender.wake();
@@ -180,8 +183,10 @@ impl<H: Host> Slot<H> {
         self.error.get()
     }
 
-    /// Hands a shared instance a request; one that is ended gives it back. Whoever waits for the
-    /// answer is to be a [`Helper`], or else the worker to be [told](Self::pass_on).
+    /// Hands a request to a shared instance. An instance that has ended gives it back.
+    ///
+    /// Does not wake the worker: the caller becomes a [`Helper`], or calls
+    /// [`pass_on`](Self::pass_on).
     pub(crate) fn put(&self, ticket: Ticket, job: Job<H>) -> Result<(), Job<H>> {
         let mut inbox = lock(&self.inbox);
         if self.doom.get().is_some() {
@@ -195,7 +200,7 @@ impl<H: Host> Slot<H> {
         Ok(())
     }
 
-    /// For a shared instance: nobody comes to help with what was put.
+    /// Leaves the requests in a shared instance's inbox to its worker, unless a helper is there.
     pub(crate) fn pass_on(&self) {
         if let Some((gate, _)) = self.gate.get() {
             gate.pass_on();
@@ -215,19 +220,19 @@ impl<H: Host> Slot<H> {
         self.unsettled.swap(false, Ordering::Relaxed)
     }
 
-    /// Somebody waits for an answer.
+    /// Adds a caller that waits for an answer.
     pub(crate) fn wait_for(&self, ticket: Ticket, reply: Arc<Reply<H>>) {
         lock(&self.waiting).push((ticket, reply));
     }
 
-    /// Whoever waits for the answer to this request, if nobody has answered yet.
+    /// Takes out the caller that waits for the answer to this request, unless it has been answered.
     pub(crate) fn take_waiting(&self, ticket: Ticket) -> Option<Arc<Reply<H>>> {
         let mut waiting = lock(&self.waiting);
         let at = waiting.iter().position(|(other, _)| *other == ticket)?;
         Some(waiting.swap_remove(at).1)
     }
 
-    /// All that wait for an answer.
+    /// Takes out all callers that wait for an answer.
     pub(crate) fn take_all_waiting(&self) -> Vec<(Ticket, Arc<Reply<H>>)> {
         std::mem::take(&mut *lock(&self.waiting))
     }
@@ -256,7 +261,7 @@ pub(crate) fn poll_run<H: Host>(
         if !gate.0.work(cx) {
             return Poll::Pending;
         }
-        // Whoever is at it leaves to the worker what it does not do.
+        // The current poller wakes the worker for unfinished work.
         return helper::try_drive(pool, instance, gate).unwrap_or(Poll::Pending);
     }
     let polled =
@@ -323,8 +328,9 @@ pub(crate) fn drive<H: Host>(
     drive_with(pool, instance, run, |cx, run| run(cx))
 }
 
-/// Drives one run of an instance for as long as `poll` says, which is given the means to do so. If
-/// the runtime ends first, nobody would drive it any more: then the instance ends too.
+/// Drives one run of an instance until `poll`, which is given the means to do so, is ready.
+///
+/// If the runtime ends first, nothing could drive the run any more: then the instance ends too.
 pub(crate) fn drive_with<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
@@ -362,8 +368,8 @@ pub(crate) fn dispose<H: Host>(
             let slot = end.instance.slot();
             slot.ender.register(cx.waker());
             fence(Ordering::SeqCst);
-            // Not `lock`: whoever polls the run may be in host code that blocks, and this would
-            // block another thread. It wakes this task when it is done.
+            // Not `lock`: the task that polls the run may be in host code that blocks, and this
+            // would block another thread. That task wakes this one when it is done.
             let mut seat = match slot.seat.try_lock() {
                 Ok(seat) => seat,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -1,8 +1,8 @@
 //! Types of the component layer, read without recursion.
 //!
 //! Types of instances and components may hold further ones, to any depth. wasmparser reads them recursively and
-//! limits the depth only when it validates, so a file of 30 kB could overflow the stack of whoever reads it, which
-//! ends the process. Here the open types are a list with a limit.
+//! limits the depth only when it validates, so a file of 30 kB could overflow the reader's stack, which ends the
+//! process. Here the open types are a list with a limit.
 
 use std::ops::Range;
 use std::sync::Arc;

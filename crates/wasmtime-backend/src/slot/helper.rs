@@ -84,7 +84,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Drives a shared guest, unless somebody else is at it: then `None`. Ready when there is none to drive.
+/// Drives a shared guest. Returns `None` if another task is driving it, ready if there is none to drive.
 pub(super) fn try_drive<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
@@ -92,7 +92,7 @@ pub(super) fn try_drive<H: Host>(
 ) -> Option<Poll<()>> {
     let slot = instance.slot();
     let polled = {
-        // After the seat is left, also by a panic.
+        // Runs after the seat is left, also by a panic.
         let _leaving = Leaving { pool, instance };
         let mut seat = match slot.seat.try_lock() {
             Ok(seat) => seat,
@@ -105,7 +105,7 @@ pub(super) fn try_drive<H: Host>(
     Some(report_end(pool, instance, polled))
 }
 
-/// Tells those who wait for the seat when dropped.
+/// When dropped, wakes the task that waits for the seat.
 struct Leaving<'a, H: Host> {
     pool: &'a PoolHandle<WasmDriver<H>>,
     instance: &'a Instance<WasmDriver<H>>,

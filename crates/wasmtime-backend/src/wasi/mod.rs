@@ -323,7 +323,7 @@ impl Host for WasiHost {
     }
 
     fn on_request_start(&self, start: RequestStart<'_, StoreData>) {
-        // With several at a time, nobody can say which of them prints.
+        // With several requests at a time, it is unknown which of them prints.
         let request = start.alone.then_some(start.ticket);
         if let Some(tag) = start.store.data().tag() {
             tag.set_request(request);
