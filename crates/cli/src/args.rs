@@ -63,7 +63,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) admin: Option<Address>,
 
-    /// Shut down gracefully when somebody connects here [default: nowhere]
+    /// Shut down gracefully when a client connects here [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) shutdown_addr: Option<Address>,
 
@@ -195,7 +195,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) idle_instance_timeout: Option<Time>,
 
-    /// Instances of the component kept ready before anybody asks, made off the request path [default: 0]
+    /// Instances of the component kept ready for new requests, made off the request path [default: 0]
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) min_idle: Option<Spares>,
 

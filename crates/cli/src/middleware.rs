@@ -87,15 +87,15 @@ fn builder(
     Ok(builder)
 }
 
-/// What all of them together may hold of bodies.
+/// Returns the budget for the bodies that all middleware together may buffer.
 pub(crate) fn buffers(settings: &Settings) -> BufferBudget {
     let bytes = settings.max_middleware_buffer;
     bytes.map_or_else(BufferBudget::default, |bytes| BufferBudget::new(to_usize(bytes)))
 }
 
-/// What answers behind some middleware, whatever it is.
-type Inner = BoxCloneService<Request<RequestBody>, Response<AnyBody>, Infallible>;
-type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+/// The service behind some middleware, type-erased.
+type Inner = BoxCloneService<Request<RequestBody>, Response<DynBody>, Infallible>;
+type DynBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Puts pools, of which there is at least one, in front of a service; the first of them is outermost.
 pub(crate) fn in_front<S, R>(pools: &[HttpWasmPool], service: S) -> HttpWasmService<Inner>

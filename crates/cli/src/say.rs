@@ -1,4 +1,4 @@
-//! Lines for whoever started the process: they come whatever the log filter says.
+//! Lines for the user who started the process. The log filter does not apply to them.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// After this long, a start says what takes so long.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// One line on stderr.
+/// Writes one line to stderr.
 pub(crate) fn say(line: &str) {
     HostStream::stderr().put_line(line);
 }
 
-/// The last line before the process ends.
+/// Writes the last line before the process ends.
 pub(crate) fn say_at_last(line: &str) {
     let stderr = HostStream::stderr();
     let lost = stderr.lost();

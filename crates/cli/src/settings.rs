@@ -1,7 +1,7 @@
-//! What a start is to do, resolved: flags over the configuration file over the defaults.
+//! The resolved settings of a start: flags over the configuration file over the defaults.
 //!
-//! Only the server's own defaults are known here. What the pool decides stays `None` unless somebody asked for it, so
-//! that there is one place where its defaults are written down.
+//! Only the server's own defaults are known here. A setting of the pool stays `None` unless the user gave it, so that
+//! the pool's defaults are written down in one place.
 
 mod unused;
 
@@ -37,12 +37,12 @@ pub(crate) struct Settings {
     // The server.
     pub(crate) addr: SocketAddr,
     pub(crate) admin: Option<SocketAddr>,
-    /// Whoever connects here starts the shutdown.
+    /// A connection to this address starts the shutdown.
     pub(crate) shutdown_addr: Option<SocketAddr>,
     pub(crate) max_concurrent_connections: usize,
-    /// Who is believed about whom a request is from.
+    /// The proxies whose word about the client of a request is trusted.
     pub(crate) trust_proxy: Vec<Network>,
-    /// What each response loses.
+    /// The headers removed from each response.
     pub(crate) strip_response_header: Vec<HeaderName>,
     /// How fast bodies must go.
     pub(crate) pacing: Pacing,

@@ -53,7 +53,7 @@ pub(crate) fn watch() -> io::Result<impl Future<Output = Signal>> {
     let (first, watched) = oneshot::channel();
     std::thread::Builder::new().name("millpond-signal".into()).spawn(move || {
         runtime.block_on(async {
-            // Whoever does not listen any more is ending already.
+            // If the receiver is gone, the process is ending already.
             let _ = first.send(signals.next().await);
             let second = signals.next().await;
             say::flush(LAST_WORDS);

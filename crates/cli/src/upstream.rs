@@ -1,7 +1,7 @@
-//! `--upstream URL`: an HTTP server that exists already answers the requests, in place of a component.
+//! `--upstream URL`: an existing HTTP server answers the requests, in place of a component.
 //!
-//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. What is held for them is
-//! bounded by [`Places`], and whoever the server keeps waiting for longer than `--request-timeout` is answered 504.
+//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. [`Places`] bounds what is
+//! held for them. A client that the server keeps waiting for longer than `--request-timeout` gets a 504.
 
 mod body;
 mod head;
@@ -43,8 +43,7 @@ const IDLE: Duration = Duration::from_secs(4);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes that are read from a connection ahead of whoever wants them. A response head may have as many, and what the
-/// last read brought.
+/// Bytes that are read ahead from a connection. A response head may have as many, and what the last read brought.
 const BUFFER: usize = 64 * 1024;
 
 /// The server in place of a component. Clones are the same, with the same connections.
@@ -107,7 +106,7 @@ impl Shared {
             Error::new(kind).with_source(error)
         })?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked it to, and what would follow is not HTTP.
+            // The request did not ask for this, and what would follow is not HTTP.
             let error = Error::new(ErrorKind::Upstream);
             return Err(error.with_source("it switches to another protocol, unasked"));
         }

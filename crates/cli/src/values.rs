@@ -22,7 +22,7 @@ pub(crate) struct Time(pub(crate) Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NonZeroTime(pub(crate) Duration);
 
-/// Longer times overflow the clocks of some systems, and nobody waits for them.
+/// Longer times overflow the clocks of some systems, and have no use.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl FromStr for Time {

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Long enough not to spin, short enough that nobody notices.
+/// Long enough not to spin, short enough to go unnoticed.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// At most one log line in this time.

@@ -1,9 +1,8 @@
 //! The upstream's response body, which holds the request's place until it has ended.
 //!
-//! A client that stops reading would hold it for as long as it likes. So a body that has more to give and that nobody
-//! asks for it is cut after [`STALL`]: the upstream's connection closes, the place is free, and what the client has got
-//! does not look whole. While it is the upstream that has nothing to send, it may take its time: an event stream is
-//! fine.
+//! A client that stops reading would hold the place for as long as it likes. So a body that has more to give is cut if
+//! the client does not ask for it within [`STALL`]: the upstream's connection closes, the place is free, and what the
+//! client has got does not look whole. The upstream may take its time to send more: an event stream is fine.
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,19 +19,19 @@ use tokio::time::Instant;
 use super::places::Place;
 use crate::middleware::BoxError;
 
-/// How long a client may leave a body alone; as a pool has it.
+/// How long a client may leave a body unread: as long as in a pool.
 const STALL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Held<B = Incoming> {
     state: Arc<Mutex<State<B>>>,
-    /// Who cuts it; nobody if it has nothing to give.
+    /// The task that cuts the body; `None` if the body has nothing to give.
     watch: Option<AbortHandle>,
 }
 
 struct State<B> {
     /// `None` once it has been cut, or has ended.
     open: Option<(B, Place)>,
-    /// Since when nobody asks for what comes next; `None` while somebody waits for it.
+    /// Since when the client has not asked for the next frame; `None` while it waits for one.
     left_alone: Option<Instant>,
     cut: bool,
 }
@@ -60,11 +59,11 @@ impl<B: Body + Send + 'static> Held<B> {
     }
 }
 
-/// Ends when it has cut the body.
+/// Cuts the body once the client has left it unread for too long.
 async fn watch<B>(state: Arc<Mutex<State<B>>>) {
     loop {
         let since = lock(&state).left_alone;
-        // Whoever waits now may leave it alone from now on.
+        // A client that waits now may stop reading at any moment.
         let deadline = since.unwrap_or_else(Instant::now) + STALL;
         tokio::time::sleep_until(deadline).await;
         let mut state = lock(&state);

@@ -1,8 +1,8 @@
 //! The heads of requests and responses on their way through a proxy (RFC 9110, section 7.6, and RFC 9112).
 //!
-//! What concerns one connection only stays behind, both ways: with `Upgrade` gone, nobody switches to another protocol.
-//! The upstream learns whom a request is from, and which host that one meant. What was said of that before has come from
-//! a trusted proxy: the ingress has taken it from all others.
+//! Fields that concern one connection only are removed, both ways. Without `Upgrade`, neither side switches to another
+//! protocol. The upstream learns which client sent a request, and for which host. Such fields in the incoming request
+//! come from a trusted proxy: the ingress has removed those of all other clients.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -93,7 +93,7 @@ pub(crate) fn for_client<B>(mut response: Response<B>) -> Result<Response<B>, Er
     Ok(response)
 }
 
-/// Removes what concerns the connection it came on. `false`: its body is in a coding that is not known here.
+/// Removes the fields that concern the connection. Returns whether the coding of the body is known here.
 fn leave_connection(headers: &mut HeaderMap) -> bool {
     let named: Vec<HeaderName> =
         tokens(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
@@ -102,7 +102,7 @@ fn leave_connection(headers: &mut HeaderMap) -> bool {
     let is_known = is_chunked.unwrap_or(true) && codings.next().is_none();
     drop(codings);
     if headers.contains_key(TRANSFER_ENCODING) {
-        // It goes before the length (RFC 9112, section 6.3), which may be there to fool somebody.
+        // It overrides the length (RFC 9112, section 6.3). Both together may be an attempt at request smuggling.
         headers.remove(CONTENT_LENGTH);
     }
     for name in named.iter().chain(&HOP_BY_HOP) {
@@ -111,7 +111,8 @@ fn leave_connection(headers: &mut HeaderMap) -> bool {
     is_known
 }
 
-/// Says the length of a body once and plainly, whatever clients make of it said otherwise. `false`: it is not one.
+/// Reduces the length of a body to one plain value, since servers disagree about any other form. Returns `false` if
+/// it is not a length.
 fn settle_length(headers: &mut HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = values.next() else { return true };

@@ -34,7 +34,7 @@ async fn sleep(seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_asks_for_is_cut() {
-    // Also one whose first frame nobody has asked for.
+    // Also one whose first frame has not been asked for.
     for read in 0..3 {
         let (mut body, places) = held(Frames(9)).await;
         for _ in 0..read {

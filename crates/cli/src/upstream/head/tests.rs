@@ -124,7 +124,7 @@ fn the_upstream_learns_who_asks_for_what() {
     assert_eq!(values(request.headers(), "x-forwarded-proto"), ["https"]);
 }
 
-/// A body of a length that nobody knows.
+/// A body of unknown length.
 struct Pieces;
 
 impl Body for Pieces {
