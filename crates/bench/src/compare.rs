@@ -32,7 +32,7 @@ use turn::Turn;
 pub(crate) use workload::Guest;
 use workload::{WORKLOADS, Workload};
 
-/// From this load average on, somebody else is at work too.
+/// From this load average on, other processes are at work too.
 const BUSY: f64 = 0.5;
 
 #[derive(Args)]
@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     for group in workloads.chunk_by(|one, next| one.group == next.group) {
         for round in 1..=rounds {
             for workload in group {
-                // Whoever is first in one round is not in the next.
+                // A different peer is first in each round.
                 let mut order = peers.clone();
                 order.rotate_left(round % peers.len());
                 for peer in order.into_iter().filter(|peer| workload.peers.contains(peer)) {
@@ -113,7 +113,7 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
-/// A line that the next one replaces, where somebody watches.
+/// Prints a line that the next one replaces, if stderr is a terminal.
 fn progress(line: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{line}");

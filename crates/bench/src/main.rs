@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What most of this gives: there is nobody to tell one error from another, only somebody to read it.
+/// The result of most functions here. Errors are only printed, never told apart.
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Parser)]

@@ -67,7 +67,7 @@ async fn serve_both(
 ) -> Fallible<()> {
     if let Some(addr) = admin_addr {
         tokio::spawn(async move { serve("Admin", &addr, admin).await });
-        // Whoever waits for the next line knows this one then.
+        // A reader that waits for the next line has seen this one by then.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     serve("Serving HTTP", addr, app).await

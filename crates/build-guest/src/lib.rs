@@ -1,10 +1,10 @@
 //! Builds WebAssembly guests from build scripts.
 //!
 //! Some crates here need a component at hand: the command line tool embeds a demo, the tests run
-//! guests which misbehave on request. Compiled components do not belong into the repository (nobody
-//! can review them, and they go stale), and asking people to run a second build by hand before the
-//! first one works is a nuisance. So the guests are ordinary crates beside the workspace, each with
-//! its own `Cargo.lock`, and the build script of whoever needs one builds it:
+//! guests which misbehave on request. Compiled components do not belong into the repository: they
+//! cannot be reviewed, and they go stale. Running a second build by hand before the first one works
+//! is a nuisance. So the guests are ordinary crates beside the workspace, each with its own
+//! `Cargo.lock`, and the build script of the crate that needs a guest builds it:
 //!
 //! ```no_run
 //! // build.rs
@@ -86,7 +86,7 @@ pub fn build_module(manifest_dir: &Path, artifact: &str) -> PathBuf {
 
 fn build_for(kind: Artifact, manifest_dir: &Path, artifact: &str) -> PathBuf {
     let target = kind.target();
-    // First of all, so that a failed build is tried again when somebody mends the guest.
+    // First of all, so that a failed build is tried again when the guest has been mended.
     for input in ["Cargo.toml", "Cargo.lock", "src"] {
         println!("cargo::rerun-if-changed={}", manifest_dir.join(input).display());
     }
@@ -102,8 +102,7 @@ fn build_for(kind: Artifact, manifest_dir: &Path, artifact: &str) -> PathBuf {
 
     let mut cargo = Command::new(required("CARGO"));
     cargo
-        // Where somebody would stand who builds the guest by hand: the same `.cargo/config.toml`
-        // counts.
+        // As if the guest were built by hand, so that the same `.cargo/config.toml` counts.
         .current_dir(manifest_dir)
         .args(["build", "--release", "--locked", "--target", target])
         .env("CARGO_TARGET_DIR", &target_dir)
@@ -140,8 +139,8 @@ fn build_for(kind: Artifact, manifest_dir: &Path, artifact: &str) -> PathBuf {
 
 /// Adds the target to the toolchain if it is missing.
 ///
-/// `rust-toolchain.toml` names the target, so rustup normally installed it with the compiler. Not
-/// so for somebody who chose another toolchain (`cargo +nightly`) or has none of rustup's.
+/// `rust-toolchain.toml` names the target, so rustup normally installed it with the compiler. It is
+/// missing with another toolchain (`cargo +nightly`), or with one that rustup did not install.
 fn ensure_target(target: &str) {
     if has_target(target) {
         return;
@@ -190,8 +189,8 @@ fn required(name: &str) -> OsString {
 
 /// Ends the build script with a message.
 fn fail(message: &str) -> ! {
-    // One line as cargo prints only the first one, and no panic: a backtrace of the build script
-    // helps nobody with a compiler that lacks a target.
+    // One line, as cargo prints only the first one. No panic: a backtrace of the build script does
+    // not help with a compiler that lacks a target.
     println!("cargo::error={message}");
     process::exit(1);
 }

@@ -23,7 +23,7 @@ impl Guest for Guard {
         let body = response.body().expect("the body is taken once");
         ResponseOutparam::set(out, Ok(response));
         let stream = body.write().expect("the stream is taken once");
-        stream.blocking_write_and_flush(b"hello\n").expect("somebody reads it");
+        stream.blocking_write_and_flush(b"hello\n").expect("the host reads it");
         // A stream is a child of its body and has to be dropped first.
         drop(stream);
         OutgoingBody::finish(body, None).expect("there is no announced length");
