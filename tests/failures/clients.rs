@@ -240,7 +240,7 @@ async fn a_guest_goes_on_though_the_one_who_drove_it_looks_no_more(setup: Setup)
     let request = http::Request::get("http://localhost/sleep?ms=1").body(empty());
     let mut neglected = server.pool.serve(permit, request.expect("a request"));
     assert!(futures::poll!(&mut neglected).is_pending(), "it starts, or the guest sleeps");
-    // Nobody polls the future, and no other request comes near the guest.
+    // The future is not polled, and no other request comes near the guest.
     server.until("the guest has answered", |now| now.streaming == 1).await;
     assert_eq!(neglected.await.expect("an answer").status(), 200);
 }

@@ -51,7 +51,7 @@ async fn everything_at_once_leaves_nothing_behind(setup: Setup) {
             builder.limits(|limits| {
                 limits.max_instances = 6;
                 limits.settle_time = Limits::default().settle_time;
-                // Long for all but those that spin: a slow machine fails nobody.
+                // Long for all but those that spin: no request may fail for a slow machine.
                 limits.request_timeout = Duration::from_secs(2);
                 limits.queue_timeout = Duration::from_secs(60);
             })
@@ -81,7 +81,7 @@ async fn everything_at_once_leaves_nothing_behind(setup: Setup) {
     let honest = [0, 200, 500, 504];
     assert!(statuses.iter().all(|(_, status)| honest.contains(status)), "{statuses:?}");
     if !setup.is_shared() {
-        // Nobody's failure is anybody else's.
+        // A failed request does not fail others.
         let answered: Vec<_> = ["/hello", "/counter", "/drip?n=3&ms=5", "/abort-body"]
             .map(|path| (path, count(path, 200)))
             .into();

@@ -68,7 +68,7 @@ async fn a_service_is_ready_while_there_are_permits_and_wakes_when_one_is_given_
     drop(services.remove(0));
     assert_eq!(woken(), [0, 0, 1, 0], "first come, first served");
     let mut newcomer: Mounted = PoolService::new(pool.clone());
-    assert!(!is_ready(&mut newcomer, &waker[3]), "nobody overtakes those who wait");
+    assert!(!is_ready(&mut newcomer, &waker[3]), "a newcomer does not overtake those who wait");
     assert!(is_ready(&mut services[1], &waker[2]));
     assert!(!is_ready(&mut services[2], &waker[3]));
     // One that waits and goes away does not take the permit of the next.
@@ -101,8 +101,8 @@ async fn a_permit_is_out_until_the_body_ends() {
     let response = service.ready().await.expect("ready").call(get("/drip?n=3&ms=10"));
     let response = response.await.expect("a response");
     let mut second: Mounted = PoolService::new(pool.clone());
-    let (_, nobody) = waker();
-    assert!(is_ready(&mut second, &nobody));
+    let (_, unused) = waker();
+    assert!(is_ready(&mut second, &unused));
     let mut third: Mounted = PoolService::new(pool.clone());
     let (wakes, waker) = waker();
     assert!(!is_ready(&mut third, &waker));

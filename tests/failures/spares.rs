@@ -1,4 +1,4 @@
-//! Instances made before anybody asks for them.
+//! Instances made before they are requested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

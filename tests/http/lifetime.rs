@@ -1,4 +1,4 @@
-//! What remains of a pool that nobody has any more: nothing.
+//! A pool leaves nothing behind once its last handle is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle
     }
 }
 
-/// What was being read of the others is cut, and whoever reads it meets the end first.
+/// The bodies of the other requests are cut, and their readers are the first to see the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shared_instance_that_broke_under_open_bodies_leaves_nothing_behind() {
     for round in 0..20 {

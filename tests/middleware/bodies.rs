@@ -129,7 +129,7 @@ async fn what_is_written_replaces_the_request_body_whole() {
                 (Script("read 0 100;write 0 abc", ""), "abc"),
                 (Script("features 1;drink 0 1000;write 0 abc", ""), "abc"),
             ] {
-                // A server closes a connection on which there is more than anybody reads.
+                // The server closes a connection on which unread bytes are left.
                 let mut client = front.connect(protocol).await;
                 let reply = post(&mut client, script, &noise(3000), chunked).await;
                 assert_eq!(seen(&reply)["body"], expected, "{}", script.0);

@@ -39,7 +39,7 @@ async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
         let script = Script("", "kept");
         let (mut stream, response) = begin(&front, &mut client, &mut streams, script).await;
         drop((response, client));
-        // Nobody is told over HTTP/1.1 who does not write.
+        // Over HTTP/1.1, the server learns that the client has left only when it writes.
         let _ = stream.send_data(Bytes::from(vec![0; 1 << 20])).await;
         let _ = stream.send_data(Bytes::from(vec![0; 1 << 20])).await;
         let now = front.until("the guest is gone", |now| now.instances.live() == 0).await;

@@ -39,7 +39,7 @@ async fn a_crowd_of_requests_has_a_guest_each_and_gets_its_own_again() {
         for (i, sent) in sent.into_iter().enumerate() {
             let reply = sent.reply().await;
             let ctx = wave << 16 | i;
-            assert_eq!(back(&reply), format!("{ctx};{ctx};{wave}"), "nobody came between");
+            assert_eq!(back(&reply), format!("{ctx};{ctx};{wave}"), "no request came between");
             let instance = out(&reply).strip_prefix(&format!("2;{wave};")).expect("its own count");
             instances.insert(instance.to_owned());
             assert_eq!(reply.text(), "through\n");

@@ -87,7 +87,7 @@ async fn head_has_no_body_whatever_the_guest_writes() {
             if !script.0.contains("write") && !script.1.contains("write") && status == 200 {
                 assert_eq!(reply.headers["content-length"], "5", "as GET has");
             }
-            // The connection can be used on: nobody took a body for the next head.
+            // The connection can be used on: no body was taken for the next head.
             let reply = Script("", "").get(&mut client).await;
             assert_eq!((reply.status.as_u16(), reply.text()), (200, "hello"));
         }

@@ -224,7 +224,7 @@ pub(crate) async fn next(streams: &mut mpsc::UnboundedReceiver<Stream>) -> Strea
 
 /// Sends a piece, and ends the body after it.
 pub(crate) async fn finish(mut stream: Stream, piece: &'static str) {
-    stream.send_data(Bytes::from_static(piece.as_bytes())).await.expect("somebody reads");
+    stream.send_data(Bytes::from_static(piece.as_bytes())).await.expect("a reader");
 }
 
 /// Sends a request, and waits for the head and the first piece of its response.
@@ -238,7 +238,7 @@ pub(crate) async fn begin(
     let (response, stream) = tokio::join!(client.send(request), async {
         let mut stream = next(streams).await;
         front.until("it streams", |now| now.streaming == 1).await;
-        stream.send_data(Bytes::from_static(b"one ")).await.expect("somebody reads");
+        stream.send_data(Bytes::from_static(b"one ")).await.expect("a reader");
         stream
     });
     (stream, response.expect("a head"))
@@ -262,7 +262,7 @@ impl Gate {
         })
     }
 
-    /// Somebody has come, who does not wait.
+    /// Counts a request, without waiting.
     pub(crate) fn come(&self) {
         self.0.0.add_permits(1);
     }

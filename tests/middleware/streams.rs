@@ -53,7 +53,7 @@ async fn no_time_runs_while_the_service_is_silent() {
         let script = Script("requests", "kept");
         let (mut stream, response) = begin(&front, &mut client, &mut streams, script).await;
         moving.until("the body is not to move: nothing is there to be sent", false).await;
-        // More than the server and its socket take, and nobody reads it.
+        // More than the server and its socket take, and the client does not read it.
         let flood = tokio::spawn(async move {
             for _ in 0..1000 {
                 let _ = stream.send_data(Bytes::from(vec![0; 1 << 16])).await;
@@ -124,7 +124,7 @@ async fn a_body_that_knows_its_length_ends_with_its_last_byte() {
                 // Once it has been asked for.
                 tokio::task::yield_now().await;
                 if !text.is_empty() {
-                    sender.send_data(Bytes::from(text)).await.expect("somebody reads");
+                    sender.send_data(Bytes::from(text)).await.expect("a reader");
                 }
                 // Its end is never said.
                 senders.lock().expect("no panic").push(sender);

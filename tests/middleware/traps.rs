@@ -55,7 +55,7 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
         let mut client = front.connect(protocol).await;
         let send = async {
             let mut stream = next(&mut streams).await;
-            stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
+            stream.send_data(Bytes::from_static(b"one")).await.expect("a reader");
             finish(stream, "two").await;
         };
         let (reply, ()) = tokio::join!(Script("features 2", "trap").get(&mut client), send);
@@ -110,7 +110,7 @@ async fn a_body_that_breaks_off_before_the_head_is_a_502() {
         let mut client = front.connect(protocol).await;
         let send = async {
             let mut stream = next(&mut streams).await;
-            stream.send_data(Bytes::from_static(b"one")).await.expect("somebody reads");
+            stream.send_data(Bytes::from_static(b"one")).await.expect("a reader");
             stream.abort(std::io::Error::other("broken"));
         };
         let (reply, ()) = tokio::join!(Script("features 2", "error").get(&mut client), send);

@@ -65,7 +65,7 @@ impl Reply {
 impl Client {
     /// Connects.
     pub async fn connect(addr: SocketAddr, protocol: Protocol) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("somebody listens");
+        let stream = TcpStream::connect(addr).await.expect("a server listens");
         stream.set_nodelay(true).expect("a socket");
         let local_addr = stream.local_addr().expect("it is bound");
         let io = TokioIo::new(stream);

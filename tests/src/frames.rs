@@ -130,7 +130,7 @@ impl Frames {
 
     /// Connects, and sends nothing.
     pub async fn bare(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("somebody listens");
+        let stream = TcpStream::connect(addr).await.expect("a server listens");
         stream.set_nodelay(true).expect("a socket");
         let (read, write) = stream.into_split();
         Self { read, write }

@@ -13,7 +13,7 @@ pub struct Process {
     child: Child,
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Its stdout, as long as nobody reads it.
+    /// Its stdout, until it is read.
     unread: Option<ChildStdout>,
     /// Its stderr, likewise.
     unread_stderr: Option<ChildStderr>,
@@ -32,7 +32,7 @@ impl Process {
         process
     }
 
-    /// The same, but nobody reads its stdout.
+    /// The same, but its stdout is not read.
     pub async fn start_unread(version: HttpVersion, args: &[&str]) -> Self {
         let guest = guest(version).to_str().expect("a path that is text");
         Self::serve_unread(&[&[guest], args].concat()).await
@@ -176,7 +176,7 @@ impl Process {
 
     /// Begins to read stdout.
     pub fn read_stdout(&mut self) {
-        read(self.unread.take().expect("nobody reads it yet"), &self.stdout);
+        read(self.unread.take().expect("it is not read yet"), &self.stdout);
     }
 
     /// Waits for a line on stdout.

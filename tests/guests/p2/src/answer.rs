@@ -38,7 +38,7 @@ pub(crate) fn text(out: ResponseOutparam, status: u16, text: impl AsRef<[u8]>) -
 }
 
 impl Body {
-    /// Writes and flushes. An error means that nobody wants the rest any more.
+    /// Writes and flushes. An error means that the client does not want the rest.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.blocking_flush().map_err(io::Error::other)

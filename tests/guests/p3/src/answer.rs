@@ -11,7 +11,7 @@ use wasip3::{spawn_local, wit_future, wit_stream};
 /// Header fields which a route sets.
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// Nobody reads the body any more: there is no point in going on.
+/// The body is not read any more: there is no point in going on.
 pub(crate) struct Gone;
 
 /// What stands after a body.
