@@ -91,7 +91,7 @@ impl IdleWhileLow {
         Box::pin(async move {
             low.mark_unchanged();
             if low.changed().await.is_err() {
-                // Nobody watches the memory any more: there will be no change.
+                // The watcher of the memory is gone: there will be no change.
                 pending().await
             }
         })

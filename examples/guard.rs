@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Only the guest sets `x-user`.
 async fn admin(headers: HeaderMap) -> String {
     let user = headers.get("x-user").and_then(|user| user.to_str().ok());
-    format!("hello, {}\n", user.unwrap_or("nobody"))
+    format!("hello, {}\n", user.unwrap_or("anonymous"))
 }
 
 fn stats(pool: &HttpWasmPool) -> String {

@@ -197,7 +197,7 @@ impl Meminfo {
         let text = format!("MemTotal:       16000000 kB\nMemAvailable:   {available_kib} kB\n");
         let new = self.0.with_extension("new");
         std::fs::write(&new, text).unwrap();
-        // In one step, so that nobody reads half of it.
+        // In one step, so that the example never reads half of it.
         std::fs::rename(new, &self.0).unwrap();
     }
 

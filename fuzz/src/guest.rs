@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::input::Input;
-use crate::{AnyBody, Whole, comes_to_rest, is_ours, whole};
+use crate::{DynBody, Whole, comes_to_rest, is_ours, whole};
 
 struct Ground {
     runtime: Runtime,
@@ -107,7 +107,7 @@ fn check(head: &HeaderMap, body: &Whole) {
     }
 }
 
-fn request_body(byte: u8) -> AnyBody {
+fn request_body(byte: u8) -> DynBody {
     match byte % 6 {
         0 | 1 => Full::new(Bytes::from(vec![b'r'; usize::from(byte) * 1000]))
             .map_err(|never| match never {})

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::{AnyBody, PATIENCE};
+use crate::{DynBody, PATIENCE};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -125,7 +125,7 @@ async fn assert_innocent_is_served() {
 }
 
 /// Answers as the path says, within 30 s.
-fn service() -> fuzzing::Service<AnyBody> {
+fn service() -> fuzzing::Service<DynBody> {
     tower::util::BoxCloneService::new(tower::service_fn(async |request: Request<_>| {
         let answered = timeout(Duration::from_secs(30), answer(request)).await;
         Ok::<_, Infallible>(answered.unwrap_or_else(|_| {
@@ -136,11 +136,11 @@ fn service() -> fuzzing::Service<AnyBody> {
     }))
 }
 
-fn full(text: impl Into<Bytes>) -> AnyBody {
+fn full(text: impl Into<Bytes>) -> DynBody {
     Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-async fn answer<B>(request: Request<B>) -> Response<AnyBody>
+async fn answer<B>(request: Request<B>) -> Response<DynBody>
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug>,
 {

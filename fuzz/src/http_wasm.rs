@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::input::Input;
-use crate::{AnyBody, comes_to_rest, is_ours, whole};
+use crate::{DynBody, comes_to_rest, is_ours, whole};
 use behind::Behind;
 use script::Script;
 
@@ -120,7 +120,7 @@ async fn pass(pool: &HttpWasmPool, data: &[u8]) {
 }
 
 /// A body, and whether it breaks.
-fn request_body(byte: u8) -> (AnyBody, bool) {
+fn request_body(byte: u8) -> (DynBody, bool) {
     let full = |len: usize| {
         Full::new(Bytes::from(vec![b'r'; len])).map_err(|never| match never {}).boxed_unsync()
     };
@@ -135,7 +135,7 @@ fn request_body(byte: u8) -> (AnyBody, bool) {
 }
 
 /// A body of these pieces, each of which takes its time.
-fn pieces(all: &'static [&'static [u8]], trailers: bool, breaks: bool) -> AnyBody {
+fn pieces(all: &'static [&'static [u8]], trailers: bool, breaks: bool) -> DynBody {
     let stream = futures::stream::unfold(0, move |n| async move {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         let frame = match all.get(n) {

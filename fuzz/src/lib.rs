@@ -36,8 +36,8 @@ fn runtime(io: bool) -> tokio::runtime::Runtime {
     builder.enable_time().build().expect("a runtime")
 }
 
-/// The body of a request, or of what is behind.
-type AnyBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+/// The type-erased body of a request, or of the response of the service behind.
+type DynBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A body as a client has it in the end.
 struct Whole {

@@ -10,7 +10,7 @@ use millpond::http_wasm::RequestBody;
 use tower::util::BoxCloneService;
 
 use super::pieces;
-use crate::AnyBody;
+use crate::DynBody;
 
 /// What it says if it is asked for nothing else.
 pub(super) const PLAIN: &[u8] = b"from behind";
@@ -43,7 +43,7 @@ impl Behind {
     pub(super) fn service(
         self,
         whole: bool,
-    ) -> BoxCloneService<Request<RequestBody>, Response<AnyBody>, Infallible> {
+    ) -> BoxCloneService<Request<RequestBody>, Response<DynBody>, Infallible> {
         let service = move |request: Request<RequestBody>| async move {
             // It looks at the request, or does not.
             if self.kind != 7 {
@@ -55,7 +55,7 @@ impl Behind {
         BoxCloneService::new(tower::service_fn(service))
     }
 
-    fn answer(self) -> Response<AnyBody> {
+    fn answer(self) -> Response<DynBody> {
         let full = |bytes: &'static [u8]| {
             Full::new(Bytes::from_static(bytes)).map_err(|never| match never {}).boxed_unsync()
         };
