@@ -55,8 +55,10 @@ impl Books {
                 self.discards = self.discards.checked_sub(1).ok_or("an item is discarded twice")?;
             }
             Record::Poll { id, revision, draw, spare } => {
-                let instance =
-                    self.instances.get_mut(id).ok_or("the policy of a missing instance is polled")?;
+                let instance = self
+                    .instances
+                    .get_mut(id)
+                    .ok_or("the policy of a missing instance is polled")?;
                 instance.revision = Some(*revision);
                 instance.draw = Some(*draw);
                 instance.spare |= *spare;
