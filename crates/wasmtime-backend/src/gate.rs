@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_drives_the_guest_leaves_nothing_to_the_worker() {
+    fn a_driving_helper_spares_the_worker() {
         let (gate, bell, work) = gate();
         gate.enter();
         gate.waker().wake();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_helper_leaves_to_the_worker_what_it_could_not_do() {
+    fn the_last_helper_wakes_the_worker() {
         let (gate, bell, work) = gate();
         gate.enter();
         gate.enter();

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signal_is_raised_above_and_lowered_well_below() {
+    fn the_signal_has_hysteresis() {
         let used = Arc::new(AtomicU64::new(0));
         // Each look waits until the test has seen the one before.
         let (looked, look) = sync_channel(0);

@@ -60,7 +60,7 @@ fn each_kind_of_wrong_file_has_its_own_line() {
 }
 
 #[test]
-fn a_component_cut_anywhere_is_truncated_or_reads_as_less() {
+fn a_cut_component_is_truncated_or_smaller() {
     let nested = "(component (core module (func)) (component (core module (memory 1))))";
     let whole = binary(&format!(
         r#"(core module (func) (data "some bytes")) {nested} {}"#,
@@ -111,7 +111,7 @@ fn the_handler_decides_the_version() {
 }
 
 #[test]
-fn without_a_handler_the_error_lists_the_exports() {
+fn a_missing_handler_lists_the_exports() {
     let line = |fields: &str| read(fields).require_version().unwrap_err().to_string();
     let expected = "expected wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3";
 
@@ -156,13 +156,13 @@ fn unknown_imports_are_missing() {
 }
 
 #[test]
-fn a_host_may_vouch_for_interfaces_of_its_own() {
+fn a_host_vouches_for_its_own_interfaces() {
     let fields = r#"(import "acme:db/query" (instance (export "f" (func))))"#;
     assert_eq!(read(fields).missing(|name| name == "acme:db/query"), Vec::<String>::new());
 }
 
 #[test]
-fn a_known_interface_may_lack_a_function_or_a_resource() {
+fn names_missing_items_of_known_interfaces() {
     let fields = r#"
         (import "wasi:random/random@0.2.3" (instance
             (export "get-random-u64" (func (result u64)))
@@ -183,7 +183,7 @@ fn a_known_interface_may_lack_a_function_or_a_resource() {
 }
 
 #[test]
-fn an_interface_of_types_alone_needs_no_provider() {
+fn a_types_only_interface_needs_no_provider() {
     let types = |interface: &str| {
         format!(
             r#"(import "{interface}" (instance (type $t (enum "a" "b")) (export "made-up" (type (eq $t)))))"#
@@ -196,7 +196,7 @@ fn an_interface_of_types_alone_needs_no_provider() {
 }
 
 #[test]
-fn types_are_followed_through_aliases_and_exports() {
+fn follows_types_through_alias_and_export() {
     let fields = r#"
         (import "wasi:io/error@0.2.0" (instance $e (export "error" (type (sub resource)))))
         (alias export $e "error" (type $error))
@@ -210,7 +210,7 @@ fn types_are_followed_through_aliases_and_exports() {
 }
 
 #[test]
-fn what_is_described_but_not_provided_is_missing() {
+fn described_but_not_provided_is_missing() {
     let fields = r#"(import "wasi:config/store@0.2.0-rc.1" (instance (export "get" (func))))"#;
     let interfaces = read(fields);
     assert_eq!(

@@ -62,7 +62,7 @@ fn half_a_file_is_not_left() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_not_followed_and_nobody_else_reads_the_file() {
+fn new_files_are_private_and_follow_no_link() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = Dir::new();
     let target = dir.0.join("target");
@@ -101,7 +101,7 @@ fn what_is_no_directory_is_refused() {
 }
 
 #[test]
-fn a_guest_that_waited_has_not_computed_all_the_time() {
+fn waiting_is_not_computing() {
     assert!(!is_late(5, 6), "its tick is over");
     assert!(is_late(5, 7));
 }

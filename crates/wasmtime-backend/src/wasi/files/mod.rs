@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_files_that_somebody_refers_to() {
+    fn a_place_is_taken_while_its_file_is_used() {
         let io = GuestIo::new(0, 3);
         let file = || Arc::new(File::open(env!("CARGO_MANIFEST_DIR")).unwrap());
         let mut one = Files::new(io.clone(), 2);
