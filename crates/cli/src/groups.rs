@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_option_is_named_beside_the_known_ones() {
+    fn an_unknown_option_lists_the_known_ones() {
         assert_eq!(
             "cli,nn".parse::<Wasi>().unwrap_err(),
             "unknown option -S nn; accepted are cli, http, p3 (always on), config, keyvalue (each alone or with =y or =n), \
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named_beside_the_expected_one() {
+    fn a_bad_value_names_the_expected_one() {
         let wasi = |text: &str| text.parse::<Wasi>().unwrap_err();
         let wasm = |text: &str| text.parse::<Wasm>().unwrap_err();
         assert_eq!(wasi("cli=maybe"), "-S cli=maybe: expected =y, =n or no value");

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_what_the_client_sent_and_keeps_repetitions() {
+    fn replaces_client_fields_keeps_repetitions() {
         let mut given = Vec::new();
         for text in ["x-tenant: one", "X-Tenant:two", "x-new:  3 "] {
             given.extend(text.parse::<HeaderArg>().unwrap().0);

@@ -123,7 +123,7 @@ fn a_second_signal_exits_at_once() {
 }
 
 #[test]
-fn a_connection_to_the_shutdown_address_drains() {
+fn connecting_to_the_shutdown_addr_drains() {
     let mut serving = Serving::start(&["--shutdown-addr=127.0.0.1:0"]);
     let shutdown = serving.announced("Listening for shutdown on tcp://");
     serving.announced("Serving HTTP on http://");

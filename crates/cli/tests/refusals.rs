@@ -112,7 +112,7 @@ fn middleware_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_configuration_that_belongs_to_no_middleware_is_refused() {
+fn a_config_without_middleware_is_refused() {
     let (module, config) = (file("pass.wat", guest("")), file("pass.txt", ""));
     is_refused(&["--middleware-config", &config], 2, &["--middleware-config", &config]);
     let twice = ["--middleware", &module, "--middleware-config=a", "--middleware-config=b"];
@@ -163,13 +163,13 @@ fn garbage_is_refused() {
 }
 
 #[test]
-fn a_component_that_answers_no_http_is_refused() {
+fn a_component_without_a_handler_is_refused() {
     let file = file("no-handler.wat", "(component)");
     is_refused(&[&file], 1, &[&file, "no HTTP handler", "exports nothing"]);
 }
 
 #[test]
-fn an_import_that_nobody_provides_is_named() {
+fn an_unsupported_import_is_named() {
     for handler in ["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.0"] {
         let text = format!(
             r#"(component
@@ -185,7 +185,7 @@ fn an_import_that_nobody_provides_is_named() {
 }
 
 #[test]
-fn what_a_flag_would_add_is_named_without_it() {
+fn names_an_import_that_a_flag_would_add() {
     let text = r#"(component
         (import "wasi:keyvalue/store@0.2.0-draft" (instance (export "f" (func))))
         (instance $handler)
@@ -195,7 +195,7 @@ fn what_a_flag_would_add_is_named_without_it() {
 }
 
 #[test]
-fn a_port_in_use_is_refused_before_anything_is_compiled() {
+fn a_used_port_is_refused_before_compiling() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     for flag in ["--admin", "--shutdown-addr"] {
@@ -241,7 +241,7 @@ fn a_directory_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_to_is_refused() {
+fn an_unwritable_directory_is_refused() {
     let taken = file("no-directory", "");
     for (flag, what) in [("--profile", "profiles"), ("--coredump", "core dumps")] {
         for dir in [taken.clone(), format!("{taken}/below")] {
@@ -257,7 +257,7 @@ fn a_profiler_that_is_not_here_is_refused() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_with_its_line_and_key() {
+fn a_bad_config_names_its_line_and_key() {
     is_refused(&["--config=/no/such.toml"], 1, &["/no/such.toml"]);
     let bad = file("value.toml", "queue = 3\nrequest-timeout = \"soon\"\n");
     is_refused(&["--config", &bad], 2, &[&format!("{bad}:2: request-timeout: "), "'soon'"]);

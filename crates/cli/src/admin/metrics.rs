@@ -311,7 +311,7 @@ mod tests {
     use crate::listen::Traffic;
 
     #[test]
-    fn the_pools_of_middleware_are_told_apart_by_a_label() {
+    fn middleware_pools_have_a_label() {
         let pool = |middleware, queued| {
             let mut snapshot = Snapshot::default();
             snapshot.queued = queued;

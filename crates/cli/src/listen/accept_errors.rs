@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_at_most_once_a_second_and_counts_the_rest() {
+    fn logs_once_a_second_and_counts_the_rest() {
         let mut errors = AcceptErrors::default();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_response_that_nobody_takes_is_cut() {
+    async fn an_unread_response_is_cut() {
         assert_eq!(send(large, 0).await, Some(31));
     }
 

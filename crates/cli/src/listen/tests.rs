@@ -110,7 +110,7 @@ fn held() -> (impl Fn(Request<RequestBody>) -> ResponseFuture + Clone + Send, He
 }
 
 #[tokio::test]
-async fn speaks_http1_and_http2_and_names_the_peer() {
+async fn serves_both_protocols_and_names_the_peer() {
     let mut server = Server::start(10, PATIENCE, |request: Request<RequestBody>| async move {
         let SourceAddr(peer) = request.extensions().get().unwrap();
         text(format!("{:?} {peer}", request.version()))
@@ -138,7 +138,7 @@ async fn speaks_http1_and_http2_and_names_the_peer() {
 }
 
 #[tokio::test]
-async fn at_the_limit_the_next_connection_waits_until_one_closes() {
+async fn the_connection_limit_makes_the_next_wait() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let server = Server::start(1, PATIENCE, {
         let seen = seen.clone();
@@ -168,7 +168,7 @@ async fn at_the_limit_the_next_connection_waits_until_one_closes() {
 }
 
 #[tokio::test]
-async fn a_shutdown_closes_what_is_idle_and_lets_the_rest_finish() {
+async fn a_shutdown_closes_idle_connections_only() {
     let (service, mut held) = held();
     let mut server = Server::start(10, PATIENCE, service);
 
@@ -243,7 +243,7 @@ async fn a_half_closed_connection_counts_as_gone() {
 }
 
 #[tokio::test]
-async fn a_head_may_have_60_kib_and_no_more_than_64() {
+async fn heads_are_limited_to_64_kib() {
     let server = Server::start(10, PATIENCE, |_| async { text("ok") });
     for (length, expected) in [(60 * 1024, "HTTP/1.1 200 OK"), (64 * 1024, "HTTP/1.1 431 ")] {
         let (mut read, mut write) = server.connect().await.into_split();

@@ -391,7 +391,7 @@ fn both_spellings_of_a_limit_mean_the_same() {
 }
 
 #[test]
-fn an_empty_list_of_outbound_hosts_allows_none() {
+fn an_empty_outbound_list_allows_no_host() {
     assert_eq!(with_file("allow-outbound = []", &[]).allow_outbound, Some(vec![]));
 }
 

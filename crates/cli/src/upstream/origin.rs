@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_is_found_however_it_is_spelled() {
+    fn finds_a_listener_in_any_spelling() {
         let is_at = |origin: &str, listener: &str| {
             let listeners = ["127.0.0.1:9".parse().unwrap(), listener.parse().unwrap()];
             origin.parse::<Origin>().unwrap().is_one_of(&listeners)
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_was_expected() {
+    fn an_error_says_what_was_expected() {
         let expected = "expected http://HOST[:PORT], such as http://127.0.0.1:3000";
         let error = |text: &str| text.parse::<Origin>().unwrap_err();
         for text in [

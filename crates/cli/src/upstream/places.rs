@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn seats_are_bounded_and_so_are_the_queue_and_the_time_in_it() {
+    async fn seats_queue_and_time_in_it_are_bounded() {
         let places = Places::with(1, 1);
         let first = places.take().await.unwrap();
         let second = tokio::spawn({

@@ -11,7 +11,7 @@ fn pair(module: &str, config: Option<&str>) -> (String, Option<String>) {
 }
 
 #[test]
-fn a_configuration_belongs_to_the_module_before_it() {
+fn a_config_belongs_to_the_module_before_it() {
     let args = ["--middleware", "a", "--middleware=b", "--middleware-config=b.toml", "app.wasm"];
     assert_eq!(given(&args), Ok(vec![pair("a", None), pair("b", Some("b.toml"))]));
     let args = [
@@ -27,7 +27,7 @@ fn a_configuration_belongs_to_the_module_before_it() {
 }
 
 #[test]
-fn a_configuration_without_a_module_and_a_second_one_are_named() {
+fn a_config_needs_a_module_of_its_own() {
     let alone =
         "--middleware-config a.toml: expected a --middleware before it, to which it belongs";
     assert_eq!(given(&["--middleware-config=a.toml"]), Err(alone.into()));
@@ -50,7 +50,7 @@ fn a_configuration_without_a_module_and_a_second_one_are_named() {
 }
 
 #[test]
-fn the_file_has_a_table_for_each_and_a_flag_wins_over_all_of_them() {
+fn flags_replace_all_middleware_of_the_file() {
     let text = "[[middleware]]\nmodule = 'a'\nconfig = 'a.toml'\n[[middleware]]\nmodule = 'b'";
     let modules = |settings: Settings| -> Vec<PathBuf> {
         settings.middleware.into_iter().map(|middleware| middleware.module).collect()

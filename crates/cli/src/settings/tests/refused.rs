@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_bad_flag_is_named_with_what_was_expected() {
+fn a_bad_flag_is_named() {
     for (args, expected) in [
         (
             &["--max-instances=0"][..],
@@ -83,7 +83,7 @@ fn a_bad_flag_is_named_with_what_was_expected() {
 }
 
 #[test]
-fn a_bad_file_is_named_with_line_key_and_what_was_expected() {
+fn a_bad_file_is_named_with_line_and_key() {
     assert_eq!(
         file_error("queue = 3\n\nmax-instances = 0\n"),
         ":3: max-instances: invalid value '0': expected a whole number of at least 1"

@@ -23,7 +23,7 @@ fn the_upstream_is_a_flag_and_a_key() {
 }
 
 #[test]
-fn an_upstream_and_a_component_are_one_too_many() {
+fn refuses_an_upstream_beside_a_component() {
     assert_eq!(
         error(&["app.wasm"]),
         "--upstream http://127.0.0.1:3000: app.wasm is to be served already, expected one of the two"
@@ -33,7 +33,7 @@ fn an_upstream_and_a_component_are_one_too_many() {
 }
 
 #[test]
-fn what_only_components_have_is_refused_with_an_upstream() {
+fn refuses_component_settings_with_upstream() {
     for (name, flag) in [
         ("--env", "--env=A=1"),
         ("--env", "--env=UNSET_ON_THE_HOST"),
@@ -58,7 +58,7 @@ fn what_only_components_have_is_refused_with_an_upstream() {
 }
 
 #[test]
-fn what_only_guests_have_is_refused_where_there_are_none() {
+fn refuses_guest_settings_without_guests() {
     for (name, flag) in [
         ("--start-timeout", "--start-timeout=1"),
         ("--max-memory", "--max-memory=1MiB"),

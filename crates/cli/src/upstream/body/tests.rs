@@ -33,7 +33,7 @@ async fn sleep(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_asks_for_is_cut() {
+async fn an_unread_body_is_cut() {
     // Also one whose first frame has not been asked for.
     for read in 0..3 {
         let (mut body, places) = held(Frames(9)).await;
@@ -53,7 +53,7 @@ async fn a_body_that_nobody_asks_for_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_has_nothing_to_give_may_take_its_time() {
+async fn a_body_without_data_is_not_cut() {
     let (mut body, places) = held(Frames(1)).await;
     body.frame().await.unwrap().unwrap();
     let pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx).is_pending()));
@@ -65,7 +65,7 @@ async fn a_body_that_has_nothing_to_give_may_take_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_place_is_free_once_the_last_frame_has_passed() {
+async fn the_last_frame_frees_the_place() {
     let (mut body, places) = held(Full::new(Bytes::from_static(b"all"))).await;
     assert_eq!(body.size_hint().exact(), Some(3));
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "all");

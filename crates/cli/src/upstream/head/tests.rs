@@ -28,7 +28,7 @@ fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_target_is_the_upstreams_and_the_host_the_clients() {
+fn replaces_the_target_and_keeps_the_host() {
     for (uri, target) in [
         ("/a?b=c", "http://127.0.0.1:3000/a?b=c"),
         ("http://a.example:81", "http://127.0.0.1:3000/"),
@@ -60,7 +60,7 @@ fn a_request_without_one_good_host_is_bad() {
 }
 
 #[test]
-fn what_concerns_the_connection_stays_behind() {
+fn removes_fields_of_the_connection() {
     let request = sent(
         "/",
         &[
@@ -95,7 +95,7 @@ fn what_concerns_the_connection_stays_behind() {
 }
 
 #[test]
-fn who_takes_trailers_says_so_to_the_upstream() {
+fn passes_on_that_trailers_are_accepted() {
     let request = sent("/", &[("te", "deflate, Trailers"), ("connection", "te")]);
     assert_eq!(values(request.headers(), "te"), ["trailers"]);
     assert_eq!(values(request.headers(), "connection"), ["te"]);
@@ -155,7 +155,7 @@ fn framing<B: Body>(
 }
 
 #[test]
-fn a_body_of_unknown_length_is_announced_and_a_false_length_is_not_passed_on() {
+fn announces_the_framing_of_a_body() {
     let chunked = (vec![], vec!["chunked".to_owned()]);
     assert_eq!(framing(&[], Pieces).unwrap(), chunked);
     let both = [("content-length", "3"), ("transfer-encoding", "Chunked")];
