@@ -64,7 +64,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_heads_harm_nobody() {
+async fn slow_heads_harm_no_others() {
     let attack = Attack::start(&[]).await;
     let mut streams = attack.send_many(b"GET /hello HTTP/1.1\r\nhost: a\r\nx: ").await;
     for stream in &mut streams {
@@ -76,7 +76,7 @@ async fn slow_heads_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_bodies_harm_nobody() {
+async fn slow_bodies_harm_no_others() {
     let attack = Attack::start(&["--max-instances=1000"]).await;
     let head = b"POST /drain HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\na";
     let streams = attack.send_many(head).await;
@@ -125,7 +125,7 @@ async fn zeros_before_the_size_of_a_chunk_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_harm_nobody() {
+async fn slow_readers_harm_no_others() {
     let attack = Attack::start(&["--max-instances=1000"]).await;
     let mut streams = attack.send_many(b"GET /fill?n=1000000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     for stream in &mut streams {

@@ -39,7 +39,7 @@ async fn share(admin: std::net::SocketAddr, name: &str) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_at_once_starve_nobody() {
+async fn all_at_once_starve_no_others() {
     let dir = directory("descriptors");
     let given = format!("--dir={}::/data", dir.display());
     let mut process = Process::limited(

@@ -4,7 +4,7 @@ use millpond::Reason;
 
 use crate::setup::{Held, Sent, Setup, assert_answer};
 
-async fn a_guest_that_asks_for_no_more_gets_no_more_until_it_takes_that_back(setup: Setup) {
+async fn backpressure_of_a_guest_is_respected(setup: Setup) {
     let server = setup.serve(|limits| limits.max_instances = 1).await;
     let held = Held::send_to(&server, "/backpressure");
     server.until("it is on the guest", |now| now.busy == 1).await;
@@ -16,7 +16,7 @@ async fn a_guest_that_asks_for_no_more_gets_no_more_until_it_takes_that_back(set
     let now = server.pool.snapshot();
     assert_eq!((now.starts, now.retired.total()), (1, 0), "the same guest serves on");
 }
-setups!(a_guest_that_asks_for_no_more_gets_no_more_until_it_takes_that_back: p3_shared);
+setups!(backpressure_of_a_guest_is_respected: p3_shared);
 
 async fn others_serve_meanwhile(setup: Setup) {
     let server = setup.serve(|limits| limits.max_instances = 2).await;

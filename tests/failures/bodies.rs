@@ -24,17 +24,17 @@ async fn is_cut(setup: Setup, path: &str) {
     assert_answer(&server.get("/hello").await, "hello\n");
 }
 
-async fn a_guest_that_stalls_in_the_middle_of_a_body_is_cut(setup: Setup) {
+async fn a_guest_stalling_in_a_body_is_cut(setup: Setup) {
     is_cut(setup, "/stall-mid-body").await;
 }
-setups!(a_guest_that_stalls_in_the_middle_of_a_body_is_cut);
+setups!(a_guest_stalling_in_a_body_is_cut);
 
-async fn a_guest_that_computes_in_the_middle_of_a_body_is_cut(setup: Setup) {
+async fn a_guest_computing_in_a_body_is_cut(setup: Setup) {
     is_cut(setup, "/spin-mid-body").await;
 }
-setups!(a_guest_that_computes_in_the_middle_of_a_body_is_cut);
+setups!(a_guest_computing_in_a_body_is_cut);
 
-async fn a_body_that_moves_now_and_then_is_not_cut(setup: Setup) {
+async fn a_slowly_moving_body_is_not_cut(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
             let builder = builder.limits(|limits| limits.request_timeout = SECOND);
@@ -46,9 +46,9 @@ async fn a_body_that_moves_now_and_then_is_not_cut(setup: Setup) {
     assert!(begin.elapsed() > SECOND * 2, "longer than any time there is");
     assert_eq!((reply.text().lines().count(), reply.broken), (10, false));
 }
-setups!(a_body_that_moves_now_and_then_is_not_cut);
+setups!(a_slowly_moving_body_is_not_cut);
 
-async fn a_body_that_the_guest_gives_up_is_broken_and_its_instance_goes_on(setup: Setup) {
+async fn giving_up_a_body_keeps_the_instance(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     assert_answer(&server.get("/counter").await, "1\n");
     for protocol in [Http1, H2c] {
@@ -65,7 +65,7 @@ async fn a_body_that_the_guest_gives_up_is_broken_and_its_instance_goes_on(setup
         assert_eq!(server.pool.snapshot().starts, 1, "the same instance all along");
     }
 }
-setups!(a_body_that_the_guest_gives_up_is_broken_and_its_instance_goes_on);
+setups!(giving_up_a_body_keeps_the_instance);
 
 /// Asserts that the answer to a request never looks complete. `most` bytes may have come of it.
 async fn is_broken(server: &Server, protocol: Protocol, path: &str, most: usize) {
@@ -113,7 +113,7 @@ async fn read_some(body: &mut Incoming, most: usize, into: &mut Vec<u8>) -> bool
     true
 }
 
-async fn a_client_that_reads_slowly_past_every_deadline_gets_all(setup: Setup) {
+async fn a_slow_reader_gets_the_whole_body(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
             let builder = builder.limits(|limits| limits.request_timeout = SECOND);
@@ -136,7 +136,7 @@ async fn a_client_that_reads_slowly_past_every_deadline_gets_all(setup: Setup) {
     tokio::join!(read(Http1), read(H2c));
     assert_eq!(server.pool.snapshot().retired.get(Reason::Timeout), 0);
 }
-setups!(a_client_that_reads_slowly_past_every_deadline_gets_all);
+setups!(a_slow_reader_gets_the_whole_body);
 
 async fn a_client_that_does_not_read_is_cut(setup: Setup) {
     let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
@@ -155,7 +155,7 @@ async fn a_client_that_does_not_read_is_cut(setup: Setup) {
 }
 setups!(a_client_that_does_not_read_is_cut);
 
-async fn a_client_that_does_not_read_holds_up_nobody(setup: Setup) {
+async fn a_stuck_client_holds_up_no_others(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut client = server.connect(Http1).await;
     let unread = client.head_of("/bytes?n=268435456").await;
@@ -167,9 +167,9 @@ async fn a_client_that_does_not_read_holds_up_nobody(setup: Setup) {
     assert_eq!(server.pool.snapshot().streaming, 1, "it is still there");
     drop(unread);
 }
-setups!(a_client_that_does_not_read_holds_up_nobody);
+setups!(a_stuck_client_holds_up_no_others);
 
-async fn a_client_that_does_not_read_costs_its_neighbours_nothing(setup: Setup) {
+async fn a_stuck_client_costs_neighbours_nothing(setup: Setup) {
     let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
     let mut client = server.connect(Http1).await;
     let unread = client.head_of("/bytes?n=268435456").await;
@@ -187,7 +187,7 @@ async fn a_client_that_does_not_read_costs_its_neighbours_nothing(setup: Setup) 
     assert_eq!(now.retired.get(Reason::Timeout), 1);
     assert!(whole(unread).await.broken);
 }
-setups!(a_client_that_does_not_read_costs_its_neighbours_nothing: p3_shared);
+setups!(a_stuck_client_costs_neighbours_nothing: p3_shared);
 
 async fn empty_writes_add_nothing_to_a_body(setup: Setup) {
     let server = setup.serve(|_| ()).await;

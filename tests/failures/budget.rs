@@ -43,7 +43,7 @@ fn live(now: &Snapshot) -> usize {
     now.instances.live()
 }
 
-async fn a_pool_within_its_guarantee_gets_an_instance_however_loud_its_neighbour(setup: Setup) {
+async fn a_guarantee_holds_beside_a_flood(setup: Setup) {
     let budget = SharedBudget::new(BudgetLimits::instances(8));
     let quiet = serve(setup, &budget, 2, |_| ()).await;
     let loud = serve(setup, &budget, 0, |_| ()).await;
@@ -69,9 +69,9 @@ async fn a_pool_within_its_guarantee_gets_an_instance_however_loud_its_neighbour
     drain(&quiet).await;
     until("all is given back", || (budget.snapshot().used() == 0).then_some(())).await;
 }
-setups!(a_pool_within_its_guarantee_gets_an_instance_however_loud_its_neighbour);
+setups!(a_guarantee_holds_beside_a_flood);
 
-async fn an_idle_instance_goes_to_the_pool_that_needs_it(setup: Setup) {
+async fn idle_instances_go_to_the_pool_in_need(setup: Setup) {
     let budget = SharedBudget::new(BudgetLimits::instances(2));
     let first = serve(setup, &budget, 0, |_| ()).await;
     let second = serve(setup, &budget, 0, |_| ()).await;
@@ -88,9 +88,9 @@ async fn an_idle_instance_goes_to_the_pool_that_needs_it(setup: Setup) {
     assert_answer(&first.get("/hello").await, "hello\n");
     assert_eq!(first.pool.snapshot().starts, 2, "it kept the other one");
 }
-setups!(an_idle_instance_goes_to_the_pool_that_needs_it: p2_reused p3_shared);
+setups!(idle_instances_go_to_the_pool_in_need: p2_reused p3_shared);
 
-async fn what_waits_for_the_budget_is_refused_at_its_deadline(setup: Setup) {
+async fn waiting_for_the_budget_has_a_deadline(setup: Setup) {
     let budget = SharedBudget::new(BudgetLimits::instances(1));
     let first = serve(setup, &budget, 0, |_| ()).await;
     let second = serve(setup, &budget, 0, |limits| {
@@ -103,9 +103,9 @@ async fn what_waits_for_the_budget_is_refused_at_its_deadline(setup: Setup) {
     assert_eq!((live(&second.pool.snapshot()), second.pool.snapshot().starts), (0, 0));
     assert_answer(&held.let_go().await, "0");
 }
-setups!(what_waits_for_the_budget_is_refused_at_its_deadline);
+setups!(waiting_for_the_budget_has_a_deadline);
 
-async fn two_floods_share_a_budget_and_never_exceed_it(setup: Setup) {
+async fn two_floods_never_exceed_their_budget(setup: Setup) {
     let budget = SharedBudget::new(BudgetLimits::instances(4));
     let servers = [serve(setup, &budget, 1, |_| ()).await, serve(setup, &budget, 0, |_| ()).await];
     let sent: Vec<_> = (0..200).map(|n| Sent::get(&servers[n % 2], "/sleep?ms=1")).collect();
@@ -126,9 +126,9 @@ async fn two_floods_share_a_budget_and_never_exceed_it(setup: Setup) {
     }
     until("all is given back", || (budget.snapshot().used() == 0).then_some(())).await;
 }
-setups!(two_floods_share_a_budget_and_never_exceed_it);
+setups!(two_floods_never_exceed_their_budget);
 
-async fn a_lowered_budget_ends_what_is_idle_and_takes_nothing_that_runs(setup: Setup) {
+async fn a_lowered_budget_ends_only_idle_ones(setup: Setup) {
     let budget = SharedBudget::new(BudgetLimits::instances(4));
     let server = serve(setup, &budget, 0, |_| ()).await;
     let held = hold(setup, &server, 4).await;
@@ -141,10 +141,10 @@ async fn a_lowered_budget_ends_what_is_idle_and_takes_nothing_that_runs(setup: S
     assert!(budget.set_limits(BudgetLimits::instances(0)).is_ok());
     server.until("the last as well", |now| live(now) == 0).await;
 }
-setups!(a_lowered_budget_ends_what_is_idle_and_takes_nothing_that_runs);
+setups!(a_lowered_budget_ends_only_idle_ones);
 
 #[tokio::test]
-async fn guarantees_beyond_the_budget_are_refused_when_a_pool_is_made() {
+async fn guarantees_beyond_the_budget_are_refused() {
     let budget = SharedBudget::new(BudgetLimits::instances(3));
     let setup = Setup::P2Fresh;
     let _first = serve(setup, &budget, 2, |_| ()).await;

@@ -10,7 +10,7 @@ use crate::setup::{
     Held, Recorder, SECOND, Sent, Setup, assert_answer, assert_failure, hold_all, one_instance,
 };
 
-async fn no_guest_sees_the_request_of_a_client_that_left_the_queue(setup: Setup) {
+async fn leaving_the_queue_reaches_no_guest(setup: Setup) {
     let (recorder, record) = Recorder::new();
     let server = setup.serve_host(recorder, |builder| builder.limits(one_instance(setup))).await;
     let held = hold_all(setup, &server).await;
@@ -30,7 +30,7 @@ async fn no_guest_sees_the_request_of_a_client_that_left_the_queue(setup: Setup)
     let expected: Vec<u64> = (1..=seats).chain([seats + 3]).collect();
     assert_eq!(record.requests(), expected);
 }
-setups!(no_guest_sees_the_request_of_a_client_that_left_the_queue);
+setups!(leaving_the_queue_reaches_no_guest);
 
 /// The guest is stopped and gone, and the next request is served.
 async fn ends_its_guest(setup: Setup, path: &str) {
@@ -49,19 +49,15 @@ async fn ends_its_guest(setup: Setup, path: &str) {
     assert_answer(&server.get("/counter").await, "1\n");
 }
 
-async fn a_client_that_leaves_ends_the_guest_that_runs_for_it_alone(setup: Setup) {
+async fn leaving_ends_an_exclusive_guest(setup: Setup) {
     ends_its_guest(setup, "/never").await;
 }
-setups!(
-    a_client_that_leaves_ends_the_guest_that_runs_for_it_alone: p2_fresh p2_reused p3_exclusive
-);
+setups!(leaving_ends_an_exclusive_guest: p2_fresh p2_reused p3_exclusive);
 
-async fn a_client_that_leaves_ends_the_guest_that_computes_for_it_alone(setup: Setup) {
+async fn leaving_ends_a_computing_guest(setup: Setup) {
     ends_its_guest(setup, "/spin").await;
 }
-setups!(
-    a_client_that_leaves_ends_the_guest_that_computes_for_it_alone: p2_fresh p2_reused p3_exclusive
-);
+setups!(leaving_ends_a_computing_guest: p2_fresh p2_reused p3_exclusive);
 
 async fn a_half_closed_connection_counts_as_gone(setup: Setup) {
     let server = setup.serve(|_| ()).await;
@@ -74,7 +70,7 @@ async fn a_half_closed_connection_counts_as_gone(setup: Setup) {
 }
 setups!(a_half_closed_connection_counts_as_gone: p2_fresh p2_reused p3_exclusive);
 
-async fn a_client_that_leaves_in_the_middle_of_its_own_body_ends_its_guest(setup: Setup) {
+async fn leaving_an_upload_ends_the_guest(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut stream = tokio::net::TcpStream::connect(server.addr).await.expect("it listens");
     let request = b"POST /drain HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n0123456789";
@@ -85,12 +81,9 @@ async fn a_client_that_leaves_in_the_middle_of_its_own_body_ends_its_guest(setup
     assert_eq!(now.submitted, 1);
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(
-    a_client_that_leaves_in_the_middle_of_its_own_body_ends_its_guest: p2_fresh p2_reused
-        p3_exclusive
-);
+setups!(leaving_an_upload_ends_the_guest: p2_fresh p2_reused p3_exclusive);
 
-async fn a_client_that_leaves_a_shared_guest_harms_no_neighbour(setup: Setup) {
+async fn leaving_a_shared_guest_harms_no_others(setup: Setup) {
     let server = setup.serve(|limits| limits.request_timeout = SECOND * 3).await;
     assert_answer(&server.get("/counter").await, "1\n");
     let begin = Instant::now();
@@ -110,9 +103,9 @@ async fn a_client_that_leaves_a_shared_guest_harms_no_neighbour(setup: Setup) {
     assert_eq!((now.abandoned, now.failed, now.responded), (0, 0, 3));
     assert_eq!((now.retired.get(Reason::Timeout), now.retired.total()), (1, 1));
 }
-setups!(a_client_that_leaves_a_shared_guest_harms_no_neighbour: p3_shared);
+setups!(leaving_a_shared_guest_harms_no_others: p3_shared);
 
-async fn an_abandoned_request_that_ends_in_time_leaves_its_guest_as_it_was(setup: Setup) {
+async fn abandoning_in_time_keeps_the_guest(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     assert_answer(&server.get("/counter").await, "1\n");
     let left = Sent::get(&server, "/sleep?ms=300");
@@ -123,9 +116,9 @@ async fn an_abandoned_request_that_ends_in_time_leaves_its_guest_as_it_was(setup
     assert_eq!((now.abandoned, now.cancelled, now.retired.total()), (0, 1, 0));
     assert_answer(&server.get("/counter").await, "2\n");
 }
-setups!(an_abandoned_request_that_ends_in_time_leaves_its_guest_as_it_was: p3_shared);
+setups!(abandoning_in_time_keeps_the_guest: p3_shared);
 
-async fn no_request_goes_onto_an_instance_with_an_abandoned_one_past_its_time(setup: Setup) {
+async fn overdue_abandoned_request_closes_guest(setup: Setup) {
     let server = setup.serve(|limits| limits.request_timeout = SECOND).await;
     assert_answer(&server.get("/counter").await, "1\n");
     let left = Sent::get(&server, "/never");
@@ -137,9 +130,9 @@ async fn no_request_goes_onto_an_instance_with_an_abandoned_one_past_its_time(se
     assert_failure(&late, 504, "http_response_timeout", "request timeout");
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(no_request_goes_onto_an_instance_with_an_abandoned_one_past_its_time: p3_shared);
+setups!(overdue_abandoned_request_closes_guest: p3_shared);
 
-async fn a_client_that_leaves_a_body_ends_the_guest_that_runs_for_it_alone(setup: Setup) {
+async fn leaving_a_body_ends_an_exclusive_guest(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut left = 0;
     for path in ["/drip?n=1000000&ms=10", "/stall-mid-body", "/bytes?n=268435456"] {
@@ -157,10 +150,7 @@ async fn a_client_that_leaves_a_body_ends_the_guest_that_runs_for_it_alone(setup
         }
     }
 }
-setups!(
-    a_client_that_leaves_a_body_ends_the_guest_that_runs_for_it_alone: p2_fresh p2_reused
-        p3_exclusive
-);
+setups!(leaving_a_body_ends_an_exclusive_guest: p2_fresh p2_reused p3_exclusive);
 
 /// On a shared guest, others go on; what is left of it is post-return work.
 async fn is_left_alone(setup: Setup, path: &str, protocol: Protocol) -> millpond::Snapshot {
@@ -182,7 +172,7 @@ async fn is_left_alone(setup: Setup, path: &str, protocol: Protocol) -> millpond
     now
 }
 
-async fn a_client_that_leaves_a_body_of_a_shared_guest_harms_no_neighbour(setup: Setup) {
+async fn leaving_a_shared_body_harms_no_others(setup: Setup) {
     for protocol in [Http1, H2c] {
         // These guests notice, and end their part.
         for path in ["/drip?n=1000000&ms=10", "/bytes?n=268435456"] {
@@ -194,9 +184,9 @@ async fn a_client_that_leaves_a_body_of_a_shared_guest_harms_no_neighbour(setup:
         assert_eq!((now.instances.live(), now.retired.get(Reason::Timeout)), (0, 1));
     }
 }
-setups!(a_client_that_leaves_a_body_of_a_shared_guest_harms_no_neighbour: p3_shared);
+setups!(leaving_a_shared_body_harms_no_others: p3_shared);
 
-async fn a_stream_reset_cancels_that_request_and_no_other_on_its_connection(setup: Setup) {
+async fn a_stream_reset_cancels_only_its_request(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut client = server.connect(H2c).await;
     let reset = client.request("/never").body(empty()).expect("a good request");
@@ -215,9 +205,9 @@ async fn a_stream_reset_cancels_that_request_and_no_other_on_its_connection(setu
         server.until("their guests are gone", |now| now.retired.get(Reason::Cancelled) == 2).await;
     }
 }
-setups!(a_stream_reset_cancels_that_request_and_no_other_on_its_connection);
+setups!(a_stream_reset_cancels_only_its_request);
 
-async fn a_request_that_is_given_up_before_anybody_looked_at_it_frees_its_seat(setup: Setup) {
+async fn dropping_an_unpolled_call_frees_its_seat(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     assert_answer(&server.get("/counter").await, "1\n");
     server.until("it is idle", |now| now.instances.idle == 1).await;
@@ -230,11 +220,9 @@ async fn a_request_that_is_given_up_before_anybody_looked_at_it_frees_its_seat(s
     assert_eq!((now.busy, now.abandoned, now.cancelled), (0, 0, 1));
     assert_answer(&server.get("/counter").await, "2\n");
 }
-setups!(
-    a_request_that_is_given_up_before_anybody_looked_at_it_frees_its_seat: p3_shared
-);
+setups!(dropping_an_unpolled_call_frees_its_seat: p3_shared);
 
-async fn a_guest_goes_on_though_the_one_who_drove_it_looks_no_more(setup: Setup) {
+async fn a_neglected_guest_is_driven_on(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let permit = server.pool.try_reserve().expect("a permit");
     let request = http::Request::get("http://localhost/sleep?ms=1").body(empty());
@@ -244,4 +232,4 @@ async fn a_guest_goes_on_though_the_one_who_drove_it_looks_no_more(setup: Setup)
     server.until("the guest has answered", |now| now.streaming == 1).await;
     assert_eq!(neglected.await.expect("an answer").status(), 200);
 }
-setups!(a_guest_goes_on_though_the_one_who_drove_it_looks_no_more: p3_shared);
+setups!(a_neglected_guest_is_driven_on: p3_shared);

@@ -9,7 +9,7 @@ use crate::setup::{
     Held, SECOND, Sent, Setup, assert_answer, assert_failure, drain, hold_all, one_instance,
 };
 
-async fn a_drain_finishes_what_was_submitted_and_refuses_the_rest(setup: Setup) {
+async fn a_drain_finishes_what_was_submitted(setup: Setup) {
     let server = setup.serve(one_instance(setup)).await;
     let held = hold_all(setup, &server).await;
     let waiting = Sent::get(&server, "/hello");
@@ -33,7 +33,7 @@ async fn a_drain_finishes_what_was_submitted_and_refuses_the_rest(setup: Setup) 
     let now = drain(&server).await;
     assert_eq!((now.refused, now.failed, now.cancelled), (0, 0, 0));
 }
-setups!(a_drain_finishes_what_was_submitted_and_refuses_the_rest);
+setups!(a_drain_finishes_what_was_submitted);
 
 async fn a_drain_waits_for_open_bodies(setup: Setup) {
     let server = setup.serve(|_| ()).await;
@@ -64,7 +64,7 @@ async fn a_drain_lets_time_out_what_hangs(setup: Setup) {
 }
 setups!(a_drain_lets_time_out_what_hangs);
 
-async fn stop_cuts_what_hangs_and_answers_its_callers(setup: Setup) {
+async fn stop_answers_callers_of_hanging_guests(setup: Setup) {
     let server = setup.serve(|limits| limits.max_instances = 2).await;
     let begin = Instant::now();
     let hanging = Sent::get(&server, "/never");
@@ -90,7 +90,7 @@ async fn stop_cuts_what_hangs_and_answers_its_callers(setup: Setup) {
     assert_eq!((now.failed, now.refused), (2, queued as u64));
     assert_eq!(now.retired.get(Reason::Drain), now.starts);
 }
-setups!(stop_cuts_what_hangs_and_answers_its_callers);
+setups!(stop_answers_callers_of_hanging_guests);
 
 async fn stop_breaks_open_bodies(setup: Setup) {
     let server = setup.serve(|_| ()).await;
@@ -108,7 +108,7 @@ async fn stop_breaks_open_bodies(setup: Setup) {
 }
 setups!(stop_breaks_open_bodies);
 
-async fn a_drain_does_not_wait_for_a_client_that_left(setup: Setup) {
+async fn a_drain_does_not_wait_for_lost_clients(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let left = Sent::get(&server, "/sleep?ms=500");
     server.until("it is on its guest", |now| now.busy == 1).await;
@@ -118,9 +118,9 @@ async fn a_drain_does_not_wait_for_a_client_that_left(setup: Setup) {
     let now = drain(&server).await;
     assert_eq!((now.cancelled, now.failed), (1, 0));
 }
-setups!(a_drain_does_not_wait_for_a_client_that_left);
+setups!(a_drain_does_not_wait_for_lost_clients);
 
-async fn the_end_of_a_drain_is_told_to_all_who_wait(setup: Setup) {
+async fn all_waiters_learn_of_a_drains_end(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let held = Held::hold(&server).await;
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(server.pool.drain())).collect();
@@ -130,4 +130,4 @@ async fn the_end_of_a_drain_is_told_to_all_who_wait(setup: Setup) {
         timeout(PATIENCE, waiting).await.expect("the drain ends").expect("no panic");
     }
 }
-setups!(the_end_of_a_drain_is_told_to_all_who_wait: p2_reused p3_shared);
+setups!(all_waiters_learn_of_a_drains_end: p2_reused p3_shared);

@@ -57,7 +57,7 @@ fn pool(
     builder.from_component(component).expect("a pool")
 }
 
-async fn more_clients_than_the_allocator_holds_wait_their_turn(setup: Setup) {
+async fn a_full_allocator_makes_clients_wait(setup: Setup) {
     let component = component(setup, &allocator(8)).await;
     let server = Server::start(pool(setup, &component, None, |_| ())).await;
     let replies = join_all((0..64).map(|_| server.get("/sleep?ms=50"))).await;
@@ -73,9 +73,9 @@ async fn more_clients_than_the_allocator_holds_wait_their_turn(setup: Setup) {
         assert!(now.failed_starts < 100, "it learned: {now:?}");
     }
 }
-setups!(more_clients_than_the_allocator_holds_wait_their_turn);
+setups!(a_full_allocator_makes_clients_wait);
 
-async fn what_waits_for_the_allocator_is_refused_at_its_deadline_and_told_why(setup: Setup) {
+async fn waiting_for_the_allocator_has_a_deadline(setup: Setup) {
     let component = component(setup, &allocator(1)).await;
     let first = Server::start(pool(setup, &component, None, |_| ())).await;
     let second = pool(setup, &component, None, |limits| {
@@ -109,9 +109,9 @@ async fn what_waits_for_the_allocator_is_refused_at_its_deadline_and_told_why(se
     }
     assert_answer(&reply, "hello\n");
 }
-setups!(what_waits_for_the_allocator_is_refused_at_its_deadline_and_told_why);
+setups!(waiting_for_the_allocator_has_a_deadline);
 
-async fn idle_instances_of_another_pool_make_room_in_the_allocator(setup: Setup) {
+async fn idle_instances_of_others_make_room(setup: Setup) {
     let component = component(setup, &allocator(1)).await;
     // The budget has more than the allocator.
     let budget = SharedBudget::new(millpond::BudgetLimits::instances(10));
@@ -124,4 +124,4 @@ async fn idle_instances_of_another_pool_make_room_in_the_allocator(setup: Setup)
     let now = first.until("it was reclaimed", |now| now.instances.live() == 0).await;
     assert_eq!((now.retired.get(Reason::Pressure), now.retired.total()), (1, 1));
 }
-setups!(idle_instances_of_another_pool_make_room_in_the_allocator: p2_reused p3_shared);
+setups!(idle_instances_of_others_make_room: p2_reused p3_shared);

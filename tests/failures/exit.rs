@@ -3,7 +3,7 @@ use millpond_tests::Protocol::{H2c, Http1};
 
 use crate::setup::{Held, Setup, all_idle, assert_answer, assert_failure};
 
-async fn an_exit_before_the_answer_is_a_500_and_the_end_of_the_instance(setup: Setup) {
+async fn an_exit_before_the_answer_is_500(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     for path in ["/exit", "/exit?code=3"] {
         let reply = server.get(path).await;
@@ -15,9 +15,9 @@ async fn an_exit_before_the_answer_is_a_500_and_the_end_of_the_instance(setup: S
     assert_eq!((now.failed, now.responded), (2, 0));
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(an_exit_before_the_answer_is_a_500_and_the_end_of_the_instance);
+setups!(an_exit_before_the_answer_is_500);
 
-async fn an_exit_after_a_whole_answer_leaves_it_whole(setup: Setup) {
+async fn an_exit_after_the_answer_leaves_it_whole(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     for round in 1..=20 {
         for (protocol, exits) in [(Http1, round * 2 - 1), (H2c, round * 2)] {
@@ -31,7 +31,7 @@ async fn an_exit_after_a_whole_answer_leaves_it_whole(setup: Setup) {
     assert_eq!(server.pool.snapshot().failed, 0);
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(an_exit_after_a_whole_answer_leaves_it_whole);
+setups!(an_exit_after_the_answer_leaves_it_whole);
 
 async fn an_exit_fails_its_neighbours(setup: Setup) {
     let server = setup.serve(|_| ()).await;
@@ -42,7 +42,7 @@ async fn an_exit_fails_its_neighbours(setup: Setup) {
 }
 setups!(an_exit_fails_its_neighbours: p3_shared);
 
-async fn a_guest_that_sets_no_response_gets_a_500_for_its_caller(setup: Setup) {
+async fn setting_no_response_is_500(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     // 0.3 has no way to return nothing: there the guest returns an internal error.
     let details = match setup {
@@ -59,4 +59,4 @@ async fn a_guest_that_sets_no_response_gets_a_500_for_its_caller(setup: Setup) {
     let now = server.until("it is counted", |now| now.failed == 1).await;
     assert_eq!((now.responded, now.retired.get(Reason::Trap)), (2, 0));
 }
-setups!(a_guest_that_sets_no_response_gets_a_500_for_its_caller);
+setups!(setting_no_response_is_500);

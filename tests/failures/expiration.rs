@@ -45,7 +45,7 @@ impl InstanceExpiration for WhenSignalled {
 
 const LONG: Duration = Duration::from_secs(600);
 
-async fn an_external_signal_retires_idle_instances(setup: Setup) {
+async fn a_signal_retires_idle_instances(setup: Setup) {
     let signal = Arc::new(Signal::default());
     let watched = Arc::clone(&signal);
     let server = setup
@@ -87,9 +87,9 @@ async fn an_external_signal_retires_idle_instances(setup: Setup) {
     let now = drain(&server).await;
     assert_eq!((now.starts, now.failed), (4, 0));
 }
-setups!(an_external_signal_retires_idle_instances: p2_reused p3_shared);
+setups!(a_signal_retires_idle_instances: p2_reused p3_shared);
 
-async fn a_policy_that_drains_lets_what_runs_finish(setup: Setup) {
+async fn a_draining_policy_lets_requests_finish(setup: Setup) {
     let signal = Arc::new(Signal::default());
     let watched = Arc::clone(&signal);
     let server = setup
@@ -124,7 +124,7 @@ async fn a_policy_that_drains_lets_what_runs_finish(setup: Setup) {
     assert_eq!((now.retired.get(Reason::Memory), now.retired.total()), (1, 1));
     assert_eq!(now.failed, 0);
 }
-setups!(a_policy_that_drains_lets_what_runs_finish: p2_reused p3_shared);
+setups!(a_draining_policy_lets_requests_finish: p2_reused p3_shared);
 
 async fn a_policy_that_retires_fails_what_runs(setup: Setup) {
     let server = setup
@@ -145,7 +145,7 @@ async fn a_policy_that_retires_fails_what_runs(setup: Setup) {
 }
 setups!(a_policy_that_retires_fails_what_runs);
 
-async fn an_instance_that_is_too_old_ends_between_requests(setup: Setup) {
+async fn an_old_instance_ends_between_requests(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
             let age = Duration::from_millis(500);
@@ -159,9 +159,9 @@ async fn an_instance_that_is_too_old_ends_between_requests(setup: Setup) {
     assert_eq!((now.retired.get(Reason::Age), now.retired.total(), now.starts), (1, 1, 1));
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(an_instance_that_is_too_old_ends_between_requests: p2_reused p3_shared);
+setups!(an_old_instance_ends_between_requests: p2_reused p3_shared);
 
-async fn a_policy_that_panics_ends_its_instance_and_nothing_else(setup: Setup) {
+async fn a_panicking_policy_ends_its_instance(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
             builder.expiration(|_| {
@@ -182,4 +182,4 @@ async fn a_policy_that_panics_ends_its_instance_and_nothing_else(setup: Setup) {
     let now = drain(&server).await;
     assert_eq!(now.retired.get(Reason::Host), now.starts);
 }
-setups!(a_policy_that_panics_ends_its_instance_and_nothing_else: p2_reused);
+setups!(a_panicking_policy_ends_its_instance: p2_reused);

@@ -6,7 +6,7 @@ use crate::setup::{
     Held, Recorder, SECOND, Seen, Sent, Setup, all_idle, assert_answer, assert_failure, drain,
 };
 
-async fn hooks_see_each_instance_and_request_in_order(setup: Setup) {
+async fn hooks_see_all_in_order(setup: Setup) {
     let (recorder, record) = Recorder::new();
     let server = setup.serve_host(recorder, |builder| builder).await;
     for _ in 0..3 {
@@ -24,9 +24,9 @@ async fn hooks_see_each_instance_and_request_in_order(setup: Setup) {
     };
     assert_eq!(record.all(), expected);
 }
-setups!(hooks_see_each_instance_and_request_in_order);
+setups!(hooks_see_all_in_order);
 
-async fn the_retire_hook_gets_each_store_once_with_the_reason(setup: Setup) {
+async fn the_retire_hook_gets_each_store_once(setup: Setup) {
     let (recorder, record) = Recorder::new();
     let server = setup
         .serve_host(recorder, |builder| {
@@ -66,9 +66,9 @@ async fn the_retire_hook_gets_each_store_once_with_the_reason(setup: Setup) {
     drain(&server).await;
     assert_eq!(record.retired(0).await, expected, "each only once");
 }
-setups!(the_retire_hook_gets_each_store_once_with_the_reason);
+setups!(the_retire_hook_gets_each_store_once);
 
-async fn a_retire_hook_that_panics_harms_nobody(setup: Setup) {
+async fn a_panicking_retire_hook_harms_no_others(setup: Setup) {
     let (mut recorder, record) = Recorder::new();
     recorder.at_retire = Box::new(|_| panic!("on_retire was told to panic"));
     let server = setup
@@ -82,9 +82,9 @@ async fn a_retire_hook_that_panics_harms_nobody(setup: Setup) {
     assert_eq!((now.responded, now.failed), (5, 5));
     assert_eq!(record.retired(0).await.len() as u64, now.starts);
 }
-setups!(a_retire_hook_that_panics_harms_nobody);
+setups!(a_panicking_retire_hook_harms_no_others);
 
-async fn data_that_panics_when_dropped_harms_nobody(setup: Setup) {
+async fn data_panicking_in_drop_harms_no_others(setup: Setup) {
     let (mut recorder, _) = Recorder::new();
     recorder.at_drop = Arc::new(|_| panic!("the data was told to panic"));
     let server = setup
@@ -97,9 +97,9 @@ async fn data_that_panics_when_dropped_harms_nobody(setup: Setup) {
     let now = drain(&server).await;
     assert_eq!((now.responded, now.failed), (5, 5));
 }
-setups!(data_that_panics_when_dropped_harms_nobody);
+setups!(data_panicking_in_drop_harms_no_others);
 
-async fn a_request_hook_that_panics_fails_that_request(setup: Setup) {
+async fn a_panicking_request_hook_fails_one(setup: Setup) {
     let (mut recorder, record) = Recorder::new();
     recorder.at_request = Box::new(|ticket| assert!(ticket % 2 == 1, "told to panic"));
     let server = setup
@@ -114,9 +114,9 @@ async fn a_request_hook_that_panics_fails_that_request(setup: Setup) {
     assert_eq!((now.responded, now.failed, now.retired.get(Reason::Host)), (3, 3, 3));
     assert_eq!(record.retired(0).await.len() as u64, now.starts);
 }
-setups!(a_request_hook_that_panics_fails_that_request);
+setups!(a_panicking_request_hook_fails_one);
 
-async fn a_start_hook_that_panics_fails_that_start(setup: Setup) {
+async fn a_panicking_start_hook_fails_one(setup: Setup) {
     let (mut recorder, _) = Recorder::new();
     recorder.at_start = Box::new(|instance| assert!(instance % 2 == 1, "told to panic"));
     let server = setup
@@ -130,4 +130,4 @@ async fn a_start_hook_that_panics_fails_that_start(setup: Setup) {
     let now = drain(&server).await;
     assert_eq!((now.starts, now.failed_starts, now.retired.get(Reason::Trap)), (6, 3, 3));
 }
-setups!(a_start_hook_that_panics_fails_that_start);
+setups!(a_panicking_start_hook_fails_one);

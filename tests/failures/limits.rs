@@ -15,7 +15,7 @@ fn change(server: &Server, change: impl FnOnce(&mut Limits)) {
     server.pool.set_limits(limits);
 }
 
-async fn more_instances_serve_what_waits_and_fewer_take_nothing_back(setup: Setup) {
+async fn max_instances_can_be_raised_and_lowered(setup: Setup) {
     let server = setup.serve(|limits| limits.concurrency = limits.concurrency.min(2)).await;
     change(&server, |limits| limits.max_instances = 1);
     let seats = if setup.is_shared() { 2 } else { 1 };
@@ -45,9 +45,9 @@ async fn more_instances_serve_what_waits_and_fewer_take_nothing_back(setup: Setu
     assert_eq!(server.pool.snapshot().starts, if setup.is_reused() { 2 } else { 3 });
     drain(&server).await;
 }
-setups!(more_instances_serve_what_waits_and_fewer_take_nothing_back);
+setups!(max_instances_can_be_raised_and_lowered);
 
-async fn no_start_goes_over_a_limit_that_was_lowered(setup: Setup) {
+async fn no_start_exceeds_a_lowered_limit(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let first = Held::hold(&server).await;
     let second = Held::hold(&server).await;
@@ -60,9 +60,9 @@ async fn no_start_goes_over_a_limit_that_was_lowered(setup: Setup) {
     assert_answer(&second.let_go().await, "0");
     assert_answer(&third.reply().await, "hello\n");
 }
-setups!(no_start_goes_over_a_limit_that_was_lowered: p2_fresh p3_exclusive);
+setups!(no_start_exceeds_a_lowered_limit: p2_fresh p3_exclusive);
 
-async fn a_changed_concurrency_counts_for_instances_that_run(setup: Setup) {
+async fn concurrency_changes_apply_while_running(setup: Setup) {
     let server = setup
         .serve(|limits| {
             limits.max_instances = 1;
@@ -89,16 +89,16 @@ async fn a_changed_concurrency_counts_for_instances_that_run(setup: Setup) {
     }
     assert_eq!(drain(&server).await.starts, 1);
 }
-setups!(a_changed_concurrency_counts_for_instances_that_run: p3_shared);
+setups!(concurrency_changes_apply_while_running: p3_shared);
 
-async fn a_shorter_request_timeout_counts_for_the_next_request(setup: Setup) {
+async fn a_shorter_timeout_counts_for_the_next(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     change(&server, |limits| limits.request_timeout = Duration::from_millis(300));
     assert_eq!(server.get("/never").await.status, 504);
     change(&server, |limits| limits.request_timeout = Duration::from_secs(30));
     assert_answer(&server.get("/sleep?ms=600").await, "slept\n");
 }
-setups!(a_shorter_request_timeout_counts_for_the_next_request);
+setups!(a_shorter_timeout_counts_for_the_next);
 
 async fn no_request_is_lost_while_limits_change(setup: Setup) {
     let server = setup.serve(|limits| limits.queue_timeout = Duration::from_secs(30)).await;

@@ -13,7 +13,7 @@ async fn serve(setup: Setup) -> Server {
     setup.serve_host(host, |builder| builder.limits(limit)).await
 }
 
-async fn a_guest_beyond_its_memory_traps_and_no_other_does(setup: Setup) {
+async fn a_guest_beyond_its_memory_traps_alone(setup: Setup) {
     let server = serve(setup).await;
     // Both seats, where there are two: the next request gets another instance.
     let first = Held::hold(&server).await;
@@ -27,9 +27,9 @@ async fn a_guest_beyond_its_memory_traps_and_no_other_does(setup: Setup) {
     assert_answer(&first.let_go().await, "0");
     assert_answer(&second.let_go().await, "0");
 }
-setups!(a_guest_beyond_its_memory_traps_and_no_other_does);
+setups!(a_guest_beyond_its_memory_traps_alone);
 
-async fn memory_that_a_guest_keeps_counts_until_its_instance_ends(setup: Setup) {
+async fn kept_memory_counts_until_instance_ends(setup: Setup) {
     let server = serve(setup).await;
     let mut statuses = Vec::new();
     for _ in 0..8 {
@@ -43,9 +43,9 @@ async fn memory_that_a_guest_keeps_counts_until_its_instance_ends(setup: Setup) 
         assert_eq!(statuses, [200; 8]);
     }
 }
-setups!(memory_that_a_guest_keeps_counts_until_its_instance_ends);
+setups!(kept_memory_counts_until_instance_ends);
 
-async fn guests_that_ask_for_ever_more_memory_do_not_take_the_host_down(setup: Setup) {
+async fn growing_guests_do_not_take_the_host_down(setup: Setup) {
     let server = serve(setup).await;
     for round in 1..=25 {
         let asks = (0..4).map(|_| server.get("/alloc?mib=4000"));
@@ -59,4 +59,4 @@ async fn guests_that_ask_for_ever_more_memory_do_not_take_the_host_down(setup: S
     let now = server.until("they are gone", |now| now.instances.retiring == 0).await;
     assert!(now.instances.live() <= 1);
 }
-setups!(guests_that_ask_for_ever_more_memory_do_not_take_the_host_down);
+setups!(growing_guests_do_not_take_the_host_down);

@@ -37,7 +37,7 @@ async fn what_has_no_place_is_refused_at_once(setup: Setup) {
 }
 setups!(what_has_no_place_is_refused_at_once);
 
-async fn a_request_that_waits_for_too_long_is_refused_and_never_runs(setup: Setup) {
+async fn a_request_queued_too_long_never_runs(setup: Setup) {
     let (recorder, record) = Recorder::new();
     let server = setup
         .serve_host(recorder, |builder| {
@@ -64,7 +64,7 @@ async fn a_request_that_waits_for_too_long_is_refused_and_never_runs(setup: Setu
     assert_eq!((now.refused, now.failed), (2, 0));
     assert_eq!(now.retired.get(Reason::Timeout), 0);
 }
-setups!(a_request_that_waits_for_too_long_is_refused_and_never_runs);
+setups!(a_request_queued_too_long_never_runs);
 
 async fn the_time_in_the_queue_is_not_the_guests(setup: Setup) {
     let server = setup

@@ -68,7 +68,7 @@ async fn gone(server: &Server<WasiHost>) {
     server.until("the instance is gone", |now| now.instances.live() == 0).await;
 }
 
-async fn each_trap_leaves_a_core_dump_and_none_is_overwritten(setup: Setup) {
+async fn each_trap_leaves_its_own_core_dump(setup: Setup) {
     let dir = Dir::new();
     let mut before = BTreeMap::new();
     // Both pools number their instances from 1.
@@ -93,7 +93,7 @@ async fn each_trap_leaves_a_core_dump_and_none_is_overwritten(setup: Setup) {
     }
     assert_eq!(before.len(), 4);
 }
-setups!(each_trap_leaves_a_core_dump_and_none_is_overwritten);
+setups!(each_trap_leaves_its_own_core_dump);
 
 async fn what_is_no_trap_leaves_no_core_dump(setup: Setup) {
     let dir = Dir::new();
@@ -120,7 +120,7 @@ async fn a_guest_that_computes_leaves_a_profile(setup: Setup) {
 }
 setups!(a_guest_that_computes_leaves_a_profile);
 
-async fn a_guest_that_is_stopped_leaves_its_profile(setup: Setup) {
+async fn a_stopped_guest_leaves_its_profile(setup: Setup) {
     let dir = Dir::new();
     let server = setup
         .serve_with(|builder| {
@@ -132,7 +132,7 @@ async fn a_guest_that_is_stopped_leaves_its_profile(setup: Setup) {
     server.pool.records_written().await;
     assert!(dir.samples() >= 10, "{}", dir.samples());
 }
-setups!(a_guest_that_is_stopped_leaves_its_profile);
+setups!(a_stopped_guest_leaves_its_profile);
 
 async fn a_guest_that_waits_is_hardly_sampled(setup: Setup) {
     let dir = Dir::new();
@@ -148,7 +148,7 @@ async fn a_guest_that_waits_is_hardly_sampled(setup: Setup) {
 setups!(a_guest_that_waits_is_hardly_sampled);
 
 #[test]
-fn the_end_of_the_runtime_does_not_lose_a_profile() {
+fn the_runtimes_end_loses_no_profile() {
     let dir = Dir::new();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = runtime.block_on(async {
@@ -196,7 +196,7 @@ async fn a_core_dump_is_made_on_another_thread() {
     }
 }
 
-async fn what_cannot_be_written_harms_nobody(setup: Setup) {
+async fn failed_writes_harm_no_request(setup: Setup) {
     let dir = Dir::new();
     let records = |builder: Builder<WasiHost>| {
         builder.profile_dir(&dir.0).coredump_dir(&dir.0).limits(|limits| limits.max_instances = 1)
@@ -211,10 +211,10 @@ async fn what_cannot_be_written_harms_nobody(setup: Setup) {
     assert_eq!((now.responded, now.failed, now.retired.get(Reason::Trap)), (3, 3, 3));
     assert!(!dir.0.exists());
 }
-setups!(what_cannot_be_written_harms_nobody);
+setups!(failed_writes_harm_no_request);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_component_of_ones_own_engine_leaves_what_the_engine_was_configured_for() {
+async fn an_own_engine_decides_what_is_recorded() {
     for core_dumps in [true, false] {
         let dir = Dir::new();
         let mut config = Config::new();
@@ -239,7 +239,7 @@ async fn a_component_of_ones_own_engine_leaves_what_the_engine_was_configured_fo
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_written_to_is_refused() {
+async fn an_unwritable_directory_is_refused() {
     let dir = Dir::new();
     drop(pool(HttpVersion::P2, |builder| builder.profile_dir(&dir.0)).await);
     assert_eq!(dir.files(), BTreeMap::new(), "it was made, and nothing is left of the trial");

@@ -53,7 +53,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_is_ready_while_there_are_permits_and_wakes_when_one_is_given_back() {
+async fn readiness_follows_the_permits() {
     let pool = two_permits().await;
     let mut services: Vec<Mounted> = (0..4).map(|_| PoolService::new(pool.clone())).collect();
     let (wakes, waker): (Vec<_>, Vec<_>) = (0..4).map(|_| waker()).unzip();

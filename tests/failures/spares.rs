@@ -20,7 +20,7 @@ async fn warm(server: &Server<Recorder>) {
     warmed.await.expect("the spares are made");
 }
 
-async fn a_request_is_served_by_a_spare_and_another_is_made(setup: Setup) {
+async fn a_used_spare_is_replaced(setup: Setup) {
     let (host, record) = Recorder::new();
     let server = setup.serve_host(host, |builder: Builder<_>| builder.limits(spares(2))).await;
     warm(&server).await;
@@ -44,9 +44,9 @@ async fn a_request_is_served_by_a_spare_and_another_is_made(setup: Setup) {
     assert_eq!(server.pool.snapshot().start_time.count(), 3);
     drain(&server).await;
 }
-setups!(a_request_is_served_by_a_spare_and_another_is_made);
+setups!(a_used_spare_is_replaced);
 
-async fn spares_that_fail_to_start_are_tried_again_and_requests_do_not_pay(setup: Setup) {
+async fn failed_spares_are_retried(setup: Setup) {
     let (mut host, record) = Recorder::new();
     let failures = Arc::new(AtomicU64::new(3));
     let left = Arc::clone(&failures);
@@ -64,9 +64,9 @@ async fn spares_that_fail_to_start_are_tried_again_and_requests_do_not_pay(setup
     assert_answer(&server.get("/hello").await, "hello\n");
     assert_eq!((record.requests(), server.pool.snapshot().refused), (vec![1], 0));
 }
-setups!(spares_that_fail_to_start_are_tried_again_and_requests_do_not_pay);
+setups!(failed_spares_are_retried);
 
-async fn spares_come_and_go_with_the_limits_of_a_running_pool(setup: Setup) {
+async fn spares_follow_changed_limits(setup: Setup) {
     let server = setup.serve_with(|builder| builder.limits(spares(0))).await;
     let mut limits = server.pool.limits();
     limits.min_idle = 3;
@@ -84,9 +84,9 @@ async fn spares_come_and_go_with_the_limits_of_a_running_pool(setup: Setup) {
     assert_answer(&server.get("/hello").await, "hello\n");
     drain(&server).await;
 }
-setups!(spares_come_and_go_with_the_limits_of_a_running_pool);
+setups!(spares_follow_changed_limits);
 
-async fn a_pool_that_is_dropped_takes_its_spares_along(setup: Setup) {
+async fn dropping_a_pool_drops_its_spares(setup: Setup) {
     let (host, record) = Recorder::new();
     let server = setup.serve_host(host, |builder: Builder<_>| builder.limits(spares(2))).await;
     warm(&server).await;
@@ -94,4 +94,4 @@ async fn a_pool_that_is_dropped_takes_its_spares_along(setup: Setup) {
     let retired = record.retired(2).await;
     assert!(retired.iter().all(|(_, reason, _)| *reason == Reason::Drain), "{retired:?}");
 }
-setups!(a_pool_that_is_dropped_takes_its_spares_along);
+setups!(dropping_a_pool_drops_its_spares);

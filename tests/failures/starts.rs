@@ -54,17 +54,17 @@ async fn fail_exactly_theirs(setup: Setup, at_data: AtData) {
     assert_eq!(now.retired.get(Reason::Requests), 10);
 }
 
-async fn failed_starts_fail_exactly_the_requests_they_were_for(setup: Setup) {
+async fn failed_starts_fail_only_their_requests(setup: Setup) {
     fail_exactly_theirs(setup, failing(2)).await;
 }
-setups!(failed_starts_fail_exactly_the_requests_they_were_for: p2_fresh p3_exclusive);
+setups!(failed_starts_fail_only_their_requests: p2_fresh p3_exclusive);
 
-async fn starts_that_panic_fail_exactly_the_requests_they_were_for(setup: Setup) {
+async fn panicked_starts_fail_only_their_requests(setup: Setup) {
     fail_exactly_theirs(setup, panicking(2)).await;
 }
-setups!(starts_that_panic_fail_exactly_the_requests_they_were_for: p2_fresh p3_exclusive);
+setups!(panicked_starts_fail_only_their_requests: p2_fresh p3_exclusive);
 
-async fn a_pool_that_reuses_goes_on_after_failed_starts(setup: Setup) {
+async fn a_reusing_pool_survives_failed_starts(setup: Setup) {
     for at_data in [failing(2), panicking(2)] {
         let (mut recorder, _) = Recorder::new();
         recorder.at_data = at_data;
@@ -83,7 +83,7 @@ async fn a_pool_that_reuses_goes_on_after_failed_starts(setup: Setup) {
         assert_eq!((now.retired.get(Reason::Host), now.retired.get(Reason::Trap)), (3, 3));
     }
 }
-setups!(a_pool_that_reuses_goes_on_after_failed_starts: p2_reused p3_shared);
+setups!(a_reusing_pool_survives_failed_starts: p2_reused p3_shared);
 
 /// Something that is shut until it is opened.
 #[derive(Clone, Default)]
@@ -105,7 +105,7 @@ impl Gate {
     }
 }
 
-async fn a_failed_shared_start_fails_one_and_the_others_get_another(setup: Setup) {
+async fn a_failed_shared_start_fails_one_request(setup: Setup) {
     let gate = Gate::default();
     let (mut recorder, record) = Recorder::new();
     let shut = gate.clone();
@@ -136,7 +136,7 @@ async fn a_failed_shared_start_fails_one_and_the_others_get_another(setup: Setup
     let now = drain(&server).await;
     assert_eq!((now.starts, now.failed_starts, now.refused, now.responded), (2, 1, 1, 4));
 }
-setups!(a_failed_shared_start_fails_one_and_the_others_get_another: p3_shared);
+setups!(a_failed_shared_start_fails_one_request: p3_shared);
 
 /// The first instance's start blocks until the gate is opened.
 async fn serve_with_gate(setup: Setup, gate: &Gate) -> (Server<Recorder>, Record) {
@@ -181,7 +181,7 @@ async fn a_start_that_takes_too_long_is_given_up(setup: Setup) {
 }
 setups!(a_start_that_takes_too_long_is_given_up);
 
-async fn a_start_that_takes_too_long_holds_up_nobody_else(setup: Setup) {
+async fn a_slow_start_holds_up_no_others(setup: Setup) {
     let gate = Gate::default();
     let (server, _) = serve_with_gate(setup, &gate).await;
     let sent = Sent::get(&server, "/hello");
@@ -199,9 +199,9 @@ async fn a_start_that_takes_too_long_holds_up_nobody_else(setup: Setup) {
     gate.open();
     drain(&server).await;
 }
-setups!(a_start_that_takes_too_long_holds_up_nobody_else);
+setups!(a_slow_start_holds_up_no_others);
 
-async fn a_client_that_leaves_during_the_start_is_never_seen_by_a_guest(setup: Setup) {
+async fn leaving_during_a_start_reaches_no_guest(setup: Setup) {
     let gate = Gate::default();
     let (mut recorder, record) = Recorder::new();
     let shut = gate.clone();
@@ -235,4 +235,4 @@ async fn a_client_that_leaves_during_the_start_is_never_seen_by_a_guest(setup: S
     }
     drain(&server).await;
 }
-setups!(a_client_that_leaves_during_the_start_is_never_seen_by_a_guest: p3_shared p2_fresh);
+setups!(leaving_during_a_start_reaches_no_guest: p3_shared p2_fresh);

@@ -37,12 +37,12 @@ async fn a_guest_that_never_answers_is_timed_out(setup: Setup) {
 }
 setups!(a_guest_that_never_answers_is_timed_out);
 
-async fn a_guest_that_computes_without_end_is_timed_out(setup: Setup) {
+async fn an_endless_computation_is_timed_out(setup: Setup) {
     is_timed_out(setup, "/spin").await;
 }
-setups!(a_guest_that_computes_without_end_is_timed_out);
+setups!(an_endless_computation_is_timed_out);
 
-async fn a_neighbour_that_started_later_gets_its_answer(setup: Setup) {
+async fn a_later_neighbour_gets_its_answer(setup: Setup) {
     let server = setup.serve(|limits| limits.request_timeout = SECOND * 2).await;
     let never = Sent::get(&server, "/never");
     server.until("it is on its guest", |now| now.busy == 1).await;
@@ -58,9 +58,9 @@ async fn a_neighbour_that_started_later_gets_its_answer(setup: Setup) {
     let now = server.until("the guest is gone", |now| now.instances.live() == 0).await;
     assert_eq!((now.retired.get(Reason::Timeout), now.retired.total()), (1, 1));
 }
-setups!(a_neighbour_that_started_later_gets_its_answer: p3_shared);
+setups!(a_later_neighbour_gets_its_answer: p3_shared);
 
-async fn no_request_goes_onto_an_instance_on_which_one_timed_out(setup: Setup) {
+async fn a_timeout_closes_the_instance(setup: Setup) {
     let server = setup.serve(|limits| limits.request_timeout = SECOND * 2).await;
     assert_answer(&server.get("/counter").await, "1\n");
     let never = Sent::get(&server, "/never");
@@ -79,9 +79,9 @@ async fn no_request_goes_onto_an_instance_on_which_one_timed_out(setup: Setup) {
     assert_eq!((now.starts, now.instances.live()), (2, 2), "on another, beside the closing one");
     assert!(drip.frame().await.is_some_and(|frame| frame.is_ok()));
 }
-setups!(no_request_goes_onto_an_instance_on_which_one_timed_out: p3_shared);
+setups!(a_timeout_closes_the_instance: p3_shared);
 
-async fn a_guest_that_timed_out_is_gone_by_twice_the_time_whatever_it_streams(setup: Setup) {
+async fn timed_out_guests_end_by_twice_the_time(setup: Setup) {
     let server = setup.serve(|limits| limits.request_timeout = SECOND).await;
     let drip = Sent::get(&server, "/drip?n=1000000&ms=10");
     server.until("it streams", |now| now.streaming == 1).await;
@@ -98,9 +98,9 @@ async fn a_guest_that_timed_out_is_gone_by_twice_the_time_whatever_it_streams(se
     let now = server.pool.snapshot();
     assert_eq!((now.retired.get(Reason::Timeout), now.streaming, now.abandoned), (1, 0, 0));
 }
-setups!(a_guest_that_timed_out_is_gone_by_twice_the_time_whatever_it_streams: p3_shared);
+setups!(timed_out_guests_end_by_twice_the_time: p3_shared);
 
-async fn others_are_served_while_a_guest_computes_without_end(setup: Setup) {
+async fn others_are_served_during_endless_compute(setup: Setup) {
     let server = setup
         .serve(|limits| {
             limits.request_timeout = SECOND * 5;
@@ -124,9 +124,9 @@ async fn others_are_served_while_a_guest_computes_without_end(setup: Setup) {
         })
         .await;
 }
-setups!(others_are_served_while_a_guest_computes_without_end);
+setups!(others_are_served_during_endless_compute);
 
-async fn work_after_the_answer_has_a_time_of_its_own(setup: Setup) {
+async fn work_after_the_answer_has_its_own_time(setup: Setup) {
     let server = setup.serve_with(|builder| builder.post_return_timeout(SECOND)).await;
     let begin = Instant::now();
     assert_answer(&server.get("/post-return?ms=600000").await, "done\n");
@@ -137,4 +137,4 @@ async fn work_after_the_answer_has_a_time_of_its_own(setup: Setup) {
     let now = server.pool.snapshot();
     assert_eq!((now.responded, now.retired.get(Reason::Timeout)), (1, 1));
 }
-setups!(work_after_the_answer_has_a_time_of_its_own);
+setups!(work_after_the_answer_has_its_own_time);

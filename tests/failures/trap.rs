@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::setup::{Held, Sent, Setup, assert_answer, assert_failure};
 
-async fn a_trap_before_the_head_is_a_500_and_the_end_of_the_instance(setup: Setup) {
+async fn a_trap_before_the_head_is_500(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     for protocol in [Http1, H2c] {
         let reply = server.connect(protocol).await.get("/trap").await;
@@ -17,9 +17,9 @@ async fn a_trap_before_the_head_is_a_500_and_the_end_of_the_instance(setup: Setu
     assert_eq!((now.submitted, now.failed, now.responded), (2, 2, 0));
     assert_answer(&server.get("/counter").await, "1\n");
 }
-setups!(a_trap_before_the_head_is_a_500_and_the_end_of_the_instance);
+setups!(a_trap_before_the_head_is_500);
 
-async fn a_trap_in_the_middle_of_a_body_breaks_the_body(setup: Setup) {
+async fn a_trap_in_a_body_breaks_the_body(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     for protocol in [Http1, H2c] {
         let reply = server.connect(protocol).await.get("/trap-mid-body").await;
@@ -30,9 +30,9 @@ async fn a_trap_in_the_middle_of_a_body_breaks_the_body(setup: Setup) {
     assert_eq!(server.pool.snapshot().retired.get(Reason::Trap), 2);
     assert_answer(&server.get("/hello").await, "hello\n");
 }
-setups!(a_trap_in_the_middle_of_a_body_breaks_the_body);
+setups!(a_trap_in_a_body_breaks_the_body);
 
-async fn a_body_cut_short_over_http1_has_no_final_chunk_and_the_connection_closes(setup: Setup) {
+async fn a_cut_http1_body_has_no_final_chunk(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut stream = tokio::net::TcpStream::connect(server.addr).await.expect("it listens");
     let request = "GET /trap-mid-body HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -46,9 +46,9 @@ async fn a_body_cut_short_over_http1_has_no_final_chunk_and_the_connection_close
     assert!(answer.to_lowercase().contains("transfer-encoding: chunked\r\n"), "{answer}");
     assert!(answer.ends_with("8\r\npartial\n\r\n"), "{answer}");
 }
-setups!(a_body_cut_short_over_http1_has_no_final_chunk_and_the_connection_closes);
+setups!(a_cut_http1_body_has_no_final_chunk);
 
-async fn a_trap_fails_what_runs_on_its_instance_and_not_what_waits(setup: Setup) {
+async fn a_trap_does_not_fail_what_waits(setup: Setup) {
     let server = setup
         .serve(|limits| {
             limits.max_instances = 1;
@@ -80,9 +80,9 @@ async fn a_trap_fails_what_runs_on_its_instance_and_not_what_waits(setup: Setup)
     assert_eq!((now.starts, now.retired.get(Reason::Trap)), (2, 1));
     assert_eq!((now.responded, now.failed), (4, 2));
 }
-setups!(a_trap_fails_what_runs_on_its_instance_and_not_what_waits: p3_shared);
+setups!(a_trap_does_not_fail_what_waits: p3_shared);
 
-async fn a_trap_breaks_the_bodies_of_its_neighbours(setup: Setup) {
+async fn a_trap_breaks_its_neighbours_bodies(setup: Setup) {
     let server = setup.serve(|_| ()).await;
     let mut client = server.connect(Http1).await;
     // Its client has the head: a connection that breaks before that has none to show.
@@ -92,7 +92,7 @@ async fn a_trap_breaks_the_bodies_of_its_neighbours(setup: Setup) {
     assert_eq!((drip.status.as_u16(), drip.broken), (200, true));
     assert_eq!(server.pool.snapshot().starts, 1, "both were on the same instance");
 }
-setups!(a_trap_breaks_the_bodies_of_its_neighbours: p3_shared);
+setups!(a_trap_breaks_its_neighbours_bodies: p3_shared);
 
 async fn a_trap_does_not_reach_other_instances(setup: Setup) {
     let server = setup.serve(|_| ()).await;

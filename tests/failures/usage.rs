@@ -9,7 +9,7 @@ use millpond::expiration::{
 
 use crate::setup::{Held, Setup, assert_answer, until_another_starts};
 
-async fn an_instance_that_holds_too_much_memory_ends_after_its_request(setup: Setup) {
+async fn holding_too_much_ends_after_the_request(setup: Setup) {
     let server = setup
         .serve_with(|builder| builder.expiration(|policy| policy.or(memory_watermark(16 << 20))))
         .await;
@@ -19,9 +19,9 @@ async fn an_instance_that_holds_too_much_memory_ends_after_its_request(setup: Se
     let now = server.until("it is gone", |now| now.instances.live() == 0).await;
     assert_eq!((now.retired.get(Reason::Memory), now.retired.total(), now.starts), (1, 1, 1));
 }
-setups!(an_instance_that_holds_too_much_memory_ends_after_its_request: p2_reused p3_shared);
+setups!(holding_too_much_ends_after_the_request: p2_reused p3_shared);
 
-async fn instances_that_hold_no_more_than_at_first_are_not_taken_for_leaks(setup: Setup) {
+async fn steady_memory_is_not_taken_for_a_leak(setup: Setup) {
     let server = setup
         .serve_with(|builder| builder.expiration(|policy| policy.or(resource_growth(0))))
         .await;
@@ -31,9 +31,9 @@ async fn instances_that_hold_no_more_than_at_first_are_not_taken_for_leaks(setup
     }
     assert_eq!(server.pool.snapshot().starts, 1);
 }
-setups!(instances_that_hold_no_more_than_at_first_are_not_taken_for_leaks: p2_reused p3_shared);
+setups!(steady_memory_is_not_taken_for_a_leak: p2_reused p3_shared);
 
-async fn a_signal_ends_idle_instances_and_leaves_busy_ones(setup: Setup) {
+async fn a_signal_ends_only_idle_instances(setup: Setup) {
     let signal = Signal::new();
     let followed = signal.clone();
     let server = setup
@@ -63,9 +63,9 @@ async fn a_signal_ends_idle_instances_and_leaves_busy_ones(setup: Setup) {
     let now = server.until("it stays", |now| now.instances.idle == 1).await;
     assert_eq!(now.retired.get(Reason::Swap) + 1, now.starts);
 }
-setups!(a_signal_ends_idle_instances_and_leaves_busy_ones: p2_reused p3_shared);
+setups!(a_signal_ends_only_idle_instances: p2_reused p3_shared);
 
-async fn timeouts_of_a_running_pool_can_be_changed(setup: Setup) {
+async fn timeouts_can_change_while_running(setup: Setup) {
     let server = setup.serve_with(|b| b.idle_timeout(Duration::from_secs(3600))).await;
     assert_answer(&server.get("/hello").await, "hello\n");
     server.until("it is idle", |now| now.instances.idle == 1).await;
@@ -75,9 +75,9 @@ async fn timeouts_of_a_running_pool_can_be_changed(setup: Setup) {
     let now = server.until("it idles out", |now| now.instances.live() == 0).await;
     assert_eq!(now.retired.get(Reason::Idle), 1);
 }
-setups!(timeouts_of_a_running_pool_can_be_changed: p2_reused p3_shared);
+setups!(timeouts_can_change_while_running: p2_reused p3_shared);
 
-async fn an_instance_that_is_never_quiet_reports_what_it_holds(setup: Setup) {
+async fn a_never_quiet_instance_reports_its_usage(setup: Setup) {
     let server = setup
         .serve_with(|builder| builder.expiration(|policy| policy.or(memory_watermark(16 << 20))))
         .await;
@@ -89,4 +89,4 @@ async fn an_instance_that_is_never_quiet_reports_what_it_holds(setup: Setup) {
     let now = server.until("it is gone", |now| now.retired.total() == 1).await;
     assert_eq!(now.retired.get(Reason::Memory), 1);
 }
-setups!(an_instance_that_is_never_quiet_reports_what_it_holds: p3_shared);
+setups!(a_never_quiet_instance_reports_its_usage: p3_shared);

@@ -15,7 +15,7 @@ use crate::support::{PROTOCOLS, WAYS, held_back, pattern, read_exactly, server};
 const MIB: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_chunk_of_8_mib_is_echoed_while_the_rest_is_held_back() {
+async fn echoes_each_chunk_of_8_mib_as_it_comes() {
     const CHUNK: usize = 64 * 1024;
     for way in WAYS {
         let server = server(way, |_| {}).await;
@@ -71,7 +71,7 @@ async fn response_trailers_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trailers_that_the_client_did_not_ask_for_leave_the_body_whole() {
+async fn unrequested_trailers_keep_the_body_whole() {
     for way in WAYS {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(1)).await;
         let mut client = server.connect(Protocol::Http1).await;
@@ -85,7 +85,7 @@ async fn trailers_that_the_client_did_not_ask_for_leave_the_body_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn request_trailers_reach_the_guest_and_come_back() {
+async fn request_trailers_are_echoed() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for protocol in PROTOCOLS {
@@ -135,12 +135,12 @@ async fn head_of_a_large_response(protocol: Protocol) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_over_http1_of_a_large_response_has_no_body_and_is_no_cancellation() {
+async fn a_large_head_over_http1_is_no_cancel() {
     head_of_a_large_response(Protocol::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_over_h2c_of_a_large_response_has_no_body_and_is_no_cancellation() {
+async fn a_large_head_over_h2c_is_no_cancel() {
     head_of_a_large_response(Protocol::H2c).await;
 }
 
@@ -161,17 +161,17 @@ async fn head_does_not_wait_for_the_body(protocol: Protocol) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_over_http1_does_not_wait_for_the_body_that_nobody_wants() {
+async fn head_over_http1_does_not_await_the_body() {
     head_does_not_wait_for_the_body(Protocol::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_over_h2c_does_not_wait_for_the_body_that_nobody_wants() {
+async fn head_over_h2c_does_not_await_the_body() {
     head_does_not_wait_for_the_body(Protocol::H2c).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_longer_than_the_request_timeout_arrives_whole() {
+async fn a_long_download_outlasts_request_timeout() {
     let expected: String = (0..25).map(|i| format!("drip {i}\n")).collect();
     let downloads = WAYS.iter().flat_map(|way| PROTOCOLS.map(|protocol| (*way, protocol)));
     join_all(downloads.map(async |(way, protocol)| {
@@ -185,7 +185,7 @@ async fn a_download_longer_than_the_request_timeout_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn responses_without_a_body_leave_connection_and_instance_alone() {
+async fn bodiless_responses_keep_the_connection() {
     for way in WAYS {
         for protocol in PROTOCOLS {
             let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(1)).await;
@@ -205,7 +205,7 @@ async fn responses_without_a_body_leave_connection_and_instance_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_response_with_a_content_length_keeps_it() {
+async fn a_content_length_is_kept() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for protocol in PROTOCOLS {
@@ -224,7 +224,7 @@ async fn a_response_with_a_content_length_keeps_it() {
 
 /// Not over a socket: what hyper does with a body whose last byte it has sent is up to hyper.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_dropped_after_its_full_content_length_was_not_abandoned() {
+async fn dropping_a_complete_body_abandons_none() {
     for (version, concurrency) in WAYS {
         let pool = pool(version, |builder| {
             builder.limits(move |limits| {
@@ -262,7 +262,7 @@ async fn a_body_dropped_after_its_full_content_length_was_not_abandoned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_of_nothing_leave_no_trace_in_the_body() {
+async fn empty_writes_leave_no_trace() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for protocol in PROTOCOLS {
@@ -273,7 +273,7 @@ async fn writes_of_nothing_leave_no_trace_in_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_body_that_the_guest_does_not_read_is_no_obstacle() {
+async fn an_unread_request_body_is_no_obstacle() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for protocol in PROTOCOLS {

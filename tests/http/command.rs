@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::support::{Held, PROTOCOLS, held_back, read_exactly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_line_that_names_the_address_is_the_announcement() {
+async fn the_first_line_announces_the_address() {
     for version in [P2, P3] {
         let process = Process::start(version, &[]).await;
         let port = process.addr.port().to_string();
@@ -55,7 +55,7 @@ async fn head_over_h2c_has_no_body() {
 /// another, and threads.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_leaves_most_of_the_memory_mappings_to_others() {
+async fn a_pool_leaves_memory_mappings_to_others() {
     for version in [P2, P3] {
         let process = Process::start(version, &[]).await;
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.id())).unwrap();
@@ -104,7 +104,7 @@ async fn env_and_dir_and_header_reach_the_guest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn outbound_requests_go_only_where_the_flag_allows() {
+async fn outbound_requests_need_the_flag() {
     for version in [P2, P3] {
         let target = Process::start(P2, &[]).await;
         let url = format!("/fetch?url=http://{}/hello", target.addr);
@@ -118,7 +118,7 @@ async fn outbound_requests_go_only_where_the_flag_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_instances_and_two_in_the_queue_are_four_served_and_six_refused() {
+async fn two_instances_and_two_queued_serve_four() {
     for protocol in PROTOCOLS {
         let flags = ["--max-instances=2", "--queue=2", "--queue-timeout=60s"];
         let process = Process::start(P2, &flags).await;
@@ -142,7 +142,7 @@ async fn two_instances_and_two_in_the_queue_are_four_served_and_six_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_sleepers_at_two_instances_and_two_in_the_queue_are_four_served_and_six_refused() {
+async fn ten_sleepers() {
     let flags = ["--max-instances=2", "--queue=2", "--queue-timeout=60s"];
     let process = Process::start(P2, &flags).await;
     let replies = join_all((0..10).map(|_| process.get("/sleep?ms=4000"))).await;
@@ -190,7 +190,7 @@ async fn admin_tells_readiness_and_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_waits_for_spares_and_times_are_counted() {
+async fn readiness_waits_for_spares() {
     for version in [P2, P3] {
         let flags = ["--admin=127.0.0.1:0", "--min-idle=3", "--max-instance-reuse-count=1"];
         let mut process = Process::start(version, &flags).await;
@@ -243,7 +243,7 @@ async fn watermarks_end_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_runs_when_sigterm_comes_is_answered() {
+async fn sigterm_lets_a_running_request_finish() {
     for version in [P2, P3] {
         for protocol in PROTOCOLS {
             for name in ["TERM", "INT"] {
@@ -266,7 +266,7 @@ async fn a_request_that_runs_when_sigterm_comes_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_open_when_sigterm_comes_is_finished() {
+async fn sigterm_lets_an_open_body_finish() {
     for version in [P2, P3] {
         for protocol in PROTOCOLS {
             let mut process = Process::start(version, &[]).await;
@@ -339,7 +339,7 @@ async fn what_outlasts_the_drain_timeout_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_timeout_from_the_command_line_counts() {
+async fn the_request_timeout_flag_counts() {
     for version in [P2, P3] {
         for flag in ["--request-timeout=200ms", "-Wtimeout=200ms"] {
             let process = Process::start(version, &[flag]).await;
@@ -350,7 +350,7 @@ async fn a_request_timeout_from_the_command_line_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_file_counts_and_a_flag_goes_before_it() {
+async fn a_flag_overrides_the_configuration_file() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("good.toml");
     std::fs::write(&file, "env = [\"A=file\"]\nmax-instance-reuse-count = 2\n").unwrap();
     let file = file.to_str().unwrap();
@@ -378,7 +378,7 @@ async fn reuse_counts_from_the_command_line_count() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn profiles_and_core_dumps_are_kept_from_one_start_to_the_next() {
+async fn profiles_and_core_dumps_survive_restarts() {
     let name = format!("kept-{}", std::process::id());
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let flags = [format!("--profile={}", dir.display()), format!("--coredump={}", dir.display())];
@@ -407,7 +407,7 @@ async fn profiles_and_core_dumps_are_kept_from_one_start_to_the_next() {
 const LONG: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_after_the_last_answer_is_finished_before_the_end() {
+async fn exit_waits_for_work_after_the_answer() {
     for version in [P2, P3] {
         let mut process = Process::start(version, &[]).await;
         let path = format!("/post-return?ms={}", LONG.as_millis());

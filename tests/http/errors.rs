@@ -41,7 +41,7 @@ async fn an_error_code_has_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_guest_answers_itself_has_no_proxy_status() {
+async fn a_guests_own_answer_has_no_proxy_status() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for code in [200, 404, 500, 503] {
@@ -54,7 +54,7 @@ async fn what_a_guest_answers_itself_has_no_proxy_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_final_status_below_200_is_the_guests_error() {
+async fn a_final_status_below_200_is_an_error() {
     for way in WAYS {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(100)).await;
         for protocol in PROTOCOLS {

@@ -2,7 +2,7 @@ use millpond::HttpVersion::{P2, P3};
 use millpond_tests::{Protocol, Server, pool};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hello_from_both_versions_over_both_protocols() {
+async fn hello_in_all_versions_and_protocols() {
     for version in [P2, P3] {
         let server = Server::start(pool(version, |builder| builder).await).await;
         for protocol in [Protocol::Http1, Protocol::H2c] {

@@ -54,7 +54,7 @@ async fn is_gone(trace: Arc<()>, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_was_never_used_goes_with_its_last_handle() {
+async fn an_unused_pool_ends_with_its_last_handle() {
     for way in WAYS {
         let (trace, server) = traced(way).await;
         drop(server);
@@ -63,7 +63,7 @@ async fn a_pool_that_was_never_used_goes_with_its_last_handle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_with_idle_instances_goes_with_its_last_handle() {
+async fn an_idle_pool_ends_with_its_last_handle() {
     for way in WAYS {
         let (trace, server) = traced(way).await;
         assert_eq!(server.get("/hello").await.text(), "hello\n");
@@ -74,7 +74,7 @@ async fn a_pool_with_idle_instances_goes_with_its_last_handle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle() {
+async fn an_abandoned_pool_ends_with_last_handle() {
     for way in WAYS {
         let (trace, server) = traced(way).await;
         let mut client = server.connect(Protocol::Http1).await;
@@ -88,7 +88,7 @@ async fn a_pool_whose_last_caller_leaves_in_the_middle_goes_with_its_last_handle
 
 /// The bodies of the other requests are cut, and their readers are the first to see the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_instance_that_broke_under_open_bodies_leaves_nothing_behind() {
+async fn a_broken_shared_instance_leaves_nothing() {
     for round in 0..20 {
         let (trace, server) = traced((HttpVersion::P3, 16)).await;
         let mut bodies = Vec::new();
@@ -110,7 +110,7 @@ async fn a_shared_instance_that_broke_under_open_bodies_leaves_nothing_behind() 
 /// Responses that are over for their client before their guest is done, and requests that wait for
 /// those very instances.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_take_turns_leave_nothing_behind() {
+async fn sequential_requests_leave_nothing_behind() {
     for way in WAYS {
         let (trace, server) = traced(way).await;
         let turns = (0..60).map(|turn| {
@@ -170,11 +170,11 @@ fn goes_with_its_runtime(way: Way, path: &str) -> bool {
 }
 
 #[test]
-fn a_pool_with_an_idle_instance_goes_with_its_runtime() {
+fn an_idle_pool_ends_with_its_runtime() {
     assert_eq!(WAYS.map(|way| goes_with_its_runtime(way, "/hello")), [true; 3]);
 }
 
 #[test]
-fn a_pool_with_a_running_guest_goes_with_its_runtime() {
+fn a_running_pool_ends_with_its_runtime() {
     assert_eq!(WAYS.map(|way| goes_with_its_runtime(way, "/never")), [true; 3]);
 }

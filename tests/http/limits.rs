@@ -16,7 +16,7 @@ use millpond_tests::{PATIENCE, Protocol, Server, pool, pool_of};
 use crate::support::{Held, PROTOCOLS, WAYS, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_requests_are_in_one_guest_at_once() {
+async fn one_guest_runs_sixteen_requests_at_once() {
     for protocol in PROTOCOLS {
         // However slow the machine is, the guest counts as one that will soon have room.
         let server = server((P3, 16), |limits| limits.settle_time = PATIENCE).await;
@@ -76,7 +76,7 @@ impl Host for Gate {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_burst_of_sixteen_waits_for_the_one_instance_that_will_have_room_for_all() {
+async fn a_burst_waits_for_one_shared_instance() {
     let (opener, host) = Gate::new();
     let builder = WasmPool::builder(host).limits(|limits| {
         limits.concurrency = 16;
@@ -98,7 +98,7 @@ async fn a_burst_of_sixteen_waits_for_the_one_instance_that_will_have_room_for_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_burst_of_sixteen_starts_at_most_two_instances() {
+async fn a_burst_starts_at_most_two_instances() {
     let server = server((P3, 16), |limits| limits.settle_time = PATIENCE).await;
     for _ in 0..5 {
         for reply in join_all((0..16).map(|_| server.get("/hello"))).await {
@@ -110,7 +110,7 @@ async fn a_burst_of_sixteen_starts_at_most_two_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_never_has_more_requests_than_its_concurrency() {
+async fn concurrency_is_never_exceeded() {
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let pool = pool(P3, |builder| {
         builder
@@ -186,7 +186,7 @@ impl Host for Counting {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn there_are_never_more_instances_than_the_limit() {
+async fn max_instances_is_never_exceeded() {
     for (version, concurrency) in [(P2, 1), (P3, 4), (P3, 1)] {
         let most = Arc::new(AtomicUsize::new(0));
         let host =
@@ -242,7 +242,7 @@ async fn there_are_never_more_instances_than_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_finds_seats_and_queue_taken_is_refused_and_the_rest_is_served() {
+async fn a_full_queue_refuses_and_serves_the_rest() {
     for protocol in PROTOCOLS {
         for way in WAYS {
             let server = server((way.0, 1), |limits| {

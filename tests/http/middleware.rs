@@ -80,7 +80,7 @@ async fn tags(process: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_pass_the_middleware_in_the_order_given_each_with_its_configuration() {
+async fn middleware_runs_in_order_with_its_config() {
     let (module, [outer, inner]) = (file("tag.wat", TAG), tagged(["outer", "zinner"]));
     for version in [P2, P3] {
         let flags = [
@@ -104,7 +104,7 @@ async fn requests_pass_the_middleware_in_the_order_given_each_with_its_configura
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_guard_refuses_does_not_reach_the_component() {
+async fn a_guard_keeps_requests_from_component() {
     let guard = file("guard.wat", GUARD);
     let flags = ["--middleware", &guard, "--admin=127.0.0.1:0"];
     let mut process = Process::start(P2, &flags).await;
@@ -129,7 +129,7 @@ async fn what_a_guard_refuses_does_not_reach_the_component() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn middleware_learns_the_address_of_the_client() {
+async fn middleware_learns_the_clients_address() {
     let source = file("source.wat", SOURCE);
     let process = Process::start(P2, &["--middleware", &source]).await;
     for protocol in PROTOCOLS {
@@ -141,7 +141,7 @@ async fn middleware_learns_the_address_of_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_waits_for_the_component_is_pinned_and_both_pools_drain() {
+async fn both_pools_drain_with_a_pinned_guest() {
     let witness = file("witness.wat", WITNESS);
     for protocol in PROTOCOLS {
         let flags = ["--middleware", &witness, "--admin=127.0.0.1:0"];
@@ -170,7 +170,7 @@ async fn a_guest_that_waits_for_the_component_is_pinned_and_both_pools_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_the_drain_timeout_pinned_guests_are_stopped() {
+async fn the_drain_timeout_stops_pinned_guests() {
     let witness = file("witness-cut.wat", WITNESS);
     let flags = ["--middleware", &witness, "--admin=127.0.0.1:0", "--drain-timeout=10ms"];
     let mut process = Process::start(P2, &flags).await;
@@ -224,7 +224,7 @@ const PRINTER: &str = r#"(module
         (call $print)))"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_guest_prints_names_its_instance_and_request() {
+async fn output_names_its_instance_and_request() {
     let printer = file("printer.wat", PRINTER);
     let process = Process::start(P2, &["--middleware", &printer]).await;
     for _ in 0..2 {

@@ -47,7 +47,7 @@ async fn server((version, concurrency): Way, host: WasiHost) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_passes_on_an_answer_while_the_rest_of_it_is_held_back() {
+async fn a_guest_streams_an_outbound_answer() {
     for way in WAYS {
         let mut upstream = Upstream::start().await;
         let server = server(way, WasiHost::new()).await;
@@ -71,7 +71,7 @@ async fn a_guest_passes_on_an_answer_while_the_rest_of_it_is_held_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_is_denied_what_is_not_on_the_list() {
+async fn hosts_not_on_the_list_are_denied() {
     let upstream = Upstream::start().await;
     let elsewhere = format!("127.0.0.1:{}", upstream.addr.port() ^ 1);
     for way in WAYS {
@@ -109,7 +109,7 @@ async fn a_guest_may_call_what_is_on_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_learns_that_nobody_listens() {
+async fn a_guest_learns_of_a_refused_connection() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);

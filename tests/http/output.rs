@@ -23,7 +23,7 @@ async fn each_line_names_its_instance_and_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reused_instance_tells_its_requests_apart() {
+async fn a_reused_instance_tells_requests_apart() {
     for (version, flags) in [
         (P2, &["--max-instance-reuse-count=9"][..]),
         (P3, &["--max-instance-reuse-count=9", "--max-instance-concurrent-reuse-count=1"][..]),
@@ -40,7 +40,7 @@ async fn a_reused_instance_tells_its_requests_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_serves_several_at_a_time_names_no_request() {
+async fn a_shared_instance_names_no_request() {
     let process = Process::start(P3, &[]).await;
     assert_eq!(process.get("/print?out=text&err=oops").await.0, 200);
     process.prints("stdout [1] :: text").await;
@@ -48,7 +48,7 @@ async fn an_instance_that_serves_several_at_a_time_names_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_prefix_output_is_as_the_guest_wrote_it() {
+async fn without_prefix_output_is_unchanged() {
     for version in [P2, P3] {
         let process = Process::start(version, &["--no-logging-prefix"]).await;
         assert_eq!(process.get("/print?out=text&err=oops").await.0, 200);
@@ -59,7 +59,7 @@ async fn without_the_prefix_output_is_as_the_guest_wrote_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_does_not_read_blocks_no_request_and_learns_what_it_missed() {
+async fn a_stuck_reader_blocks_no_request() {
     // More than the pipe and all buffers hold.
     let line = "x".repeat(4000);
     for version in [P2, P3] {
@@ -89,7 +89,7 @@ async fn a_reader_that_does_not_read_blocks_no_request_and_learns_what_it_missed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_does_not_read_does_not_hold_up_the_end() {
+async fn a_stuck_reader_does_not_block_exit() {
     let line = "x".repeat(4000);
     for version in [P2, P3] {
         let mut process = Process::start_unread(version, &[]).await;

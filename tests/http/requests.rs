@@ -20,7 +20,7 @@ async fn raw(addr: SocketAddr, request: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_http_1_1_guest_learns_its_own_host_from_the_host_header() {
+async fn a_guest_learns_its_host_from_the_header() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         let response = raw(
@@ -42,7 +42,7 @@ async fn an_http_1_1_guest_learns_its_own_host_from_the_host_header() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_protocols_look_the_same_to_the_guest() {
+async fn both_protocols_look_alike_to_the_guest() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         for protocol in PROTOCOLS {
@@ -112,7 +112,7 @@ async fn a_request_with_two_hosts_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_with_a_malformed_host_is_refused() {
+async fn a_malformed_host_is_refused() {
     for host in ["", "a b", "a/b", "http://a", "[::1"] {
         is_refused(&[host]).await;
     }
@@ -126,12 +126,12 @@ async fn a_host_with_a_user_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_whose_port_is_no_number_is_refused() {
+async fn a_host_with_a_bad_port_is_refused() {
     is_refused(&["a:b"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_request_leaves_an_instance_and_its_requests_alone() {
+async fn a_refused_request_disturbs_no_other() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         let held = crate::support::Held::send(server.addr, Protocol::Http1).await;
@@ -154,7 +154,7 @@ async fn http_1_0_needs_no_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transfer_encoding_rules_out_content_length_and_the_connection_closes() {
+async fn transfer_encoding_beats_content_length() {
     for way in WAYS {
         let server = server(way, |_| {}).await;
         // Read by its content-length, the body would hide a request.

@@ -30,7 +30,7 @@ async fn a_fresh_instance_has_seen_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unless_told_otherwise_each_0_2_request_gets_a_fresh_instance() {
+async fn p2_instances_are_fresh_by_default() {
     let server = Server::start(pool(P2, |builder| builder).await).await;
     for _ in 0..3 {
         assert_eq!(count(&server, Protocol::Http1).await, 1);
@@ -38,7 +38,7 @@ async fn unless_told_otherwise_each_0_2_request_gets_a_fresh_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unless_told_otherwise_an_0_3_instance_serves_96_to_128_requests() {
+async fn p3_instances_serve_96_to_128_by_default() {
     let server = Server::start(pool(P3, |builder| builder).await).await;
     let mut last = 0;
     loop {
@@ -53,7 +53,7 @@ async fn unless_told_otherwise_an_0_3_instance_serves_96_to_128_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_requests_for_each_instance_are_exactly_ten() {
+async fn max_requests_is_exact() {
     for way in WAYS {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(10)).await;
         let mut counts = Vec::new();
@@ -67,7 +67,7 @@ async fn ten_requests_for_each_instance_are_exactly_ten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn seven_requests_for_each_instance_are_exactly_seven_under_load() {
+async fn max_requests_is_exact_under_load() {
     const CLIENTS: usize = 16;
     const EACH: usize = 25;
     for way in WAYS {
@@ -102,7 +102,7 @@ async fn seven_requests_for_each_instance_are_exactly_seven_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_after_the_answer_goes_on_and_can_be_seen() {
+async fn work_after_the_answer_is_visible() {
     join_all(WAYS.map(async |way| {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(10)).await;
         let reply = server.get("/post-return?ms=3000").await;
@@ -133,7 +133,7 @@ async fn work_after_the_answer_goes_on_and_can_be_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_after_the_only_answer_is_not_cut_off() {
+async fn work_after_the_only_answer_is_finished() {
     join_all(WAYS.map(async |way| {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(1)).await;
         for protocol in PROTOCOLS {

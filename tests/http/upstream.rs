@@ -66,7 +66,7 @@ async fn answered(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_upstream_learns_the_host_and_the_client_and_nothing_of_the_connection() {
+async fn the_upstream_learns_host_and_client() {
     let (process, listener) = before_socket(&["-H", "x-tenant: one"]).await;
     for protocol in PROTOCOLS {
         let mut client = process.connect(protocol).await;
@@ -107,7 +107,7 @@ async fn the_upstream_learns_the_host_and_the_client_and_nothing_of_the_connecti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_upstream_says_of_its_connection_stays_behind() {
+async fn the_upstreams_hop_by_hop_fields_are_cut() {
     let (process, listener) = before_socket(&[]).await;
     for protocol in PROTOCOLS {
         let by = "HTTP/1.1 201 Created\r\nconnection: close, x-named\r\nx-named: 1\r\nx-other: 2\r\n\
@@ -235,7 +235,7 @@ async fn what_is_held_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_guard_refuses_does_not_reach_the_upstream() {
+async fn a_guard_keeps_requests_from_the_upstream() {
     let guard = file("guard-upstream.wat", GUARD);
     let (mut process, _upstream) =
         proxy(&["--middleware", &guard, "--admin=127.0.0.1:0", "--no-logging-prefix"]).await;
@@ -253,7 +253,7 @@ async fn what_a_guard_refuses_does_not_reach_the_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_run_when_sigterm_comes_are_answered() {
+async fn sigterm_lets_running_requests_finish() {
     let witness = file("witness-drain.wat", WITNESS);
     for middleware in [&[][..], &["--middleware", &witness]] {
         for protocol in PROTOCOLS {

@@ -13,7 +13,7 @@ async fn serve((version, concurrency): Way, host: WasiHost) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_sees_the_environment_it_is_given_and_no_other() {
+async fn a_guest_sees_only_its_environment() {
     for way in WAYS {
         let host = WasiHost::new().env("GREETING", "hello").env("EMPTY", "");
         let server = serve(way, host).await;
@@ -23,7 +23,7 @@ async fn a_guest_sees_the_environment_it_is_given_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_sees_the_directory_it_is_given_and_nothing_outside() {
+async fn a_guest_sees_only_its_directory() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("given");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("file.txt"), "in the directory\n").unwrap();
@@ -41,7 +41,7 @@ async fn a_guest_sees_the_directory_it_is_given_and_nothing_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn randomness_differs_from_instance_to_instance() {
+async fn randomness_differs_between_instances() {
     for way in WAYS {
         let server = server(way, |limits| limits.max_requests = MaxRequests::exactly(1)).await;
         let (one, two) = (server.get("/random").await, server.get("/random").await);

@@ -23,7 +23,7 @@ fn counted() -> (Router, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_guest_that_answers_keeps_the_request_from_the_next_handler() {
+async fn an_answer_skips_the_next_handler() {
     let (app, calls) = counted();
     let front = Front::start(guests(|builder| builder).await, app).await;
     for (protocol, before) in PROTOCOLS.into_iter().zip([0, 2]) {
@@ -42,7 +42,7 @@ async fn a_guest_that_answers_keeps_the_request_from_the_next_handler() {
 }
 
 #[tokio::test]
-async fn an_answer_with_a_context_ends_the_request_too() {
+async fn an_answer_with_a_context_ends_it_too() {
     let (app, calls) = counted();
     let front = Front::start(guests(|builder| builder).await, app).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
@@ -73,7 +73,7 @@ async fn all_32_bits_of_the_context_come_back() {
 }
 
 #[tokio::test]
-async fn headers_of_the_next_handler_replace_the_guests_or_are_added() {
+async fn the_handlers_headers_replace_or_add() {
     let app = Router::new().fallback(async || {
         let headers = [
             ("a", "inner"),
@@ -109,7 +109,7 @@ async fn headers_of_the_next_handler_replace_the_guests_or_are_added() {
 }
 
 #[tokio::test]
-async fn a_status_that_the_guest_set_stays_until_it_sets_another() {
+async fn the_guests_status_stays() {
     let app = Router::new().fallback(async || (StatusCode::NOT_FOUND, "inner"));
     let front = Front::start(guests(|builder| builder).await, app).await;
     for protocol in PROTOCOLS {
@@ -128,7 +128,7 @@ async fn a_status_that_the_guest_set_stays_until_it_sets_another() {
 }
 
 #[tokio::test]
-async fn the_status_of_the_next_handler_can_be_read_without_buffering() {
+async fn reads_the_status_without_buffering() {
     let app = Router::new().fallback(async || (StatusCode::NOT_FOUND, "inner"));
     let front = Front::start(guests(|builder| builder).await, app).await;
     let mut client = front.connect(PROTOCOLS[0]).await;

@@ -37,7 +37,7 @@ fn assert_whole(seen: &Value, body: &Bytes) {
 }
 
 #[tokio::test]
-async fn a_request_body_that_is_buffered_is_read_by_the_guest_and_by_the_next_handler() {
+async fn a_buffered_request_body_is_read_twice() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -54,7 +54,7 @@ async fn a_request_body_that_is_buffered_is_read_by_the_guest_and_by_the_next_ha
 }
 
 #[tokio::test]
-async fn one_call_reads_all_that_there_is_and_says_that_it_was_the_end() {
+async fn one_read_returns_all_and_the_end() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -72,7 +72,7 @@ async fn one_call_reads_all_that_there_is_and_says_that_it_was_the_end() {
 }
 
 #[tokio::test]
-async fn a_buffer_that_is_too_small_is_filled_and_it_is_not_the_end() {
+async fn a_full_buffer_is_not_the_end() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -101,7 +101,7 @@ async fn what_is_read_without_buffering_is_gone() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_buffering_began_is_gone_and_nothing_else() {
+async fn late_buffering_loses_only_what_was_read() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -119,7 +119,7 @@ async fn what_was_read_before_buffering_began_is_gone_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_written_replaces_the_request_body_whole() {
+async fn writing_replaces_the_whole_request_body() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         for chunked in [false, true] {
@@ -141,7 +141,7 @@ async fn what_is_written_replaces_the_request_body_whole() {
 }
 
 #[tokio::test]
-async fn the_request_body_can_be_read_again_after_the_next_handler() {
+async fn request_body_is_readable_after_handler() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -164,7 +164,7 @@ fn echo() -> Router {
 }
 
 #[tokio::test]
-async fn a_response_body_that_is_buffered_passes_unchanged() {
+async fn a_buffered_response_passes_unchanged() {
     let front = Front::start(guests(|builder| builder).await, echo()).await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -185,7 +185,7 @@ async fn a_response_body_that_is_buffered_passes_unchanged() {
 }
 
 #[tokio::test]
-async fn a_response_body_is_read_in_one_call_and_written_again() {
+async fn a_response_body_is_read_and_rewritten() {
     let front = Front::start(guests(|builder| builder).await, echo()).await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -202,7 +202,7 @@ async fn a_response_body_is_read_in_one_call_and_written_again() {
 }
 
 #[tokio::test]
-async fn a_response_body_that_streams_passes_unchanged() {
+async fn a_streamed_response_passes_unchanged() {
     let front = Front::start(guests(|builder| builder).await, echo()).await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -263,7 +263,7 @@ async fn the_length_is_that_of_what_is_sent() {
 }
 
 #[tokio::test]
-async fn a_body_on_its_way_is_not_held_for_a_guest_that_does_not_look() {
+async fn an_unread_body_is_not_buffered() {
     let pool = guests(|builder| builder.max_body(1000)).await;
     let front = Front::start(pool, echo()).await;
     for protocol in PROTOCOLS {

@@ -13,7 +13,7 @@ use millpond_tests::{Client, Front};
 use crate::setup::{Gate, PROTOCOLS, Script, Sent, begin, guests, mirrored, out, streams};
 
 #[tokio::test]
-async fn a_client_that_leaves_while_the_next_handler_works_ends_its_guest() {
+async fn leaving_during_the_handler_ends_guest() {
     let gate = Gate::closed();
     let front = Front::start(guests(|builder| builder).await, gate.app()).await;
     for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
@@ -31,7 +31,7 @@ async fn a_client_that_leaves_while_the_next_handler_works_ends_its_guest() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
+async fn leaving_the_response_ends_the_guest() {
     let (app, mut streams) = streams();
     let front = Front::start(guests(|builder| builder).await, app).await;
     for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
@@ -49,7 +49,7 @@ async fn a_client_that_leaves_while_the_response_streams_ends_its_guest() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_its_body_ends_the_guest_that_reads_it() {
+async fn leaving_a_body_ends_the_guest_reading_it() {
     let front = mirrored().await;
     for (protocol, left) in PROTOCOLS.into_iter().zip(1..) {
         let (mut body, channel) = Channel::new(1);
@@ -71,7 +71,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_ends_the_guest_that_read
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_on_loses_its_guest() {
+async fn a_client_that_stops_reading_loses_guest() {
     let (app, mut streams) = streams();
     let stall = Duration::from_millis(300);
     let pool = guests(|builder| builder.limits(|limits| limits.body_stall_timeout = stall)).await;

@@ -23,7 +23,7 @@ async fn there_need_be_no_configuration() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_not_written_and_its_length_is_said() {
+async fn a_short_buffer_gets_only_the_length() {
     let front = mirrored().await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     for (script, expected) in [

@@ -5,7 +5,7 @@ use millpond_tests::{Front, PATIENCE};
 use crate::setup::{Gate, PROTOCOLS, Script, Sent, assert_failure, back, guests};
 
 #[tokio::test]
-async fn a_drain_lets_pinned_requests_finish_and_takes_no_more() {
+async fn a_drain_finishes_pinned_requests() {
     let gate = Gate::closed();
     let pool = guests(|builder| builder.limits(|limits| limits.max_instances = 2)).await;
     let front = Front::start(pool, gate.app()).await;

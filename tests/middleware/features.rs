@@ -5,7 +5,7 @@ use millpond_tests::Front;
 use crate::setup::{PASS, Script, back, guests, header, module, out, says, wat};
 
 #[tokio::test]
-async fn what_is_enabled_is_returned_for_this_request() {
+async fn features_of_a_request_are_its_own() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(crate::setup::PROTOCOLS[0]).await;
     for (script, expected) in [
@@ -36,7 +36,7 @@ async fn after_the_next_handler_it_is_too_late() {
 }
 
 #[tokio::test]
-async fn what_is_enabled_at_the_start_holds_for_all_requests() {
+async fn features_enabled_at_start_hold_for_all() {
     for start in [
         "(start $enable)",
         r#"(export "_initialize" (func $enable))"#,
@@ -64,7 +64,7 @@ async fn what_is_enabled_at_the_start_holds_for_all_requests() {
 }
 
 #[tokio::test]
-async fn a_guest_can_have_no_request_while_it_starts() {
+async fn a_starting_guest_has_no_request() {
     for call in [
         "(drop (call $get_method (i32.const 0) (i32.const 9)))",
         "(call $set_status_code (i32.const 200))",
@@ -79,7 +79,7 @@ async fn a_guest_can_have_no_request_while_it_starts() {
 }
 
 #[tokio::test]
-async fn configuration_can_be_read_while_a_guest_starts() {
+async fn a_starting_guest_can_read_its_config() {
     let guest = module(
         r#"(func $start (drop (call $get_config (i32.const 0) (i32.const 99)))) (start $start)
         (func (export "handle_request") (result i64)

@@ -82,7 +82,7 @@ async fn the_guest_used_last_is_used_next() {
 }
 
 #[tokio::test]
-async fn a_guest_serves_as_many_requests_as_it_may() {
+async fn a_guest_serves_its_maximum_of_requests() {
     let max_requests = MaxRequests::exactly(3);
     let pool = guests(|builder| builder.limits(|limits| limits.max_requests = max_requests));
     let front = Front::start(pool.await, Gate::closed().app()).await;
@@ -109,7 +109,7 @@ async fn a_guest_with_nothing_to_do_ends() {
 }
 
 #[tokio::test]
-async fn spares_are_made_before_anybody_asks() {
+async fn spares_are_made_ahead_of_requests() {
     let pool = guests(|builder| builder.limits(|limits| limits.min_idle = 3)).await;
     let warmed = tokio::time::timeout(millpond_tests::PATIENCE, pool.warmed());
     warmed.await.expect("they start");

@@ -60,7 +60,7 @@ const ENABLED: &str = "enabled -2;enabled -1;enabled 0;enabled 1;enabled 2;enabl
 
 // One thread: the subscriber is the thread's.
 #[tokio::test(flavor = "current_thread")]
-async fn each_level_is_the_hosts_and_what_is_not_logged_is_not_enabled() {
+async fn log_levels_follow_the_hosts_filter() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let said = [
@@ -91,7 +91,7 @@ async fn each_level_is_the_hosts_and_what_is_not_logged_is_not_enabled() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_message_need_not_be_text_and_is_cut_when_it_is_long() {
+async fn messages_may_be_binary_and_are_cut() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let (log, _guard) = Log::capture(Level::INFO);
@@ -107,7 +107,7 @@ async fn a_message_need_not_be_text_and_is_cut_when_it_is_long() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_message_is_one_line_and_reads_from_left_to_right() {
+async fn a_message_is_one_line_left_to_right() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let (log, _guard) = Log::capture(Level::INFO);

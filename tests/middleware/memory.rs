@@ -43,7 +43,7 @@ async fn what_is_not_in_memory_traps() {
 }
 
 #[tokio::test]
-async fn what_there_is_not_traps_and_the_next_request_gets_a_guest() {
+async fn bad_pointers_trap_and_the_pool_goes_on() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let scripts = [
@@ -86,7 +86,7 @@ async fn what_there_is_not_traps_and_the_next_request_gets_a_guest() {
 }
 
 #[tokio::test]
-async fn after_the_next_handler_the_request_cannot_be_changed() {
+async fn the_request_is_fixed_after_the_handler() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let scripts = [
@@ -108,7 +108,7 @@ async fn after_the_next_handler_the_request_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn after_the_next_handler_the_response_cannot_be_changed_without_buffering() {
+async fn unbuffered_responses_cannot_be_changed() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let mut client = front.connect(PROTOCOLS[0]).await;
     let scripts = [

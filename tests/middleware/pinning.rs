@@ -24,7 +24,7 @@ async fn hold_crowd(front: &Front, gate: &Gate, wave: usize, features: &str) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_requests_has_a_guest_each_and_gets_its_own_again() {
+async fn each_request_gets_its_own_guest_back() {
     let gate = Gate::closed();
     let pool = guests(|builder| builder.limits(|limits| limits.max_instances = CROWD)).await;
     let front = Front::start(pool, gate.app()).await;
@@ -52,7 +52,7 @@ async fn a_crowd_of_requests_has_a_guest_each_and_gets_its_own_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_guest_serves_another_request_while_it_waits() {
+async fn a_waiting_guest_serves_no_other_request() {
     let gate = Gate::closed();
     let pool = guests(|builder| builder.limits(|limits| limits.max_instances = 1)).await;
     let front = Front::start(pool, gate.app()).await;
@@ -72,7 +72,7 @@ async fn no_guest_serves_another_request_while_it_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unbounded_pool_has_a_guest_for_each_request() {
+async fn an_unbounded_pool_has_a_guest_for_each() {
     let gate = Gate::closed();
     let pool = guests(|builder| builder.unbounded().limits(|limits| limits.max_queue = 0)).await;
     let front = Front::start(pool, gate.app()).await;
@@ -85,7 +85,7 @@ async fn an_unbounded_pool_has_a_guest_for_each_request() {
 }
 
 #[tokio::test]
-async fn a_guest_without_a_second_half_is_not_kept_for_it() {
+async fn a_guest_without_second_half_is_not_kept() {
     let gate = Gate::closed();
     let guest = crate::setup::module(
         r#"(func (export "handle_request") (result i64) (i64.const 1))
@@ -105,7 +105,7 @@ async fn a_guest_without_a_second_half_is_not_kept_for_it() {
 }
 
 #[tokio::test]
-async fn while_the_next_handler_works_its_guest_is_pinned() {
+async fn the_guest_is_pinned_during_the_handler() {
     let gate = Gate::closed();
     let front = Front::start(guests(|builder| builder).await, gate.app()).await;
     let sent = Sent::get(front.addr, Script("features 2", "kept"));
@@ -120,7 +120,7 @@ async fn while_the_next_handler_works_its_guest_is_pinned() {
 }
 
 #[tokio::test]
-async fn a_pinned_guest_grows_old_only_when_it_is_done() {
+async fn a_pinned_guest_retires_only_when_done() {
     let gate = Gate::closed();
     let old = Signal::new();
     let ages = old.clone();

@@ -25,7 +25,7 @@ fn version(number: u32) -> String {
 }
 
 #[tokio::test]
-async fn requests_that_have_a_guest_keep_it_and_others_get_a_new_one() {
+async fn running_requests_keep_the_old_guest() {
     let gate = Gate::closed();
     let front = Front::start(guests(|builder| builder).await, gate.app()).await;
     let script = Script("features 2;keep mine", "kept;requests;tell");
@@ -78,7 +78,7 @@ async fn a_request_that_waits_gets_the_new_module() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reloads_at_the_same_time_come_one_after_the_other() {
+async fn concurrent_reloads_are_serialized() {
     let gate = Gate::closed();
     let pool = wat(version(1), |builder| builder.limits(|limits| limits.max_instances = 1)).await;
     let front = Front::start(pool, gate.app()).await;
@@ -105,7 +105,7 @@ async fn reloads_at_the_same_time_come_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_reload_waits_for_room_to_try_the_module_and_says_so_if_there_is_none() {
+async fn a_reload_waits_for_room_to_try_a_module() {
     let gate = Gate::closed();
     let pool = wat(version(1), |builder| builder.limits(|limits| limits.max_instances = 1)).await;
     let front = Front::start(pool, gate.app()).await;
@@ -132,7 +132,7 @@ async fn a_reload_waits_for_room_to_try_the_module_and_says_so_if_there_is_none(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_spare_that_has_just_started_is_not_given_to_who_comes_after_a_reload() {
+async fn old_spares_serve_no_request_after_reload() {
     // The policy of the spare is asked as soon as the pool knows of it, and takes its time.
     let (asked, told) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
     let (ask, tell) = (asked.clone(), Arc::clone(&told));
@@ -168,7 +168,7 @@ async fn a_spare_that_has_just_started_is_not_given_to_who_comes_after_a_reload(
 }
 
 #[tokio::test]
-async fn a_module_that_does_not_start_leaves_the_one_there_is() {
+async fn a_bad_module_leaves_the_old_one() {
     let front = Front::start(wat(version(1), |builder| builder).await, says("hello")).await;
     assert_eq!(header(&front.get("/").await, "a"), "1");
     for (bad, expected) in [
@@ -189,7 +189,7 @@ async fn a_module_that_does_not_start_leaves_the_one_there_is() {
 }
 
 #[tokio::test]
-async fn the_configuration_stays_unless_there_is_another() {
+async fn a_reload_keeps_the_config_by_default() {
     let front = Front::start(guests(|builder| builder.config(*b"one")).await, says("hello")).await;
     let config = async || {
         let mut client = front.connect(crate::setup::PROTOCOLS[0]).await;

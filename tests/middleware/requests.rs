@@ -42,7 +42,7 @@ async fn methods_are_seen_and_passed_on() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_set_is_seen_by_the_next_handler_and_by_the_guest() {
+async fn set_method_is_seen_by_guest_and_handler() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -78,7 +78,7 @@ async fn uris_are_seen_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn a_uri_that_is_set_replaces_path_and_query() {
+async fn set_uri_replaces_path_and_query() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -100,7 +100,7 @@ async fn a_uri_that_is_set_replaces_path_and_query() {
 }
 
 #[tokio::test]
-async fn header_values_are_found_in_any_case_and_all_of_them() {
+async fn finds_all_header_values_in_any_case() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -123,7 +123,7 @@ async fn header_values_are_found_in_any_case_and_all_of_them() {
 }
 
 #[tokio::test]
-async fn header_names_are_in_lower_case_and_each_is_there_once() {
+async fn header_names_are_lowercase_and_unique() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -153,7 +153,7 @@ async fn the_host_is_a_header_for_http1_and_http2() {
 }
 
 #[tokio::test]
-async fn headers_that_are_set_added_and_removed_are_so_for_the_next_handler() {
+async fn the_next_handler_sees_changed_headers() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -212,7 +212,7 @@ async fn without_a_source_there_is_none() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_guest_is_not_hidden_by_the_next_handler() {
+async fn the_handler_does_not_hide_guest_failures() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;

@@ -66,7 +66,7 @@ async fn the_source_is_in_an_extension() {
 }
 
 #[tokio::test]
-async fn head_has_no_body_whatever_the_guest_writes() {
+async fn head_responses_have_no_body() {
     let addr = serve(plain_guests().await).await;
     for protocol in PROTOCOLS {
         for script in [
@@ -155,7 +155,7 @@ async fn a_status_without_a_body_has_none() {
 }
 
 #[tokio::test]
-async fn a_guest_that_lies_about_the_length_breaks_no_other_request() {
+async fn a_wrong_length_breaks_no_other_request() {
     let addr = serve(plain_guests().await).await;
     for protocol in PROTOCOLS {
         for script in [
@@ -224,7 +224,7 @@ fn request() -> Request<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn with_backpressure_a_service_is_ready_once_it_has_a_place() {
+async fn with_backpressure_ready_takes_a_place() {
     let gate = Gate::closed();
     let pool = guests(|builder| {
         builder.limits(|limits| (limits.max_instances, limits.max_queue) = (1, 0))
@@ -250,7 +250,7 @@ async fn with_backpressure_a_service_is_ready_once_it_has_a_place() {
 }
 
 #[tokio::test]
-async fn without_backpressure_a_service_is_ready_and_refuses() {
+async fn without_backpressure_call_refuses() {
     let gate = Gate::closed();
     let pool = guests(|builder| {
         builder.limits(|limits| (limits.max_instances, limits.max_queue) = (1, 0))

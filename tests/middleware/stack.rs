@@ -43,7 +43,7 @@ async fn the_outer_guest_comes_first_and_last() {
 }
 
 #[tokio::test]
-async fn a_pool_in_front_of_itself_refuses_what_can_never_be_served() {
+async fn a_pool_in_front_of_itself_refuses() {
     let pool = guests(|builder| {
         builder.limits(|limits| {
             limits.max_instances = 1;

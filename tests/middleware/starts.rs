@@ -15,7 +15,7 @@ async fn fails(text: impl Into<Vec<u8>>) -> BuildError {
 }
 
 #[tokio::test]
-async fn spares_that_do_not_start_leave_nothing_behind() {
+async fn spares_that_fail_leave_nothing_behind() {
     // It sleeps for ever, except when it is tried: then it has no number.
     let guest = format!(
         r#"(module
@@ -136,7 +136,7 @@ fn first_one_traps() -> String {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_at_run_time_fails_one_request() {
+async fn a_failed_start_fails_one_request() {
     let front = Front::start(wat(first_one_traps(), |builder| builder).await, says("hello")).await;
     let reply = front.get("/").await;
     assert_failure(&reply, 500, "proxy_internal_error", "instantiation failed");

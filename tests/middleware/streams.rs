@@ -77,7 +77,7 @@ async fn no_time_runs_while_the_service_is_silent() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_lost_breaks_the_body_at_once() {
+async fn losing_the_guest_breaks_the_body_at_once() {
     for protocol in PROTOCOLS {
         let (app, mut streams) = streams();
         let front = Front::start(guests(|builder| builder).await, app).await;
@@ -112,7 +112,7 @@ impl http_body::Body for Awaited {
 }
 
 #[tokio::test]
-async fn a_body_that_knows_its_length_ends_with_its_last_byte() {
+async fn a_body_of_known_length_ends_with_it() {
     for (text, header) in [("", false), ("", true), ("hello", false), ("hello", true)] {
         let scripts = [Script("requests", "kept"), Script("features 2", "kept")];
         let open = Arc::new(Mutex::new(Vec::new()));
@@ -183,7 +183,7 @@ fn lying(lie: Lie) -> Router {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_as_long_as_was_said_is_never_passed_on_as_whole() {
+async fn a_body_of_wrong_length_is_never_whole() {
     let scripts = [
         Script("requests", "kept"),
         Script("features 2", "kept"),
@@ -233,7 +233,7 @@ async fn nor_if_the_guest_is_free_by_then() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_has_none_whatever_the_guest_makes_of_it() {
+async fn a_bodiless_answer_stays_bodiless() {
     let app = Router::new().fallback(async |request: axum::extract::Request| {
         let asked_head = request.method() == http::Method::HEAD;
         let response = Response::builder().status(if asked_head { 200 } else { 304 });

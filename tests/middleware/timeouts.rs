@@ -10,7 +10,7 @@ use crate::setup::{PROTOCOLS, Script, Sent, assert_failure, guests, says};
 const TIMEOUT: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_that_does_not_end_is_a_504_in_either_half() {
+async fn an_endless_guest_is_a_504_in_either_half() {
     let pool = guests(|builder| builder.limits(|limits| limits.request_timeout = TIMEOUT)).await;
     let front = Front::start(pool, says("hello")).await;
     let scripts = [Script("spin", ""), Script("", "spin"), Script("features 2", "spin")];

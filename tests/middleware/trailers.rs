@@ -42,7 +42,7 @@ async fn post(front: &Front, protocol: millpond_tests::Protocol, script: Script<
 }
 
 #[tokio::test]
-async fn request_trailers_pass_a_guest_that_does_nothing_with_them() {
+async fn request_trailers_pass_by_default() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         for script in [Script("", ""), Script("features 5;drink 0 99", "")] {
@@ -55,7 +55,7 @@ async fn request_trailers_pass_a_guest_that_does_nothing_with_them() {
 }
 
 #[tokio::test]
-async fn request_trailers_are_there_once_the_body_has_been_read() {
+async fn request_trailers_are_read_after_the_body() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let script = Script("features 5;names 2 99;drink 0 2;names 2 99;values 2 X-Sum 99", "");
@@ -65,7 +65,7 @@ async fn request_trailers_are_there_once_the_body_has_been_read() {
 }
 
 #[tokio::test]
-async fn request_trailers_are_changed_before_they_come_and_after() {
+async fn request_trailers_can_be_changed_any_time() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         for script in [
@@ -83,7 +83,7 @@ async fn request_trailers_are_changed_before_they_come_and_after() {
 }
 
 #[tokio::test]
-async fn a_request_without_trailers_gets_those_of_the_guest() {
+async fn a_guest_adds_request_trailers() {
     let front = mirrored().await;
     for protocol in PROTOCOLS {
         let mut client = front.connect(protocol).await;
@@ -114,7 +114,7 @@ async fn get(front: &Front, protocol: millpond_tests::Protocol, script: Script<'
 }
 
 #[tokio::test]
-async fn response_trailers_pass_a_guest_that_does_nothing_with_them() {
+async fn response_trailers_pass_by_default() {
     for pieces in [&["hel", "lo"][..], &["hello"], &[]] {
         let front = Front::start(guests(|builder| builder).await, answers(pieces, None)).await;
         for protocol in PROTOCOLS {
@@ -129,7 +129,7 @@ async fn response_trailers_pass_a_guest_that_does_nothing_with_them() {
 }
 
 #[tokio::test]
-async fn response_trailers_come_after_all_that_the_content_length_said() {
+async fn response_trailers_follow_content_length() {
     for pieces in [&["hel", "lo"][..], &["hello"]] {
         let front = Front::start(guests(|builder| builder).await, answers(pieces, Some("5"))).await;
         for protocol in PROTOCOLS {
@@ -144,7 +144,7 @@ async fn response_trailers_come_after_all_that_the_content_length_said() {
 }
 
 #[tokio::test]
-async fn response_trailers_are_read_in_handle_response() {
+async fn handle_response_reads_response_trailers() {
     for pieces in [&["hel", "lo"][..], &["hello"], &[]] {
         let front = Front::start(guests(|builder| builder).await, answers(pieces, None)).await;
         for protocol in PROTOCOLS {
@@ -180,7 +180,7 @@ async fn response_trailers_are_set_by_the_guest() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_guests_own_has_trailers_if_it_set_some() {
+async fn a_guests_own_answer_can_have_trailers() {
     let front = mirrored().await;
     for protocol in [Http1, H2c] {
         for script in

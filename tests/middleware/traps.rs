@@ -14,7 +14,7 @@ use crate::setup::{
 };
 
 #[tokio::test]
-async fn a_trap_in_the_first_half_keeps_the_request_from_the_next_handler() {
+async fn a_first_half_trap_skips_the_handler() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let app = Router::new().fallback(async move || {
@@ -33,7 +33,7 @@ async fn a_trap_in_the_first_half_keeps_the_request_from_the_next_handler() {
 }
 
 #[tokio::test]
-async fn a_trap_in_the_second_half_is_a_500_while_the_client_has_nothing() {
+async fn a_late_trap_before_the_head_is_500() {
     let front = Front::start(guests(|builder| builder).await, says("secret")).await;
     for (protocol, traps) in PROTOCOLS.into_iter().zip([0, 2]) {
         let mut client = front.connect(protocol).await;
@@ -48,7 +48,7 @@ async fn a_trap_in_the_second_half_is_a_500_while_the_client_has_nothing() {
 }
 
 #[tokio::test]
-async fn a_trap_in_the_second_half_is_a_500_while_the_response_is_held() {
+async fn a_late_trap_while_buffering_is_500() {
     let (app, mut streams) = streams();
     let front = Front::start(guests(|builder| builder).await, app).await;
     for protocol in PROTOCOLS {
@@ -85,7 +85,7 @@ async fn a_trap_after_the_head_breaks_the_body() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_told_to_the_guest_which_serves_on() {
+async fn a_guest_survives_a_broken_body() {
     let (app, mut streams) = streams();
     let front = Front::start(guests(|builder| builder).await, app).await;
     for protocol in PROTOCOLS {
@@ -103,7 +103,7 @@ async fn a_body_that_breaks_off_is_told_to_the_guest_which_serves_on() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_before_the_head_is_a_502() {
+async fn a_body_broken_before_the_head_is_502() {
     let (app, mut streams) = streams();
     let front = Front::start(guests(|builder| builder).await, app).await;
     for protocol in PROTOCOLS {
@@ -122,7 +122,7 @@ async fn a_body_that_breaks_off_before_the_head_is_a_502() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_next_service_is_told_to_the_guest_and_goes_on() {
+async fn a_guest_learns_of_a_service_failure() {
     use millpond::http_wasm::{HttpWasmLayer, RequestBody};
     use tower::{Layer as _, ServiceExt as _, service_fn};
 

@@ -18,7 +18,7 @@ async fn what_a_guest_prints_is_not_in_its_way() {
 }
 
 #[tokio::test]
-async fn a_guest_knows_its_name_and_not_where_the_host_has_it() {
+async fn a_guest_knows_its_name_but_not_its_path() {
     let front = Front::start(guests(|builder| builder).await, says("hello")).await;
     let reply = Script("args", "").get(&mut front.connect(PROTOCOLS[0]).await).await;
     let file = guest_module().file_name().and_then(|file| file.to_str());
@@ -62,7 +62,7 @@ fn counter(start: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_a_module_wants_run_first_is_run_once() {
+async fn the_start_function_runs_once() {
     for (start, first) in [
         ("", "1"),
         ("(start $count)", "2"),

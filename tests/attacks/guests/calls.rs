@@ -29,7 +29,7 @@ async fn upstream() -> std::net::SocketAddr {
 
 /// RUSTSEC-2026-0320: timeouts that no clock can be asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn odd_timeouts_harm_nobody() {
+async fn odd_timeouts_harm_no_others() {
     let addr = upstream().await;
     let ask = async |server: &Server, timeouts: &str| {
         let reply = server.get(&format!("/timeouts?url=http://{addr}/&{timeouts}")).await;

@@ -29,7 +29,7 @@ async fn bad_headers_are_refused() {
 
 /// More than the host holds for a guest, and more than a client takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn huge_headers_harm_nobody() {
+async fn huge_headers_harm_no_others() {
     for way in WAYS {
         let server = serve(way, |builder| builder).await;
         for n in [200, 2000, 20_000] {

@@ -29,7 +29,7 @@ async fn an_upstream_that_is_not_there_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_breaks_before_its_head_is_502() {
+async fn breaking_before_the_head_is_502() {
     let (process, listener) = before_socket(&[]).await;
     for protocol in PROTOCOLS {
         let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(256 * 1024));
@@ -53,7 +53,7 @@ async fn an_upstream_that_breaks_before_its_head_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_gives_no_head_in_time_is_504_and_let_go() {
+async fn a_late_head_is_504_and_closes_upstream() {
     let (process, listener) = before_socket(&["--request-timeout=100ms"]).await;
     for protocol in PROTOCOLS {
         let mut client = process.connect(protocol).await;
@@ -68,7 +68,7 @@ async fn an_upstream_that_gives_no_head_in_time_is_504_and_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_breaks_at_the_upstream_breaks_for_the_client() {
+async fn a_broken_body_breaks_for_the_client() {
     let witness = file("witness-broken.wat", WITNESS);
     for middleware in [&[][..], &["--middleware", &witness]] {
         let (process, listener) = before_socket(middleware).await;
@@ -94,7 +94,7 @@ async fn a_body_that_breaks_at_the_upstream_breaks_for_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_is_gone_for_the_upstream_too() {
+async fn the_upstream_sees_a_client_leave() {
     let (process, listener) = before_socket(&[]).await;
     for protocol in PROTOCOLS {
         // In the middle of its body: that must not look whole.
