@@ -130,7 +130,7 @@ impl Answer {
 }
 
 #[test]
-fn axum_has_a_component_beside_native_routes() {
+fn axum_serves_component_and_native_routes() {
     let example = Example::start("axum", &[]);
     let native = example.get("/native");
     assert_eq!((native.status, &*native.body), (200, "answered by Rust\n"));
@@ -207,7 +207,7 @@ impl Meminfo {
 }
 
 #[test]
-fn expiration_ends_idle_instances_while_memory_is_low() {
+fn expiration_ends_idle_ones_on_low_memory() {
     let meminfo = Meminfo::new("meminfo", 1000);
     let settings = [("MEMINFO", meminfo.path()), ("MEMORY_LOW_BYTES", "512000")];
     let example = Example::start("expiration", &settings);
@@ -245,7 +245,7 @@ fn expiration_reads_the_machine_s_memory() {
 }
 
 #[test]
-fn expiration_never_fires_where_memory_cannot_be_seen() {
+fn expiration_never_fires_without_meminfo() {
     let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-file");
     let low = ("MEMORY_LOW_BYTES", "18446744073709551615");
     let example = Example::start("expiration", &[("MEMINFO", nowhere.to_str().unwrap()), low]);
@@ -291,7 +291,7 @@ fn guard_does_not_start_without_a_token() {
 }
 
 #[test]
-fn middleware_lets_in_as_many_as_the_rate_says() {
+fn middleware_lets_in_up_to_the_rate() {
     let example = Example::start("middleware", &[("RATE", "3"), ("PERIOD_MS", "3600000")]);
     for count in 1..=3 {
         assert_eq!(example.get("/counter").body, format!("{count}\n"));
@@ -302,7 +302,7 @@ fn middleware_lets_in_as_many_as_the_rate_says() {
 }
 
 #[test]
-fn middleware_lets_in_more_when_the_period_is_over() {
+fn middleware_lets_in_more_after_the_period() {
     let example = Example::start("middleware", &[("RATE", "1"), ("PERIOD_MS", "500")]);
     for _ in 0..3 {
         let began = Instant::now();
@@ -314,7 +314,7 @@ fn middleware_lets_in_more_when_the_period_is_over() {
 }
 
 #[test]
-fn middleware_refuses_one_too_many_and_counts_only_what_it_lets_in() {
+fn middleware_counts_only_what_it_lets_in() {
     let settings =
         [("CONCURRENCY", "2"), ("RATE", "3"), ("PERIOD_MS", "3600000"), ("TIMEOUT_MS", "3600000")];
     let example = Example::start("middleware", &settings);
@@ -335,7 +335,7 @@ fn middleware_refuses_one_too_many_and_counts_only_what_it_lets_in() {
 }
 
 #[test]
-fn middleware_sheds_what_the_pool_has_no_room_for() {
+fn middleware_sheds_load_for_a_full_pool() {
     let settings = [("INSTANCES", "1"), ("CONCURRENCY", "1000"), ("TIMEOUT_MS", "3600000")];
     let example = Example::start("middleware", &[&settings[..], &[("RATE", "1000")]].concat());
     let slow: Vec<_> = (0..16).map(|_| example.send("/slow?ms=60000")).collect();
