@@ -30,6 +30,9 @@ const WARM_UP: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(20);
 
+/// Of each pool. A place of the allocator keeps up to 1 MiB of what its instance has touched.
+const INSTANCES: usize = 64;
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// How long in all; in less than ten, what is taken once outweighs what grows
@@ -82,6 +85,8 @@ async fn soak(
     let calm = CALM.min(total / 6);
     let settle = SETTLE.min(total / 8);
     let attack = total.saturating_sub(WARM_UP + calm * 2 + settle).max(calm);
+    // Each place of the allocators takes what it keeps: in the middle of the attack, that would look like a leak.
+    hostile::fill(addrs, INSTANCES, seen).await;
     innocents::start(addrs, options.rate, seen);
 
     let mut samples = Samples::new(pids, Arc::clone(seen));
@@ -96,7 +101,7 @@ async fn soak(
 }
 
 fn p2() -> Vec<String> {
-    vec![guest(HttpVersion::P2), "--max-instances=64".into()]
+    vec![guest(HttpVersion::P2), format!("--max-instances={INSTANCES}")]
 }
 
 /// Behind middleware, and each instance for many requests, one at a time: of several on one instance, all fail with the
@@ -105,11 +110,11 @@ fn p3() -> Vec<String> {
     let module = millpond_tests::guest_module().display().to_string();
     vec![
         guest(HttpVersion::P3),
-        "--max-instances=64".into(),
+        format!("--max-instances={INSTANCES}"),
         "--max-instance-concurrent-reuse-count=1".into(),
         "--middleware".into(),
         module,
-        "--max-middleware-instances=64".into(),
+        format!("--max-middleware-instances={INSTANCES}"),
     ]
 }
 

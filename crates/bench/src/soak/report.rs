@@ -81,8 +81,7 @@ impl Report {
         };
         Self {
             rows,
-            // The first half takes what is taken once: each of the allocator's places keeps up to 1 MiB, and it
-            // takes minutes until all were used.
+            // The first half takes what is taken once.
             slope: slope(&floors(&attack[attack.len() / 2..])),
             calm: quantiles(Phase::Calm),
             attack: quantiles(Phase::Attack),
