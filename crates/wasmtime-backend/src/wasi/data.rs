@@ -83,38 +83,33 @@ impl StoreData {
         self.hooks.held.begin()
     }
 
-    pub(super) fn with_outbound(mut self, outbound: Outbound) -> Self {
+    // In place, as all of it is large, and made for each request.
+
+    pub(super) fn set_outbound(&mut self, outbound: Outbound) {
         self.hooks.outbound = Some(outbound);
-        self
     }
 
-    pub(super) fn with_files(mut self, files: Files) -> Self {
+    pub(super) fn set_files(&mut self, files: Files) {
         self.files = Some(files);
-        self
     }
 
     pub(super) fn files(&mut self) -> &mut Files {
         self.files.get_or_insert_default()
     }
 
-    pub(super) fn with_tag(mut self, tag: Arc<Tag>) -> Self {
+    pub(super) fn set_tag(&mut self, tag: Arc<Tag>) {
         self.tag = Some(tag);
-        self
     }
 
-    pub(super) fn with_config(mut self, variables: Option<&HashMap<String, String>>) -> Self {
-        for (name, value) in variables.into_iter().flatten() {
+    pub(super) fn set_config(&mut self, variables: &HashMap<String, String>) {
+        for (name, value) in variables {
             self.config.insert(name, value);
         }
-        self
     }
 
-    pub(super) fn with_keyvalue(mut self, data: Option<&[(String, String)]>) -> Self {
-        if let Some(data) = data {
-            let data = data.iter().cloned();
-            self.keyvalue = WasiKeyValueCtxBuilder::new().in_memory_data(data).build();
-        }
-        self
+    pub(super) fn set_keyvalue(&mut self, data: &[(String, String)]) {
+        let data = data.iter().cloned();
+        self.keyvalue = WasiKeyValueCtxBuilder::new().in_memory_data(data).build();
     }
 
     /// What limits its store.

@@ -281,12 +281,16 @@ impl Host for WasiHost {
         let (limits, account) = (self.host_limits.clone(), self.account.clone());
         let mut data = StoreData::with_limits(wasi, self.max_memory, limits, account);
         data.begin()?;
-        Ok(data
-            .with_outbound(outbound)
-            .with_files(Files::new(self.io.clone(), self.max_files))
-            .with_tag(tag)
-            .with_config(self.config.as_ref())
-            .with_keyvalue(self.keyvalue.as_deref()))
+        data.set_outbound(outbound);
+        data.set_files(Files::new(self.io.clone(), self.max_files));
+        data.set_tag(tag);
+        if let Some(variables) = &self.config {
+            data.set_config(variables);
+        }
+        if let Some(pairs) = &self.keyvalue {
+            data.set_keyvalue(pairs);
+        }
+        Ok(data)
     }
 
     fn limiter(data: &mut StoreData) -> &mut dyn ResourceLimiter {
