@@ -106,7 +106,7 @@ async fn a_body_that_takes_too_long_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zeros_before_the_size_of_a_chunk_end() {
+async fn zeros_without_a_chunk_end_a_connection() {
     // hyper reads any number of them.
     let attack = Attack::start(&[]).await;
     let head = b"POST /drain HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";

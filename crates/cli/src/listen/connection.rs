@@ -24,7 +24,7 @@ use super::pace::Rule;
 use super::request_body::{BodyLimits, RequestBody};
 use super::service::Served;
 use super::streams::Streams;
-use super::traffic::{Connection, Cut, PIECE_HTTP2, Traffic};
+use super::traffic::{Connection, Cut, Open, PIECE_HTTP2, Traffic};
 use super::wire::Wire;
 use crate::middleware::BoxError;
 
@@ -124,6 +124,7 @@ pub(crate) async fn drive<T, S, B>(
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
+    let _open = Open::new(&traffic);
     let shared = Connection::new(traffic);
     let service = Served::new(service, peer, pacing.of_requests(), Arc::clone(&shared));
     let writes = pacing.of_responses();

@@ -126,7 +126,7 @@ impl Watch {
 
     /// Takes note of bytes that have come.
     fn receive(&mut self, bytes: usize) -> Result<(), TooSlow> {
-        if bytes > 0 && !self.connection.is_http2() {
+        if bytes > 0 {
             self.connection.received();
         }
         self.pace.moved(Instant::now, bytes);

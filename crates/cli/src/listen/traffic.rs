@@ -130,7 +130,6 @@ pub(crate) struct View {
 
 impl Connection {
     pub(crate) fn new(traffic: Arc<Traffic>) -> Arc<Self> {
-        traffic.open.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             traffic,
             queued: AtomicUsize::new(0),
@@ -155,7 +154,9 @@ impl Connection {
 
     /// A request, or a piece of its body, has come over HTTP/1.1.
     pub(crate) fn received(&self) {
-        self.useful.fetch_add(1, Ordering::Relaxed);
+        if !self.is_http2() {
+            self.useful.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The preface of HTTP/2 has come.
@@ -209,9 +210,20 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+/// A connection that is open until this is dropped. What refers to a [`Connection`] may outlive its socket.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Traffic>);
+
+impl Open {
+    pub(crate) fn new(traffic: &Arc<Traffic>) -> Self {
+        traffic.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(traffic))
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.traffic.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

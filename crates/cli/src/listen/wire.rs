@@ -33,7 +33,7 @@ const IN_A_ROW: usize = 256 * 1024;
 
 /// Bytes over HTTP/1.1 that make no request and no piece of a body: the longest head, what chunks may have besides their
 /// data in hyper, and what hyper reads ahead.
-const FRUITLESS: usize = 256 * 1024;
+const FRUITLESS: usize = 512 * 1024;
 
 /// Wraps the socket `T`.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The head of a request, from what came to what all who come after see.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING,
 };
 use http::{Method, Request, Version};
@@ -27,11 +27,7 @@ struct Found<'a> {
 
 impl Rules {
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
-        let fields = request.headers().len();
-        if fields > MAX_FIELDS {
-            let why = format!("{fields} fields, expected at most {MAX_FIELDS}");
-            return Err(Error::new(ErrorKind::HeadTooLarge).with_source(why));
-        }
+        check_fields(request.headers())?;
         if request.method() == Method::CONNECT {
             // A tunnel would go past all who come after.
             return Err(bad("CONNECT", "there are no tunnels here").with_status(501));
@@ -133,6 +129,21 @@ impl Rules {
         }
         set_authority(request.uri_mut(), authority, self.scheme.clone())
     }
+}
+
+/// HTTP/2 clients may send each cookie in a field of its own (RFC 9113, section 8.2.3), and browsers do: as many as there
+/// may be fields are not counted.
+fn check_fields(headers: &HeaderMap) -> Result<(), Error> {
+    let fields = headers.len();
+    if fields <= MAX_FIELDS {
+        return Ok(());
+    }
+    let cookies = headers.get_all(COOKIE).iter().count().min(MAX_FIELDS);
+    if fields - cookies <= MAX_FIELDS {
+        return Ok(());
+    }
+    let why = format!("{fields} fields, expected at most {MAX_FIELDS}");
+    Err(Error::new(ErrorKind::HeadTooLarge).with_source(why))
 }
 
 /// The star is for OPTIONS (RFC 9112, section 3.2.4), and any other path begins with a slash.

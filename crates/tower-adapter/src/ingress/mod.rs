@@ -7,7 +7,7 @@
 //!
 //! | of a request | what becomes of it |
 //! | --- | --- |
-//! | fields | at most 100, else 431: HTTP/2 packs thousands of them into a few bytes |
+//! | fields | at most 100, and 100 cookies, else 431: HTTP/2 packs thousands of them into a few bytes |
 //! | authority | URI and `Host` say the same from then on; what they say before must not differ, else 400. One `Host`, without a user; HTTP/1.1 must have one |
 //! | scheme | that of the connection; another is 421, unless it comes from a trusted proxy |
 //! | target | absolute; `*` for OPTIONS only, else 400; CONNECT is 501 |
@@ -107,7 +107,7 @@ struct Rules {
     strip: Option<Arc<[HeaderName]>>,
 }
 
-/// As many fields may a head have; hyper's limit for HTTP/1.1.
+/// The most fields of a head: hyper's limit for HTTP/1.1.
 const MAX_FIELDS: usize = 100;
 
 /// Finds the peer's address in what a server says of a request.
@@ -169,8 +169,8 @@ impl Ingress {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`], with the status that is told, or [`ErrorKind::HeadTooLarge`]; the request is to go nowhere then, and the connection is
-    /// best closed.
+    /// [`ErrorKind::BadRequest`], with the status that is told, or [`ErrorKind::HeadTooLarge`]; the request is to go
+    /// nowhere then, and the connection is best closed.
     pub fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
         self.rules.admit(request)
     }

@@ -82,6 +82,9 @@ fn more_fields_than_a_head_may_have_are_431() {
     // The host is one of them.
     assert_eq!(left(&Ingress::new(), &fields[1..]).map(|left| left.len()), Ok(99));
     assert_eq!(left(&Ingress::new(), &fields), Err(431));
+    let cookies = [("cookie", "a=b"); 100];
+    assert_eq!(left(&Ingress::new(), &cookies).map(|left| left.len()), Ok(100));
+    assert_eq!(left(&Ingress::new(), &[&cookies[..], &cookies].concat()), Err(431));
     // However few names they share.
     assert_eq!(left(&Ingress::new(), &[("x-same", "1"); 100]), Err(431));
 }
