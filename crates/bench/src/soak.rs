@@ -85,7 +85,7 @@ async fn soak(
     let calm = CALM.min(total / 6);
     let settle = SETTLE.min(total / 8);
     let attack = total.saturating_sub(WARM_UP + calm * 2 + settle).max(calm);
-    // Each place of the allocators takes what it keeps: in the middle of the attack, that would look like a leak.
+    // Most places of the components' allocators take what they keep: in the middle of the attack, that would look like a leak.
     hostile::fill(addrs, INSTANCES, seen).await;
     innocents::start(addrs, options.rate, seen);
 

@@ -199,6 +199,7 @@ impl Settings {
 
     /// What each value alone cannot tell.
     fn check(&self) -> Result<(), StartError> {
+        // By its default, --max-memory is more than most instances ever have.
         if let (Some(all), Some(one)) = (self.max_total_memory, self.max_memory)
             && all < one
         {

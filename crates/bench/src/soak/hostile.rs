@@ -73,14 +73,14 @@ const ATTACKS: [(Attack, u64); 24] = [
     (Attack::Silent, 100),
 ];
 
-/// Has as many instances at once as there may be, each of which touches more memory than is kept.
+/// Tries to have as many instances at once as there may be, each of which touches more memory than is kept.
 pub(super) async fn fill(addrs: [SocketAddr; 2], instances: usize, seen: &Arc<Seen>) {
     for _ in 0..3 {
         let mut hostile = JoinSet::new();
         for addr in addrs.into_iter().flat_map(|addr| std::iter::repeat_n(addr, instances)) {
             let seen = Arc::clone(seen);
             hostile.spawn(async move {
-                let _ = timeout(LONGEST, Attack::Ask("/alloc?mib=40").run(addr, &seen)).await;
+                let _ = timeout(LONGEST, Attack::Ask("/alloc?mib=4").run(addr, &seen)).await;
             });
         }
         hostile.join_all().await;

@@ -1,6 +1,6 @@
 //! Where the upstream is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -18,19 +18,24 @@ impl Origin {
         self.0.as_str()
     }
 
-    /// Whether a connection to it would arrive at one of these listeners. A name that has to be looked up is taken for
-    /// another machine's.
+    /// Whether a connection to it would arrive at one of these listeners, as far as its address tells: a name is not
+    /// looked up, and what addresses this machine has is not asked.
     pub(crate) fn is_one_of(&self, listeners: &[SocketAddr]) -> bool {
         let host = self.0.host().trim_start_matches('[').trim_end_matches(']');
-        let host = if host == "localhost" { "127.0.0.1" } else { host };
+        let host = if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { host };
         let Ok(ip) = host.parse::<IpAddr>() else { return false };
-        let (ip, port) = (ip.to_canonical(), self.0.port_u16().unwrap_or(80));
-        let local = ip.is_loopback() || ip.is_unspecified();
+        // To connect to an unspecified address is to connect to loopback.
+        let ip = match ip.to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let port = self.0.port_u16().unwrap_or(80);
         listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
             let own = listener.ip().to_canonical();
-            own == ip
-                || (own.is_unspecified() && local)
-                || (ip.is_unspecified() && own.is_loopback())
+            // One for all of IPv6 is for all of IPv4 too.
+            let takes_all = own.is_unspecified() && (own.is_ipv6() || ip.is_ipv4());
+            own == ip || (takes_all && ip.is_loopback())
         })
     }
 
@@ -95,13 +100,14 @@ mod tests {
             let listeners = ["127.0.0.1:9".parse().unwrap(), listener.parse().unwrap()];
             origin.parse::<Origin>().unwrap().is_one_of(&listeners)
         };
-        for origin in ["http://127.0.0.1:80", "http://localhost", "http://[::ffff:127.0.0.1]"] {
+        for origin in ["http://127.0.0.1:80", "http://LocalHost", "http://[::ffff:127.0.0.1]"] {
             assert!(is_at(origin, "127.0.0.1:80") && is_at(origin, "[::]:80"), "{origin}");
             assert!(!is_at(origin, "127.0.0.1:81") && !is_at(origin, "192.0.2.1:80"), "{origin}");
         }
         assert!(is_at("http://0.0.0.0:80", "127.0.0.1:80"));
         assert!(is_at("http://192.0.2.1:80", "192.0.2.1:80"));
         assert!(!is_at("http://192.0.2.2:80", "0.0.0.0:80"));
+        assert!(!is_at("http://[::1]:80", "0.0.0.0:80") && is_at("http://[::1]:80", "[::]:80"));
         assert!(!is_at("http://app.internal", "0.0.0.0:80"));
     }
 
