@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// Connections at once.
 const MANY: usize = 300;
 
+/// Fewer places for connections than that.
+const PLACES: &str = "--max-concurrent-connections=200";
+
 /// Clients that leave, of each kind.
 const LEAVE: usize = 200;
 
@@ -65,7 +68,8 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_heads_harm_no_others() {
-    let attack = Attack::start(&[]).await;
+    // They take all places, and innocents are served once their time for a head is over.
+    let attack = Attack::start(&[PLACES]).await;
     let mut streams = attack.send_many(b"GET /hello HTTP/1.1\r\nhost: a\r\nx: ").await;
     for stream in &mut streams {
         stream.write_all(b"a").await.unwrap();
@@ -77,11 +81,13 @@ async fn slow_heads_harm_no_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_bodies_harm_no_others() {
-    let attack = Attack::start(&["--max-instances=1000"]).await;
+    let flags = ["--max-instances=1000", "--request-body-timeout=2s", PLACES];
+    let attack = Attack::start(&flags).await;
     let head = b"POST /drain HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\na";
     let streams = attack.send_many(head).await;
-    let busy = "millpond_requests{stage=\"busy\"}";
-    while attack.process.metric(attack.admin, busy).await < MANY as u64 {}
+    let cut = format!("millpond_requests_cut_total{{reason=\"request_body_timeout\"}} {MANY}");
+    attack.process.measures(attack.admin, &cut).await;
+    attack.process.get("/hello").await;
     drop(streams);
     attack.ends().await;
 }
@@ -138,7 +144,8 @@ async fn slow_readers_harm_no_others() {
 
 /// Sends this and leaves, again and again; `seen` of a connection may be waited for before.
 async fn leave(flags: &[&str], request: &[u8], first_byte: bool) {
-    let attack = Attack::start(flags).await;
+    // Nothing but the client's departure ends what it has begun.
+    let attack = Attack::start(&[&["--request-timeout=10m"], flags].concat()).await;
     for n in 0..LEAVE {
         let mut stream = attack.send(request).await;
         if first_byte {

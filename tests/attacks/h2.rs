@@ -244,6 +244,6 @@ async fn large_responses_stay_with_their_guests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_outlives_its_guest_is_small() {
+async fn small_responses_leave_their_guests() {
     unread(8, "/fill?n=4000", true).await;
 }

@@ -68,17 +68,20 @@ async fn idle_middleware_does_not_wake_up() {
 struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
+    broken: Arc<AtomicUsize>,
     clients: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Load {
     async fn start(process: &Process) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, answered, broken): (Arc<AtomicBool>, Arc<AtomicUsize>, Arc<AtomicUsize>) =
+            Default::default();
         let mut clients = Vec::new();
         for nth in 0..8 {
             let protocol = if nth % 2 == 0 { Protocol::Http1 } else { Protocol::H2c };
             let mut client: Client = process.connect(protocol).await;
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            let broken = Arc::clone(&broken);
             clients.push(tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let request = client.request("/drip?n=3&ms=1").body(empty()).unwrap();
@@ -88,7 +91,9 @@ impl Load {
                     match reply.status.as_u16() {
                         503 => {}
                         // A body that broke off does not look whole.
-                        200 if reply.broken => {}
+                        200 if reply.broken => {
+                            broken.fetch_add(1, Ordering::Relaxed);
+                        }
                         200 => {
                             assert_eq!(reply.text(), "drip 0\ndrip 1\ndrip 2\n");
                             answered.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +103,7 @@ impl Load {
                 }
             }));
         }
-        Self { stop, answered, clients }
+        Self { stop, answered, broken, clients }
     }
 
     async fn answers(&self, count: usize) {
@@ -106,11 +111,13 @@ impl Load {
             .await;
     }
 
-    async fn end(self) {
+    /// Returns how many answers broke off.
+    async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("what was answered was right");
         }
+        self.broken.load(Ordering::Relaxed)
     }
 }
 
@@ -122,7 +129,7 @@ async fn sigterm_under_load_ends_well() {
         load.answers(50).await;
         process.signal("TERM");
         assert_eq!(process.exit_code().await, Some(0), "{version}");
-        load.end().await;
+        assert_eq!(load.end().await, 0, "what had begun was answered whole");
         let stderr = process.stderr();
         assert!(stderr.iter().any(|line| line.contains("stopped")), "its last line: {stderr:#?}");
         assert!(!stderr.iter().any(|line| line.contains("left instances behind")), "{stderr:#?}");

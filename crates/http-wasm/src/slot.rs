@@ -56,7 +56,7 @@ pub(crate) enum Fault {
 impl Slot {
     /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
     pub(crate) fn begin_start(&self, start: Starting) -> bool {
-        // Under the lock: the task that ends it takes out what is there after it is doomed.
+        // Under the lock: the task that ends a doomed instance empties the seat once, and must not miss this start.
         self.with_seat(|seat| {
             let begins = self.doom.get().is_none();
             if begins {

@@ -182,7 +182,7 @@ impl Book {
         self.entries[pool].rooms += 1;
     }
 
-    /// After all effects: no pool wants what is there, and what is guaranteed was given at once.
+    /// After all effects, no pool wants capacity that is free, and each has got what is guaranteed to it.
     pub(super) fn check(&self) {
         for (pool, entry) in self.entries.iter().enumerate() {
             let wants = entry.wanted() + entry.spares() > 0;
