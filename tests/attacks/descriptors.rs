@@ -167,6 +167,21 @@ async fn a_pipe_holds_no_thread() {
     assert_eq!(process.get("/read?path=/data/file").await, (200, "there\n".into()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_directory_is_not_listed_whole() {
+    let dir = directory("large");
+    // wasi:filesystem 0.2 has all of it at once. This is 2 MB.
+    for i in 0..8000 {
+        std::fs::write(dir.join(format!("{i:0>200}")), "").unwrap();
+    }
+    let small = directory("small");
+    let given = [("large", &dir), ("small", &small)]
+        .map(|(name, dir)| format!("--dir={}::/{name}", dir.display()));
+    let process = Process::start(HttpVersion::P2, &[&given[0], &given[1]]).await;
+    assert_eq!(process.get("/list?path=/large").await.0, 403);
+    assert_eq!(process.get("/list?path=/small").await, (200, "1\n".into()));
+}
+
 /// Entries in the directory: more than are read at a time.
 const ENTRIES: usize = 600;
 
@@ -193,6 +208,8 @@ async fn a_listing_holds_no_thread() {
         let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap().count();
         assert!(threads < 300, "{threads} threads");
         assert_eq!(process.get("/read?path=/data/file").await, (200, "there\n".into()));
-        while tasks.try_join_next().is_some() {}
+        while let Some(status) = tasks.try_join_next() {
+            assert_eq!(status.unwrap(), 200);
+        }
     }
 }

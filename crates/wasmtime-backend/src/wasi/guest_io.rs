@@ -97,9 +97,13 @@ impl GuestIo {
         };
         let permit = take().ok();
         if permit.is_none() {
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
+            self.refused();
         }
         permit
+    }
+
+    pub(super) fn refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn denied(&self) {

@@ -23,7 +23,8 @@ use wasmtime_wasi_http::p2::types::{
 };
 use wasmtime_wasi_http::{FieldMap, p3};
 
-use super::fields;
+use super::fields::Release;
+use super::files::DIRECTORY;
 
 /// Bytes that any entry of a table takes: itself, its box, its place among its parent's children.
 const ENTRY: usize = 320;
@@ -85,7 +86,8 @@ impl Held {
         self.bound = self.bound.saturating_add(self.limits.call_growth());
         if self.set > MOST_SET {
             self.set = 0;
-            table.iter_mut().for_each(release);
+            let mut maps = Release::default();
+            table.iter_mut().for_each(|entry| release(entry, &mut maps));
         }
         if self.bound > self.limits.resource_bytes {
             self.recount(table);
@@ -173,17 +175,17 @@ impl Drop for Sending {
 }
 
 /// Gives back the room of headers that were deleted.
-fn release(entry: &mut (dyn Any + Send)) {
+fn release(entry: &mut (dyn Any + Send), maps: &mut Release) {
     if let Some(fields) = entry.downcast_mut::<FieldMap>() {
-        fields::release(fields);
+        maps.release(fields);
     } else if let Some(request) = entry.downcast_mut::<HostOutgoingRequest>() {
-        fields::release(&mut request.headers);
+        maps.release(&mut request.headers);
     } else if let Some(response) = entry.downcast_mut::<HostOutgoingResponse>() {
-        fields::release(&mut response.headers);
+        maps.release(&mut response.headers);
     } else if let Some(request) = entry.downcast_mut::<p3::Request>() {
-        fields::release(&mut request.headers);
+        maps.release(&mut request.headers);
     } else if let Some(response) = entry.downcast_mut::<p3::Response>() {
-        fields::release(&mut response.headers);
+        maps.release(&mut response.headers);
     }
 }
 
@@ -259,7 +261,7 @@ impl Count {
             self.bytes += 1 << 10;
         } else if entry.is::<ReaddirIterator>() {
             // The whole directory, whose size nothing tells.
-            self.bytes += CONNECTION;
+            self.bytes += DIRECTORY;
         }
     }
 

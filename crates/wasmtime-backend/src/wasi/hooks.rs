@@ -26,6 +26,7 @@ impl WasiHttpHooks for Hooks {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
         let Some(sending) = self.held.send(&request) else {
+            outbound.refused();
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
         let sent = outbound.send(permit, request, options);

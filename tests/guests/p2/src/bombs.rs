@@ -40,8 +40,7 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
                 forget(fields);
             }
             "small-fields" => {
-                let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
-                forget(Fields::from_list(&entries).expect("headers"));
+                forget(small_fields());
             }
             // Nothing is left to be seen of them.
             "deleted-fields" => {
@@ -58,6 +57,19 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
                 copy.append("y", b"y").expect("a header");
                 forget((fields, copy));
             }
+            // Thousands of names for one map, and then the room of deleted headers is given back.
+            "shared-fields" => {
+                let request = OutgoingRequest::new(small_fields());
+                (0..9000).for_each(|_| forget(request.headers()));
+                delete();
+                forget(request);
+            }
+            "cloned-fields" => {
+                let fields = small_fields();
+                (0..9000).for_each(|_| forget(fields.clone()));
+                delete();
+                forget(fields);
+            }
             "pollables" => forget(monotonic_clock::subscribe_duration(u64::MAX)),
             "options" => forget(RequestOptions::new()),
             "outputs" => forget(wasip2::cli::stdout::get_stdout()),
@@ -72,6 +84,17 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
         }
     }
     text(out, 200, format!("held {n}\n"))
+}
+
+fn small_fields() -> Fields {
+    let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+    Fields::from_list(&entries).expect("headers")
+}
+
+/// Deletes more headers than the host lets pass before it looks for room.
+fn delete() {
+    let fields = Fields::new();
+    (0..20_000).for_each(|_| fields.delete("x").expect("mine"));
 }
 
 /// Writes as much of a body as the host takes without sending it.

@@ -169,6 +169,7 @@ fn route(
         "/read" => report::read(query, out),
         "/random" => report::random(out),
         "/write" => report::write(query, out),
+        "/list" => report::list(query, out),
         "/open-many" => report::open_many(query, out),
         "/sockets" => report::sockets(out),
         "/fetch-many" => outbound::fetch_many(query, out),

@@ -78,6 +78,14 @@ pub(crate) fn write(query: &Query, out: ResponseOutparam) -> io::Result<()> {
     }
 }
 
+/// Lists a directory, and tells how many entries it has.
+pub(crate) fn list(query: &Query, out: ResponseOutparam) -> io::Result<()> {
+    match std::fs::read_dir(query.get("path").unwrap_or_default()) {
+        Ok(entries) => text(out, 200, format!("{}\n", entries.filter(Result::is_ok).count())),
+        Err(error) => text(out, 403, format!("{error}\n")),
+    }
+}
+
 /// Opens a file n times, holds all of them for ms, and tells how often it could.
 pub(crate) fn open_many(query: &Query, out: ResponseOutparam) -> io::Result<()> {
     let path = query.get("path").unwrap_or_default();

@@ -36,14 +36,26 @@ pub(crate) fn hold(query: &Query) -> Response {
                 forget(fields);
             }
             "small-fields" => {
-                let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
-                forget(Fields::from_list(&entries).expect("headers"));
+                forget(small_fields());
             }
             // Nothing is left to be seen of them.
             "deleted-fields" => {
                 let fields = Fields::new();
                 fields.set("x", &vec![Vec::new(); 3000]).expect("values");
                 fields.delete("x").expect("mine");
+                forget(fields);
+            }
+            // Thousands of names for one map, and then the room of deleted headers is given back.
+            "shared-fields" => {
+                let request = request_with(small_fields());
+                (0..9000).for_each(|_| forget(request.get_headers()));
+                delete();
+                forget(request);
+            }
+            "cloned-fields" => {
+                let fields = small_fields();
+                (0..9000).for_each(|_| forget(fields.clone()));
+                delete();
                 forget(fields);
             }
             "empty-fields" => forget(Fields::new()),
@@ -69,9 +81,24 @@ pub(crate) fn hold(query: &Query) -> Response {
     text(200, format!("held {n}\n"))
 }
 
+fn small_fields() -> Fields {
+    let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+    Fields::from_list(&entries).expect("headers")
+}
+
+/// Deletes more headers than the host lets pass before it looks for room.
+fn delete() {
+    let fields = Fields::new();
+    (0..20_000).for_each(|_| fields.delete("x").expect("mine"));
+}
+
 fn request() -> Request {
+    request_with(Fields::new())
+}
+
+fn request_with(fields: Fields) -> Request {
     let (writer, trailers) = wit_future::new(|| Ok(None));
-    let (request, transmitted) = Request::new(Fields::new(), None, trailers, None);
+    let (request, transmitted) = Request::new(fields, None, trailers, None);
     forget((writer, transmitted));
     request
 }

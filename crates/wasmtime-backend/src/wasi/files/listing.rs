@@ -1,4 +1,4 @@
-//! The entries of a directory, for a guest of wasi:http 0.3.
+//! The entries of a directory: for 0.3 a stream of them, for 0.2 whether there are too many.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,9 +15,31 @@ use wasmtime::component::{Destination, StreamProducer, StreamResult};
 use wasmtime_wasi::p3::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
 use super::Reservation;
+use super::open::too_many;
 
 /// Entries that are read at a time, and held until the guest wants them.
 const BATCH: usize = 256;
+
+/// Bytes that a directory may have in memory, as a guest of 0.2 gets all of it at once: ten thousand names, or so.
+pub(in crate::wasi) const DIRECTORY: usize = 1 << 20;
+
+/// Bytes of an entry besides its name.
+const ENTRY: usize = 64;
+
+/// Fails if a directory takes more memory than [`DIRECTORY`].
+pub(super) async fn measure(dir: Arc<File>) -> io::Result<()> {
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut bytes = 0;
+        for entry in read_base_dir(&dir)? {
+            bytes += ENTRY + entry?.file_name().len();
+            if bytes > DIRECTORY {
+                return Err(too_many());
+            }
+        }
+        Ok(())
+    });
+    measured.await.map_err(io::Error::other)?
+}
 
 /// Reads a directory in batches. wasmtime's own holds a thread from the first entry to the last, or until the guest
 /// drops the stream.

@@ -11,6 +11,7 @@ mod p3;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub(super) use listing::DIRECTORY;
 pub(super) use p2::link as link_p2;
 pub(super) use p3::link as link_p3;
 

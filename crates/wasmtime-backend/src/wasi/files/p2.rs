@@ -1,18 +1,19 @@
-//! `open-at` of wasi:filesystem 0.2.
+//! `open-at` and `read-directory` of wasi:filesystem 0.2.
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::WasiView as _;
-use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, OpenFlags, PathFlags,
+    DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 
-use super::open::{Request, dir, open, too_many};
+use super::listing::measure;
+use super::open::{Request, dir, handle, open, too_many};
 use crate::wasi::StoreData;
 
 type Params = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
 
-/// Puts it in the place of wasmtime's.
+/// Puts them in the place of wasmtime's.
 pub(in crate::wasi) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
     types.func_wrap_async(
@@ -32,6 +33,34 @@ pub(in crate::wasi) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<
                     Err(error) => Err(error.into()),
                 };
                 Ok((opened,))
+            })
+        },
+    )?;
+    // wasmtime's own lists all of the directory at once, so that a guest makes the host hold as much as it likes.
+    types.func_wrap_async(
+        "[method]descriptor.read-directory",
+        |mut store, (fd,): (Resource<Descriptor>,)| {
+            Box::new(async move {
+                let data = store.data_mut();
+                let dir = dir(data.ctx().table.get(&fd)?);
+                // Of the descriptor that lists it.
+                let reservation = data.files().reserve();
+                let fits = match (dir, &reservation) {
+                    (Ok(dir), Some(_)) => measure(handle(&dir)).await,
+                    (Err(error), _) => Err(error),
+                    (_, None) => Err(too_many()),
+                };
+                let listed: Result<Resource<DirectoryEntryStream>, ErrorCode> = match fits {
+                    Ok(()) => {
+                        let mut filesystem = store.data_mut().filesystem();
+                        match HostDescriptor::read_directory(&mut filesystem, fd).await {
+                            Ok(entries) => Ok(entries),
+                            Err(error) => Err(error.downcast()?),
+                        }
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                Ok((listed,))
             })
         },
     )

@@ -48,6 +48,11 @@ impl Outbound {
         self.io.connect(permits)
     }
 
+    /// Counts a request for which there is no room.
+    pub(super) fn refused(&self) {
+        self.io.refused();
+    }
+
     /// Sends a request where the policy lets it go.
     pub(super) fn send(
         &self,
