@@ -44,7 +44,7 @@ struct Wishes {
 }
 
 impl Shares {
-    /// Raises the limit as far as it goes, and divides it. Says so where connections get less than they were to have.
+    /// Raises the limit as far as it goes, and divides it. Says so where there is less than was asked for.
     pub(crate) fn take(settings: &Settings) -> Self {
         let limit = raise();
         let shares = Self::divide(limit, Wishes::of(settings));
@@ -54,6 +54,16 @@ impl Shares {
                 "The limit on open files (ulimit -n) is {limit}: {} connections at once, not {asked}",
                 shares.connections
             ));
+        }
+        for (flag, asked, got) in [
+            ("--max-outbound", settings.max_outbound, shares.outbound),
+            ("--max-files", settings.max_files, shares.files),
+        ] {
+            if let Some(asked) = asked.filter(|asked| got < *asked) {
+                say(&format!(
+                    "The limit on open files (ulimit -n) is {limit}: {flag} is {got}, not {asked}"
+                ));
+            }
         }
         shares
     }

@@ -19,7 +19,7 @@ use tower::Service;
 
 use super::Pacing;
 use super::head_timer::HeadTimer;
-use super::idle::{Next, Times, Watch};
+use super::idle::{Next, Watch};
 use super::pace::Rule;
 use super::request_body::{BodyLimits, RequestBody};
 use super::service::Served;
@@ -147,7 +147,7 @@ pub(crate) async fn drive<T, S, B>(
                 continue;
             }
             if watched.is_none() && shared.is_http2() {
-                watched = Some(Watched::new(&shared));
+                watched = Some(Watched::new(&shared, writes));
             }
             let Some(watched) = &mut watched else { return Poll::Pending };
             if watched.sleep.as_mut().poll(cx).is_pending() {
@@ -182,9 +182,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(connection: &Connection) -> Self {
-        let times = Times { idle: IDLE, stall: STALL };
-        let (watch, at) = Watch::new(times, Instant::now(), connection.view());
+    fn new(connection: &Connection, rule: Rule) -> Self {
+        // A stream that is too slow goes before all of its connection does.
+        let rule = Rule { grace: rule.grace * 2, ..rule };
+        let (watch, at) = Watch::new(IDLE, rule, Instant::now(), connection.view());
         Self { watch, sleep: Box::pin(tokio::time::sleep_until(at)) }
     }
 }

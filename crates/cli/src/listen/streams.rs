@@ -69,6 +69,7 @@ struct Sending<F> {
 
 struct Watched {
     sleep: Pin<Box<Sleep>>,
+    rule: Rule,
     pace: Pace,
     moved: u64,
 }
@@ -107,19 +108,25 @@ impl Watched {
         let mut pace = Pace::new(rule);
         pace.wait(now);
         stream.was_empty();
-        Self { sleep: Box::pin(tokio::time::sleep_until(now + TICK)), pace, moved: stream.moved() }
+        let sleep = Box::pin(tokio::time::sleep_until(now + TICK));
+        Self { sleep, rule, pace, moved: stream.moved() }
     }
 
     /// Ready once all that was under way has been taken (false), or the peer is too slow (true).
     fn poll_end(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<bool> {
         while self.sleep.as_mut().poll(cx).is_ready() {
-            // If all was taken at some time, the peer did not keep us waiting.
-            if stream.was_empty() {
-                return Poll::Ready(false);
-            }
             let now = Instant::now();
             let moved = stream.moved();
-            if moved > self.moved {
+            if stream.was_empty() {
+                if stream.queued() == 0 {
+                    return Poll::Ready(false);
+                }
+                // All was taken at some time, so the peer did not keep us waiting. What is under way now has come since,
+                // and nothing else may poll this again.
+                self.pace = Pace::new(self.rule);
+                self.pace.wait(now);
+                self.moved = moved;
+            } else if moved > self.moved {
                 let bytes = usize::try_from(moved - self.moved).unwrap_or(usize::MAX);
                 self.pace.moved(|| now, bytes);
                 self.pace.wait(now);
@@ -180,6 +187,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unread_response_is_cut() {
         assert_eq!(send(large, 0).await, Some(31));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_stops_later_is_cut() {
+        let traffic = Arc::new(Traffic::default());
+        let connection = Connection::new(Arc::clone(&traffic));
+        let meter = Meter::Http2(connection.open_stream());
+        let streams = Streams::new(Arc::clone(&connection), RULE);
+        hyper::rt::Executor::execute(&streams, std::future::pending());
+        let first = large(&meter);
+        tokio::time::sleep(SECOND).await;
+        // All is taken, and more comes before the stream is looked at again.
+        drop(first);
+        let rest = large(&meter);
+        tokio::time::sleep(SECOND * 60).await;
+        assert_eq!((connection.view().streams, traffic.measure().cut(Cut::SlowResponse)), (0, 1));
+        drop(rest);
     }
 
     #[tokio::test(start_paused = true)]

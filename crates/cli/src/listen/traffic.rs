@@ -104,6 +104,8 @@ pub(crate) struct Connection {
     queued: AtomicUsize,
     /// Bytes of responses that were, so far; over HTTP/2.
     moved: AtomicU64,
+    /// Nothing was under way for a moment, since this was asked last.
+    emptied: AtomicBool,
     /// Work that was done for the peer: over HTTP/2 in frames that it may answer with frames of its own, over HTTP/1.1 in
     /// requests and pieces of their bodies.
     useful: AtomicU64,
@@ -126,6 +128,8 @@ pub(crate) struct View {
     pub(crate) opened: u64,
     pub(crate) queued: usize,
     pub(crate) moved: u64,
+    /// Nothing was under way at some time since this was asked last.
+    pub(crate) was_empty: bool,
 }
 
 impl Connection {
@@ -134,6 +138,7 @@ impl Connection {
             traffic,
             queued: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
+            emptied: AtomicBool::new(false),
             useful: AtomicU64::new(0),
             http2: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
@@ -168,11 +173,14 @@ impl Connection {
         self.http2.load(Ordering::Relaxed)
     }
 
+    /// Looks at it. One looks: what was empty is told once.
     pub(crate) fn view(&self) -> View {
+        let queued = self.queued.load(Ordering::Relaxed);
         View {
+            was_empty: self.emptied.swap(false, Ordering::Relaxed) || queued == 0,
+            queued,
             streams: self.streams.load(Ordering::Relaxed),
             opened: self.opened.load(Ordering::Relaxed),
-            queued: self.queued.load(Ordering::Relaxed),
             moved: self.moved.load(Ordering::Relaxed),
         }
     }
@@ -198,7 +206,9 @@ impl Connection {
 
     fn release(&self, bytes: usize) {
         self.traffic.queued.fetch_sub(bytes, Ordering::Relaxed);
-        self.queued.fetch_sub(bytes, Ordering::SeqCst);
+        if self.queued.fetch_sub(bytes, Ordering::SeqCst) == bytes {
+            self.emptied.store(true, Ordering::Relaxed);
+        }
         if self.waiting.load(Ordering::SeqCst) {
             let wakers = {
                 let mut wakers = lock(&self.wakers);
