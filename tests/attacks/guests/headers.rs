@@ -40,7 +40,8 @@ async fn huge_headers_harm_no_others() {
                 let head = client.send(request.expect("good")).await;
                 let head = head.map(|response| response.status().as_u16());
                 println!("{way:?} {protocol:?}: {n} headers, {head:?}");
-                assert!(n < 20_000 || !head.is_ok_and(|status| status == 200), "{way:?}");
+                // Not by the client: the guest is stopped before there is a head.
+                assert!(n < 2000 || matches!(head, Ok(500)), "{way:?} {protocol:?} {n}: {head:?}");
             }
             server.until("it is over", |now| now.busy + now.streaming == 0).await;
             innocents(&server).await;
