@@ -398,3 +398,38 @@ impl Drop for Piece {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    static BYTES: [u8; PIECE_HTTP1] = [0; PIECE_HTTP1];
+
+    /// Puts as many bytes under way as there is room for; fewer than a connection's if none of them ever leaves.
+    fn fill(meter: &Meter) -> Vec<Piece> {
+        let piece = || meter.has_room().then(|| meter.piece(Bytes::from_static(&BYTES)));
+        std::iter::from_fn(piece).take(100).collect()
+    }
+
+    #[test]
+    fn the_process_has_its_share() {
+        let traffic = Arc::new(Traffic::default());
+        let connection = || Meter::Http1(Connection::new(Arc::clone(&traffic)));
+        let meters: Vec<_> = (0..300).map(|_| connection()).collect();
+        let mut under_way: Vec<_> = meters.iter().map(fill).collect();
+        let cost = PIECE_HTTP1 + OVERHEAD;
+        let queued = traffic.measure().queued;
+        assert!((PROCESS..PROCESS + 300 * cost).contains(&queued), "{queued}");
+        assert!(under_way.iter().all(|pieces| !pieces.is_empty()), "each has its turn");
+        assert_eq!(under_way[299].len(), 1, "and no more than that");
+
+        // The first ones leave: there is room for the last one.
+        under_way.drain(..100);
+        under_way.last_mut().expect("200 are left").append(&mut fill(&meters[299]));
+        assert!(under_way[199].len() > 10, "{}", under_way[199].len());
+        under_way.clear();
+        assert_eq!(traffic.measure().queued, 0);
+    }
+}
