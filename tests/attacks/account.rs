@@ -1,12 +1,14 @@
 //! More instances than there is memory for.
 
 use futures::future::join_all;
-use millpond::HttpVersion::{P2, P3};
+use millpond::HttpVersion::{self, P2, P3};
 use millpond::http_wasm::HttpWasmPool;
 use millpond::{MemoryAccount, Output, WasiHost, WasmPool};
 use millpond_tests::{Process, Server, guest, until};
 
 const MIB: usize = 1 << 20;
+/// Memory that stacks and connections of two hundred instances take, which no account knows of.
+const BESIDE: u64 = 128;
 
 /// A pool of fresh instances, of which the account has room for five or so.
 async fn server(account: &MemoryAccount) -> Server {
@@ -18,7 +20,7 @@ async fn server(account: &MemoryAccount) -> Server {
 
 #[tokio::test]
 async fn starts_wait_for_memory() {
-    let account = MemoryAccount::new(8 * MIB);
+    let account = MemoryAccount::new(16 * MIB);
     let server = server(&account).await;
     let replies = join_all((0..50).map(|_| server.get("/sleep?ms=20"))).await;
     for reply in replies {
@@ -30,11 +32,11 @@ async fn starts_wait_for_memory() {
 
 #[tokio::test]
 async fn growth_ends_with_the_memory_of_all() {
-    let account = MemoryAccount::new(8 * MIB);
+    let account = MemoryAccount::new(16 * MIB);
     let server = server(&account).await;
     let hello = async || assert_eq!(server.get("/hello").await.text(), "hello\n");
     hello().await;
-    assert_eq!(server.get("/alloc?mib=9").await.status, 500, "its own limit is 256 MiB");
+    assert_eq!(server.get("/alloc?mib=17").await.status, 500, "its own limit is 256 MiB");
     hello().await;
     assert_eq!(server.get("/alloc?mib=4").await.status, 200);
     // What the host holds counts as well.
@@ -80,13 +82,61 @@ async fn middleware_is_charged_too() {
 
 #[tokio::test]
 async fn an_operator_limits_the_memory_of_all() {
-    let args = ["--max-total-memory=8MiB", "--admin=127.0.0.1:0", "--log=error"];
+    let args = ["--max-total-memory=16MiB", "--admin=127.0.0.1:0", "--log=error"];
     let mut process = Process::start(P3, &args).await;
     let admin = process.announced("Admin on http://").await;
     assert_eq!(process.get("/hello").await.1, "hello\n");
-    assert_eq!(process.get("/alloc?mib=9").await.0, 500);
+    assert_eq!(process.get("/alloc?mib=17").await.0, 500);
     assert_eq!(process.get("/hello").await.1, "hello\n");
-    process.measures(admin, "millpond_guest_memory_limit_bytes 8388608").await;
+    process.measures(admin, "millpond_guest_memory_limit_bytes 16777216").await;
     let (_, metrics) = millpond_tests::get(admin, "/metrics").await;
     assert!(!metrics.contains("\nmillpond_guest_memory_refused_total 0\n"), "{metrics}");
+}
+
+/// Two hundred guests at a time make the host hold what they can, and stay. All of it is within what the operator allows.
+async fn many_hold_what_all_may(version: HttpVersion, kind: &str, n: u32) {
+    let args = ["--max-total-memory=256MiB", "--max-memory=16MiB", "--queue-timeout=1s"];
+    let more = ["--max-instance-reuse-count=1", "--admin=127.0.0.1:0", "--log=error"];
+    let mut process = Process::start(version, &[&args[..], &more].concat()).await;
+    let admin = process.announced("Admin on http://").await;
+    assert_eq!(process.get("/hello").await.1, "hello\n");
+    let before = process.resident_mib();
+    let get = |_| {
+        let (addr, path) = (process.addr, format!("/hold?kind={kind}&n={n}&ms=600000"));
+        tokio::spawn(async move { millpond_tests::get(addr, &path).await.0 })
+    };
+    let all: Vec<_> = (0..200).map(get).collect();
+    // Each holds, or has an answer: it was cut off, or there was no room for it in time.
+    let holding = || process.stdout().iter().filter(|line| line.ends_with("holds")).count();
+    until("all guests hold or are answered", || {
+        let answered = all.iter().filter(|task| task.is_finished()).count();
+        (answered + holding() >= 200).then_some(())
+    })
+    .await;
+    let (grown, held) = (process.resident_mib().saturating_sub(before), holding());
+    println!("{version:?} {kind}: {held} guests hold, {grown} MiB");
+    assert!(held > 0, "there is room for some");
+    assert!(grown <= 256 + BESIDE, "{kind}: {held} guests hold, {grown} MiB");
+    for task in all {
+        task.abort();
+        if let Ok(status) = task.await {
+            assert!([500, 503].contains(&status), "{kind}: {status}");
+        }
+    }
+    process.comes_to_rest(admin).await;
+    assert_eq!(process.get("/hello").await.1, "hello\n");
+}
+
+#[tokio::test]
+async fn many_of_p2_hold_what_all_may() {
+    for (kind, n) in [("fields", 120), ("small-fields", 30), ("trailers", 120), ("bodies", 60)] {
+        many_hold_what_all_may(P2, kind, n).await;
+    }
+}
+
+#[tokio::test]
+async fn many_of_p3_hold_what_all_may() {
+    for (kind, n) in [("fields", 120), ("small-fields", 30), ("streams", 600), ("results", 100)] {
+        many_hold_what_all_may(P3, kind, n).await;
+    }
 }

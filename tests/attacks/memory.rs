@@ -94,6 +94,7 @@ async fn bombs_of_p2() {
         ("pollables", 100_000),
         ("options", 100_000),
         ("outputs", 100_000),
+        ("trailers", 1000),
         ("unfinished", 200),
     ];
     nothing_holds_more_than_its_share(P2, &bombs).await;
@@ -112,6 +113,7 @@ async fn bombs_of_p3() {
         ("options", 100_000),
         ("streams", 100_000),
         ("futures", 100_000),
+        ("results", 1000),
         ("subtasks", 100_000),
         ("outputs", 100_000),
         ("unfinished", 1000),
@@ -142,7 +144,7 @@ async fn calls_of_p2_are_bounded() {
         ("insecure", 65_536, 65_537),
         ("poll", 2000, 20_000),
         ("poll-all", 1000, 20_000),
-        ("value", 100_000, 200_000),
+        ("value", 60_000, 200_000),
         ("values", 1000, 100_000),
         ("entries", 1000, 100_000),
         ("name", 100_000, 200_000),
@@ -157,7 +159,7 @@ async fn calls_of_p3_are_bounded() {
     let calls = [
         ("random", 65_536, 65_537),
         ("insecure", 65_536, 65_537),
-        ("value", 100_000, 200_000),
+        ("value", 60_000, 200_000),
         ("values", 1000, 100_000),
         ("entries", 1000, 100_000),
         ("name", 100_000, 200_000),

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
 use crate::record::{RecordDirs, RecordLimits, Records};
-use crate::wasi::fields;
+use crate::wasi::{bodies, fields};
 
 pub use error::BuildError;
 use error::Problem;
@@ -317,6 +317,7 @@ impl<H: Host> Builder<H> {
                 p3::add_to_linker(&mut linker)?;
             }
             fields::link(&mut linker, concurrency)?;
+            bodies::link(&mut linker, concurrency)?;
             self.host.link(&mut linker)?;
             if concurrency {
                 self.host.link_concurrent(&mut linker)?;

@@ -51,9 +51,6 @@ impl MemoryAccount {
         let charged = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|used| *used <= self.0.limit)
         });
-        if charged.is_err() {
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
-        }
         charged.is_ok()
     }
 
@@ -98,8 +95,16 @@ impl Charge {
         true
     }
 
-    /// Returns what an instance for which there is no room fails to start with.
+    /// Counts that something was refused for want of room.
+    pub fn refused(&self) {
+        if let Some(account) = &self.account {
+            account.0.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what an instance for which there is no room fails to start with, and counts that it does.
     pub fn exhausted(&self) -> MemoryExhausted {
+        self.refused();
         let account = self.account.as_ref();
         let (used, limit) = account.map_or((0, 0), |account| (account.used(), account.limit()));
         MemoryExhausted { used, limit }
@@ -138,10 +143,12 @@ mod tests {
         let mut one = Charge::new(Some(account.clone()));
         let mut other = Charge::new(Some(account.clone()));
         assert!(one.set(60) && !other.set(50) && other.set(40));
-        assert_eq!((account.used(), account.refused()), (100, 1));
+        assert_eq!(account.used(), 100);
         assert!(one.set(10) && other.set(90) && !other.set(91));
         drop(one);
-        assert_eq!((account.used(), account.refused()), (90, 2));
+        assert_eq!((account.used(), account.refused()), (90, 0));
+        other.refused();
+        assert_eq!(account.refused(), 1);
         drop(other);
         assert_eq!(account.used(), 0);
         assert!(Charge::default().set(usize::MAX), "without an account there is no limit");

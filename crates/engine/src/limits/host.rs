@@ -5,18 +5,19 @@
 ///
 /// # The sum
 ///
-/// Beyond the memory that it was given, an instance costs the host at most 16 MiB, with these defaults:
+/// Beyond the memory that it was given, an instance costs the host at most 16 MiB, with these defaults. A
+/// [`MemoryAccount`](crate::MemoryAccount) is charged for it either from the start of the instance, whether it is
+/// held or not, or before it is held:
 ///
-/// | | |
-/// | --- | --- |
-/// | resources: fields, bodies and their chunks, streams, requests that are under way, errors, files | [`resource_bytes`](Self::resource_bytes): 7 MiB |
-/// | the room of headers that were deleted | 2 MiB |
-/// | what a single call adds before that is noticed: three times [`call_bytes`](Self::call_bytes), as a small header takes three times its bytes | 0.4 MiB |
-/// | handle tables of its components: [`handles`](Self::handles) of 48 bytes each | 1 MiB |
-/// | tasks, streams, futures and waitable sets of wasi 0.3: [`async_entries`](Self::async_entries) of 640 bytes each | 2.5 MiB |
-/// | response bodies that have left for the client: two chunks each, of 16 requests at a time | 2 MiB |
-/// | tables: 100 000 elements of 8 bytes | 0.8 MiB |
-/// | **all** | **15.7 MiB** |
+/// | | at most | charged |
+/// | --- | --- | --- |
+/// | resources: fields, bodies and their chunks, streams, requests that are under way, errors, files, and the room of headers that were deleted | [`resource_bytes`](Self::resource_bytes): 9 MiB | the first 1.8 MiB from its start, the rest before |
+/// | what a single call adds before that is noticed: three times [`call_bytes`](Self::call_bytes), as a small header takes three times its bytes | 0.4 MiB | before |
+/// | handle tables of its components: [`handles`](Self::handles) of 48 bytes each | 0.5 MiB | from its start |
+/// | tasks, streams, futures and waitable sets of wasi 0.3: [`async_entries`](Self::async_entries) of 640 bytes each | 1.3 MiB | from its start |
+/// | response bodies that have left for the client: two chunks and trailers each, of 16 requests at a time | 4 MiB | of the first, from its start; of others, not |
+/// | tables: 100 000 elements of 8 bytes | 0.8 MiB | before |
+/// | **all** | **16 MiB** | **3.7 MiB** from its start, 2.5 MiB with wasi 0.2 |
 ///
 /// Not in it: the stacks of what runs (each 2 MiB of address space, of which wasm touches 512 KiB at most;
 /// the engine has one for each instance, or three with wasi 0.3), and what a component has by its very
@@ -25,20 +26,20 @@
 #[non_exhaustive]
 pub struct HostLimits {
     /// Bytes that a guest may pass to the host in one call, in strings and lists. Beyond it, the call traps.
-    /// It takes the host less than a tick to look through as many. Default: 128 KiB, twice what streams
-    /// take at a time.
+    /// It takes the host less than a tick to look through as many. A map of fields may have half as many. Default: 128 KiB,
+    /// twice what streams take at a time.
     pub call_bytes: usize,
     /// Resources that the host may hold for the guest. Beyond it, the call that would make another one traps.
     /// Default: 10 000.
     pub resources: usize,
-    /// Bytes that these resources may take. A guest that goes beyond it is cut off from the host: its next
-    /// call traps. Default: 7 MiB.
+    /// Bytes that these resources may take. A guest that goes beyond it is cut off: all of them are gone,
+    /// and it traps when it asks for one. Default: 9 MiB.
     pub resource_bytes: usize,
     /// Handles in the tables of the guest's components. Beyond it, what would make another one traps.
-    /// Default: 20 000.
+    /// Default: 10 000.
     pub handles: usize,
     /// Tasks, threads, streams, futures and waitable sets of a guest of wasi 0.3. Beyond it, what would make
-    /// another one traps. Default: 4096.
+    /// another one traps. Default: 2048, of which a request takes a dozen or two.
     pub async_entries: usize,
     /// Bytes of a body that are taken from the guest at a time. Two such chunks wait to be sent. Where a guest
     /// has many bodies open, further ones get less. Default: 64 KiB.
@@ -51,8 +52,10 @@ pub struct HostLimits {
 pub(super) const HANDLE: usize = 48;
 /// Bytes that an entry of the engine's asynchronous state takes, likewise.
 pub(super) const ASYNC_ENTRY: usize = 640;
-/// Bytes that deleted headers take before they are given back.
-const DELETED: usize = 2 << 20;
+/// Bytes of resources that every instance may have without being charged for more.
+const FEW: usize = 1 << 20;
+/// Calls between two counts of the resources, of an instance that has few.
+const CALLS: usize = 2;
 /// Requests at a time on an instance, unless told otherwise.
 const CONCURRENCY: usize = 16;
 
@@ -61,9 +64,9 @@ impl Default for HostLimits {
         Self {
             call_bytes: 128 << 10,
             resources: 10_000,
-            resource_bytes: 7 << 20,
-            handles: 20_000,
-            async_entries: 4096,
+            resource_bytes: 9 << 20,
+            handles: 10_000,
+            async_entries: 2048,
             body_chunk: 64 << 10,
             random_bytes: 64 << 10,
         }
@@ -76,16 +79,36 @@ impl HostLimits {
         self.call_bytes.saturating_mul(3)
     }
 
+    /// Returns the bytes of resources that an instance is to be charged for that has as many, so that its next calls
+    /// need not be looked at.
+    pub fn resources_charged(&self, bytes: usize) -> usize {
+        // Where there are many, to count them takes longer, and is done more seldom.
+        let ahead = self.call_growth().saturating_mul(CALLS).max(bytes / 2);
+        let most = bytes.max(FEW).saturating_add(ahead).min(self.resource_bytes);
+        // What the next call makes is not known before.
+        most.max(bytes.saturating_add(self.call_growth()))
+    }
+
+    /// Returns the bytes of what nothing counts, at most: an instance is charged for these from its start. Only guests of
+    /// wasi 0.3 are `concurrent`.
+    pub fn uncounted(&self, concurrent: bool) -> usize {
+        let entries = if concurrent { self.async_entries } else { 0 }.saturating_mul(ASYNC_ENTRY);
+        let handles = self.handles.saturating_mul(HANDLE);
+        handles.saturating_add(entries).saturating_add(self.response())
+    }
+
+    /// What a response takes that has left for the client: two chunks, and its trailers.
+    fn response(&self) -> usize {
+        self.body_chunk.saturating_mul(2).saturating_add(self.call_bytes)
+    }
+
     /// Returns the most that the host holds for an instance beyond its memories.
     pub fn most(&self) -> usize {
-        let responses = 2 * self.body_chunk * CONCURRENCY;
-        self.resource_bytes
-            + DELETED
-            + self.call_growth()
-            + self.handles * HANDLE
-            + self.async_entries * ASYNC_ENTRY
-            + responses
-            + super::TABLE_ELEMENTS * super::TABLE_ELEMENT
+        let other_responses = self.response().saturating_mul(CONCURRENCY - 1);
+        let tables = super::TABLE_ELEMENTS * super::TABLE_ELEMENT;
+        [self.call_growth(), self.uncounted(true), other_responses, tables]
+            .into_iter()
+            .fold(self.resource_bytes, usize::saturating_add)
     }
 }
 
@@ -97,5 +120,24 @@ mod tests {
     fn the_sum_is_at_most_16_mib() {
         let most = HostLimits::default().most();
         assert!(most <= 16 << 20, "{most}");
+    }
+
+    #[test]
+    fn a_call_is_charged_before_it_is_made() {
+        let limits = HostLimits::default();
+        for bytes in [0, 1 << 10, 1 << 20, 5 << 20, limits.resource_bytes] {
+            let charged = limits.resources_charged(bytes);
+            assert!(charged >= bytes + limits.call_growth(), "{bytes}: {charged}");
+            assert!(charged <= limits.resource_bytes + limits.call_growth(), "{bytes}: {charged}");
+        }
+    }
+
+    #[test]
+    fn limits_may_be_without_end() {
+        let mut limits = HostLimits::default();
+        limits.call_bytes = usize::MAX;
+        limits.resource_bytes = usize::MAX;
+        limits.handles = usize::MAX;
+        assert_eq!((limits.resources_charged(1), limits.most()), (usize::MAX, usize::MAX));
     }
 }

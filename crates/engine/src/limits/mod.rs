@@ -75,7 +75,8 @@ impl GuestLimits {
             return Ok(false);
         }
         if !self.charge.set(memory + elements * TABLE_ELEMENT) {
-            return if is_new { Err(self.charge.exhausted().into()) } else { Ok(false) };
+            let exhausted = self.charge.exhausted();
+            return if is_new { Err(exhausted.into()) } else { Ok(false) };
         }
         (self.memory, self.elements) = (memory, elements);
         self.last = Some(growth);

@@ -12,11 +12,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-use wasmtime_wasi_keyvalue::{WasiKeyValue, WasiKeyValueCtx, WasiKeyValueCtxBuilder};
 
 use super::files::Files;
-use super::held::Held;
+use super::held::{GuestKind, Held};
 use super::hooks::Hooks;
+use super::keyvalue::{self, KeyValue};
 use super::outbound::Outbound;
 
 /// The data of a store: WASI, wasi:http, resources and limits. An embedder's own data can hold
@@ -25,15 +25,13 @@ pub struct StoreData {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
-    /// Has nothing and takes nothing: what a guest sees that has made the host hold too much.
-    none: ResourceTable,
     limits: GuestLimits,
     /// Of the default if `None`; made when it is needed, as most guests need none.
     files: Option<Files>,
     hooks: Hooks,
     tag: Option<Arc<Tag>>,
     config: WasiConfigVariables,
-    keyvalue: WasiKeyValueCtx,
+    keyvalue: KeyValue,
 }
 
 impl Default for StoreData {
@@ -59,28 +57,30 @@ impl StoreData {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(host.resources);
-        let mut none = ResourceTable::new();
-        none.set_max_capacity(0);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(host.call_bytes);
+        http.set_field_size_limit(host.call_bytes / 2);
         let held = Held::new(host, Charge::new(account.clone()));
         Self {
             wasi,
             http,
             table,
-            none,
             limits: GuestLimits::new(max_memory, account),
             files: None,
             hooks: Hooks { outbound: None, held },
             tag: None,
             config: WasiConfigVariables::default(),
-            keyvalue: WasiKeyValueCtxBuilder::new().build(),
+            keyvalue: KeyValue::default(),
         }
     }
 
     /// Charges the account with what an instance is charged from its start.
-    pub(super) fn begin(&mut self) -> Result<(), MemoryExhausted> {
-        self.hooks.held.begin()
+    pub(super) fn begin(
+        &mut self,
+        concurrent: bool,
+        has_files: bool,
+    ) -> Result<(), MemoryExhausted> {
+        let stored = self.keyvalue.size();
+        self.hooks.held.begin(GuestKind { concurrent, has_files, stored })
     }
 
     // In place, as all of it is large, and made for each request.
@@ -108,8 +108,7 @@ impl StoreData {
     }
 
     pub(super) fn set_keyvalue(&mut self, data: &[(String, String)]) {
-        let data = data.iter().cloned();
-        self.keyvalue = WasiKeyValueCtxBuilder::new().in_memory_data(data).build();
+        self.keyvalue = KeyValue::new(data);
     }
 
     /// What limits its store.
@@ -121,7 +120,7 @@ impl StoreData {
     pub fn usage(&mut self) -> Usage {
         let mut usage = Usage::default();
         usage.memory = self.limits.memory();
-        (_, usage.resources) = self.hooks.held.count(&mut self.table);
+        usage.resources = self.hooks.held.settle(&mut self.table);
         usage
     }
 
@@ -134,25 +133,24 @@ impl StoreData {
         WasiConfig::new(&self.config)
     }
 
-    pub(super) fn keyvalue(&mut self) -> WasiKeyValue<'_> {
-        let may = self.hooks.held.call(&mut self.table);
-        WasiKeyValue::new(&self.keyvalue, if may { &mut self.table } else { &mut self.none })
+    pub(super) fn keyvalue(&mut self) -> keyvalue::View<'_> {
+        self.hooks.held.call(&mut self.table);
+        let (table, held) = (&mut self.table, &mut self.hooks.held);
+        keyvalue::View { table, held, store: &mut self.keyvalue }
     }
 }
 
 impl WasiView for StoreData {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let may = self.hooks.held.call(&mut self.table);
-        let table = if may { &mut self.table } else { &mut self.none };
-        WasiCtxView { ctx: &mut self.wasi, table }
+        self.hooks.held.call(&mut self.table);
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for StoreData {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let may = self.hooks.held.call(&mut self.table);
-        let table = if may { &mut self.table } else { &mut self.none };
-        WasiHttpCtxView { ctx: &mut self.http, table, hooks: &mut self.hooks }
+        self.hooks.held.call(&mut self.table);
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
     }
 }
 

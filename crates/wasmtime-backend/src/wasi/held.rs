@@ -2,8 +2,9 @@
 //!
 //! Nothing tells the host of what goes into a table and what becomes of it there: a map of fields grows behind
 //! its entry, a body has chunks in a channel. So it is counted, by going through the table. Each call of the
-//! guest adds a known amount at most, and until the calls since the last count could have made too much of it
-//! there is nothing to count. A guest that holds too much is cut off: it finds its resources gone, and traps.
+//! guest adds a known amount at most. An instance is charged for some calls ahead, and until these are made there is
+//! nothing to count: what it holds is never more than what it is charged for, whenever it stops. A guest that holds too
+//! much is cut off: its resources are gone, and it traps.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -30,105 +31,180 @@ use super::files::DIRECTORY;
 const ENTRY: usize = 320;
 /// Bytes that a header takes besides its name and its value, and the place of one that is not there.
 const HEADER: usize = 112;
-/// Bytes that a body takes besides its chunks: its channels.
-const BODY: usize = 2 << 10;
+/// Bytes that the trailers of a body may have where the host keeps them until the body was sent.
+pub(super) const TRAILERS: usize = 16 << 10;
+/// Bytes that a body takes besides its chunks: its channels, and its trailers.
+const BODY: usize = (2 << 10) + TRAILERS;
 /// Bytes that wait on a connection to a server, in either direction.
 const CONNECTION: usize = 64 << 10;
 /// Bodies that get chunks of full size.
 const LARGE_BODIES: usize = 16;
-/// Headers and values that may be set before the room of those that are gone is given back. Each takes 72 bytes
-/// in a map that doubles: 2 MiB.
-const MOST_SET: usize = (2 << 20) / 144;
+/// Bytes that a header or value takes in a map, which doubles and keeps the room of those that are deleted.
+const SET: usize = 144;
+/// Headers and values that may be set before the room of those that are gone is given back: 2 MiB.
+const MOST_SET: usize = (2 << 20) / SET;
+/// Bytes of a place in a table, which stays with the table when it is free.
+const PLACE: usize = 48;
 /// A body beyond those gets a chunk this much smaller.
 const SMALLER: usize = 8;
-
-/// Bytes that an instance is charged for from its start, whatever it holds. A guest that does nothing odd stays below, so
-/// it is a start that waits for memory, and not a guest that runs.
-const FROM_START: usize = 512 << 10;
 
 /// The account of one guest.
 pub(super) struct Held {
     limits: HostLimits,
     /// What the calls since the last count can have made of it, at most.
     bound: usize,
+    /// What `bound` may be until there is a count: it is charged for.
+    ahead: usize,
+    /// What is charged besides.
+    uncounted: usize,
     /// Headers and values that were set since room was last given back.
     set: usize,
+    /// Entries that the table had at most, as far as they were counted.
+    peak: usize,
+    /// Bytes that it has put into the store of `wasi:keyvalue`.
+    stored: usize,
+    /// Its guest is one of wasi 0.3.
+    concurrent: bool,
+    /// It has files, which keep what was last written to them.
+    has_files: bool,
     /// How many open bodies have chunks of full size, at most.
     large_bodies: usize,
     /// Bytes of requests that are under way, wherever they are.
     sending: Option<Arc<AtomicUsize>>,
     charge: Charge,
-    /// It was too much.
-    cut_off: bool,
 }
 
 impl Held {
     pub(super) fn new(limits: HostLimits, charge: Charge) -> Self {
-        let (bound, set, large_bodies, sending) = Default::default();
-        Self { limits, bound, set, large_bodies, sending, charge, cut_off: false }
+        let (bound, ahead, set, peak, stored, large_bodies, sending) = Default::default();
+        let (concurrent, has_files, uncounted) = (true, true, limits.uncounted(true));
+        Self {
+            limits,
+            bound,
+            ahead,
+            uncounted,
+            set,
+            peak,
+            stored,
+            concurrent,
+            has_files,
+            large_bodies,
+            sending,
+            charge,
+        }
     }
 
     pub(super) fn limits(&self) -> &HostLimits {
         &self.limits
     }
 
-    /// Charges what an instance is charged from its start.
+    /// Charges what an instance is charged from its start, so that for want of memory it is a start that waits, and not a
+    /// guest that runs and has done nothing odd.
     ///
     /// # Errors
     ///
     /// If all instances together hold too much for another one.
-    pub(super) fn begin(&mut self) -> Result<(), MemoryExhausted> {
-        if self.charge.set(FROM_START) { Ok(()) } else { Err(self.charge.exhausted()) }
+    pub(super) fn begin(&mut self, guest: GuestKind) -> Result<(), MemoryExhausted> {
+        (self.concurrent, self.has_files) = (guest.concurrent, guest.has_files);
+        self.uncounted = self.limits.uncounted(guest.concurrent).saturating_add(guest.stored);
+        if self.charge_ahead(0) { Ok(()) } else { Err(self.charge.exhausted()) }
     }
 
-    /// Notes a call of the guest. Returns whether it may have its resources.
-    pub(super) fn call(&mut self, table: &mut ResourceTable) -> bool {
+    /// Notes a call of the guest, before it is made. If the guest holds too much, its resources are gone.
+    pub(super) fn call(&mut self, table: &mut ResourceTable) {
         self.bound = self.bound.saturating_add(self.limits.call_growth());
-        if self.set > MOST_SET {
+        if self.bound > self.ahead {
+            self.look_ahead(table);
+        }
+    }
+
+    /// Counts what there is, and charges for it and some calls more.
+    #[cold]
+    fn look_ahead(&mut self, table: &mut ResourceTable) {
+        let most = self.limits.resource_bytes;
+        let (mut bytes, _) = self.count(table);
+        let mut charged = bytes <= most && self.charge_ahead(bytes);
+        if self.set > MOST_SET || (self.set > 0 && !charged) {
             self.set = 0;
             let mut maps = Release::default();
             table.iter_mut().for_each(|entry| release(entry, &mut maps));
+            (bytes, _) = self.count(table);
+            charged = bytes <= most && self.charge_ahead(bytes);
         }
-        if self.bound > self.limits.resource_bytes {
-            self.recount(table);
+        if bytes > most {
+            self.cut_off(table, bytes, "a guest makes the host hold too much and is cut off");
+        } else if !charged {
+            self.charge.refused();
+            let why = "a guest is cut off: all instances together hold as much as they may";
+            self.cut_off(table, bytes, why);
         }
-        !self.cut_off
+        self.bound = self.bound.saturating_add(self.limits.call_growth());
     }
 
-    #[cold]
-    fn recount(&mut self, table: &mut ResourceTable) {
-        if self.cut_off {
-            return;
-        }
-        let (bytes, _) = self.count(table);
-        let most = self.limits.resource_bytes;
-        let why = if bytes > most {
-            "a guest makes the host hold too much and is cut off"
-        } else if !self.charge.set(bytes.max(FROM_START)) {
-            "a guest is cut off: all instances together hold as much as they may"
-        } else {
-            return;
-        };
-        self.cut_off = true;
+    /// Takes a guest's resources away, all at once: it may be long until it asks for one, and traps.
+    fn cut_off(&mut self, table: &mut ResourceTable, bytes: usize, why: &'static str) {
+        *table = ResourceTable::new();
+        table.set_max_capacity(0);
+        (self.set, self.peak) = (0, 0);
+        let (left, _) = self.count(table);
+        // It is less than before, for which there was room.
+        let _ = self.charge_ahead(left);
         static LINES: LogRate = LogRate::new(20, Duration::from_secs(1));
         if let Some(others) = LINES.allow() {
+            let most = self.limits.resource_bytes;
             tracing::warn!(bytes, most, unlogged = unlogged(others), "{why}");
         }
     }
 
-    /// Counts the bytes and the resources in the table.
-    pub(super) fn count(&mut self, table: &mut ResourceTable) -> (usize, usize) {
-        let mut count = Count::default();
-        for entry in table.iter_mut() {
-            count.add(entry, self.limits.call_bytes);
+    /// Charges for so many bytes of resources, and for what some calls may add; if there is no room for these, for what
+    /// one call may add. Returns false if there is none for that either.
+    fn charge_ahead(&mut self, bytes: usize) -> bool {
+        let next = bytes.saturating_add(self.limits.call_growth());
+        let from_start = self.limits.resources_charged(0);
+        for ahead in [self.limits.resources_charged(bytes), next.max(from_start)] {
+            if self.charge.set(ahead.saturating_add(self.uncounted)) {
+                self.ahead = ahead;
+                return true;
+            }
         }
+        false
+    }
+
+    /// Counts the resources in the table. A guest that has fewer than before is charged for less.
+    pub(super) fn settle(&mut self, table: &mut ResourceTable) -> usize {
+        let (bytes, resources) = self.count(table);
+        if self.ahead > self.limits.resources_charged(0) {
+            // If there is no room to go on as far, it is charged for what it has already.
+            let _ = self.charge_ahead(bytes);
+        }
+        resources
+    }
+
+    /// Counts the bytes and the resources in the table.
+    fn count(&mut self, table: &mut ResourceTable) -> (usize, usize) {
+        let mut count = Count::default();
+        let written = if self.has_files { self.limits.call_bytes } else { 0 };
+        for entry in table.iter_mut() {
+            count.add(entry, written);
+        }
+        if count.maps == 0 {
+            // Nor is there room of what they had.
+            self.set = 0;
+        }
+        self.peak = self.peak.max(count.entries);
         self.large_bodies = self.large_bodies.min(count.bodies);
         let chunk = self.limits.body_chunk;
         let small = count.bodies - self.large_bodies;
-        let bodies = count.bodies * BODY
-            + 2 * (self.large_bodies * chunk + small * smaller(chunk))
-            + self.sending.as_ref().map_or(0, |sending| sending.load(Ordering::Relaxed));
-        let bytes = count.bytes + bodies;
+        let chunks = (self.large_bodies.saturating_mul(chunk))
+            .saturating_add(small.saturating_mul(smaller(chunk)))
+            .saturating_mul(2);
+        let sending = self.sending.as_ref().map_or(0, |sending| sending.load(Ordering::Relaxed));
+        let bytes = count
+            .bytes
+            .saturating_add(count.bodies * BODY + self.set * SET + self.stored)
+            .saturating_add((self.peak - count.entries) * PLACE)
+            .saturating_add(chunks)
+            .saturating_add(sending);
         self.bound = bytes;
         (bytes, count.entries)
     }
@@ -138,28 +214,66 @@ impl Held {
         let chunk = self.limits.body_chunk;
         if self.large_bodies < LARGE_BODIES {
             self.large_bodies += 1;
-            self.bound = self.bound.saturating_add(2 * chunk);
+            self.grow(chunk.saturating_mul(2));
             return chunk;
         }
-        self.bound = self.bound.saturating_add(2 * smaller(chunk));
+        self.grow(smaller(chunk).saturating_mul(2));
         smaller(chunk)
     }
 
     /// Notes a header that is set, or one of its values.
     pub(super) fn set(&mut self) {
         self.set += 1;
+        self.grow(SET);
     }
 
-    /// Counts a request that is sent, until what this returns is dropped. `None` if there is no room for it: requests may
-    /// take three quarters of what the host holds for a guest, so that they alone cut no guest off.
-    pub(super) fn send<B: Body>(&mut self, request: &http::Request<B>) -> Option<Sending> {
-        let chunks = if request.body().is_end_stream() { 0 } else { 2 * self.limits.body_chunk };
-        let bytes = CONNECTION + chunks + size(request.headers());
+    /// Notes that a call adds more than others can.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.bound = self.bound.saturating_add(bytes);
+    }
+
+    /// Notes that something was stored in place of something else, of so many bytes. Returns false if that is too much:
+    /// half of what the host may hold for a guest.
+    #[must_use]
+    pub(super) fn store(&mut self, before: usize, bytes: usize) -> bool {
+        let stored = self.stored.saturating_sub(before).saturating_add(bytes);
+        let fits = bytes <= before || stored <= self.limits.resource_bytes / 2;
+        if fits {
+            self.stored = stored;
+            self.grow(bytes);
+        }
+        fits
+    }
+
+    /// Counts a request that is sent, until all of what this returns is dropped. `None` if there is no room for it: requests
+    /// may take three quarters of what the host holds for a guest, so that they alone cut no guest off.
+    pub(super) fn send<B: Body>(&mut self, request: &http::Request<B>) -> Option<Arc<Sending>> {
+        let chunks = self.limits.body_chunk.saturating_mul(2);
+        // With 0.3, the host takes them whatever they are.
+        let trailers = if self.concurrent { self.limits.call_bytes } else { TRAILERS };
+        let body = if request.body().is_end_stream() { 0 } else { chunks.saturating_add(trailers) };
+        let bytes = body.saturating_add(CONNECTION + size(request.headers()));
         let sending = Arc::clone(self.sending.get_or_insert_default());
         let before = sending.fetch_add(bytes, Ordering::Relaxed);
         let sending = Sending { bytes, sending };
-        (before + bytes <= self.limits.resource_bytes / 4 * 3).then_some(sending)
+        if before.saturating_add(bytes) > self.limits.resource_bytes / 4 * 3 {
+            return None;
+        }
+        self.grow(bytes);
+        // Rather this request fails than all of its guest, if there is no room.
+        (self.bound <= self.ahead || self.charge_ahead(self.bound)).then(|| Arc::new(sending))
     }
+}
+
+/// What a guest is, as far as it matters to what is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GuestKind {
+    /// It is one of wasi 0.3.
+    pub(super) concurrent: bool,
+    /// It has directories.
+    pub(super) has_files: bool,
+    /// Bytes that the operator gave it to begin with.
+    pub(super) stored: usize,
 }
 
 /// A request that is under way.
@@ -193,7 +307,8 @@ fn smaller(chunk: usize) -> usize {
     (chunk / SMALLER).max(1)
 }
 
-fn size(headers: &HeaderMap) -> usize {
+/// Returns the bytes that headers take.
+pub(super) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
 }
 
@@ -204,12 +319,13 @@ struct Count {
     /// Each one that a response or a request has, and each one that is written to: nothing tells whether two
     /// of these are the two ends of one.
     bodies: usize,
-    /// Maps of fields that several have.
+    /// Maps of fields, and which of them were seen: several may be one.
+    maps: usize,
     seen: HashSet<*const HeaderMap>,
 }
 
 impl Count {
-    fn add(&mut self, entry: &mut (dyn Any + Send), call_bytes: usize) {
+    fn add(&mut self, entry: &mut (dyn Any + Send), written: usize) {
         self.entries += 1;
         self.bytes += ENTRY;
         // The most frequent ones first.
@@ -219,12 +335,12 @@ impl Count {
         } else if entry.is::<HostOutgoingBody>() {
             self.bodies += 1;
         } else if entry.is::<DynOutputStream>() {
-            // A file's has what was last written to it.
-            self.bytes += call_bytes;
-        } else if entry.is::<DynInputStream>()
-            || entry.is::<HostIncomingBody>()
-            || entry.is::<HostFutureTrailers>()
-        {
+            // A file's has what was last written to it. A body's chunks are counted with the body.
+            self.bytes = self.bytes.saturating_add(written);
+        } else if entry.is::<DynInputStream>() || entry.is::<HostIncomingBody>() {
+            self.bytes += CONNECTION;
+        } else if entry.is::<HostFutureTrailers>() {
+            // The head and the trailers of a response may be as large as what is read at a time.
             self.bytes += CONNECTION;
         } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
             self.fields(&request.headers);
@@ -266,10 +382,91 @@ impl Count {
     }
 
     fn fields(&mut self, fields: &FieldMap) {
+        self.maps += 1;
         let map: &HeaderMap = fields;
         // Clones have one map together until one of them is changed. One that is empty may have had headers.
         if map.capacity() > 0 && self.seen.insert(std::ptr::from_ref(map)) {
             self.bytes += size(map) + map.capacity() * HEADER;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use millpond_engine::{HostLimits, MemoryAccount};
+    use wasmtime_wasi::WasiCtx;
+    use wasmtime_wasi_http::{FieldMap, WasiHttpView, default_hooks};
+
+    use crate::StoreData;
+
+    /// What an instance is charged for from its start, besides its resources.
+    fn uncounted() -> usize {
+        HostLimits::default().uncounted(false)
+    }
+
+    /// Of a guest that has begun.
+    fn data(account: &MemoryAccount) -> StoreData {
+        let (wasi, limits) = (WasiCtx::builder().build(), HostLimits::default());
+        let mut data = StoreData::with_limits(wasi, 0, limits, Some(account.clone()));
+        data.begin(false, false).expect("there is room for one");
+        data
+    }
+
+    /// A call that makes the host hold 100 KiB. False if the guest has no table any more.
+    fn hold(data: &mut StoreData) -> bool {
+        let value = HeaderValue::from_bytes(&[b'x'; 100 << 10]).expect("a value");
+        let map = HeaderMap::from_iter([(http::header::COOKIE, value)]);
+        let fields = FieldMap::new_immutable(default_hooks(), map);
+        data.http().table.push(fields).is_ok()
+    }
+
+    #[test]
+    fn what_is_held_is_charged_before() {
+        let account = MemoryAccount::new(1 << 30);
+        let mut data = data(&account);
+        for n in 1..=80 {
+            assert!(hold(&mut data));
+            assert!(account.used() - uncounted() >= n * (100 << 10), "{n}: {account:?}");
+            assert!(account.used() <= 12 << 20, "{n}: {account:?}");
+        }
+        assert!((0..20).any(|_| !hold(&mut data)), "9 MiB is too much");
+        assert_eq!(data.usage().resources, 0, "all is gone at once");
+        let one = account.used();
+        let other = self::data(&account);
+        assert_eq!(account.used(), 2 * one, "as from its start");
+        drop((data, other));
+        assert_eq!((account.used(), account.refused()), (0, 0));
+    }
+
+    #[test]
+    fn all_together_hold_what_they_may() {
+        let account = MemoryAccount::new(32 << 20);
+        let mut guests: Vec<_> = (0..10).map(|_| data(&account)).collect();
+        let mut most = 0;
+        for _ in 0..50 {
+            for guest in &mut guests {
+                hold(guest);
+            }
+            let held: usize = guests.iter_mut().map(|guest| guest.usage().resources).sum();
+            assert!(held * (100 << 10) + 10 * uncounted() <= 32 << 20, "{held} of 100 KiB each");
+            most = most.max(held);
+        }
+        assert!(most > 100 && account.refused() > 0, "{most}, {account:?}");
+    }
+
+    #[test]
+    fn what_has_gone_is_not_held() {
+        let account = MemoryAccount::new(1 << 30);
+        let mut data = data(&account);
+        let from_start = account.used();
+        // As many headers pass as an instance has in hundreds of requests.
+        for _ in 0..100 {
+            for _ in 0..100 {
+                data.http().hooks.is_forbidden_header(&http::header::COOKIE);
+            }
+            data.usage();
+        }
+        assert_eq!(account.used(), from_start);
     }
 }

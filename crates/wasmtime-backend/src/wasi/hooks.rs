@@ -1,11 +1,44 @@
 //! What wasi:http asks its host: where requests may go is up to [`Outbound`], how much may wait to be sent to
 //! [`Held`].
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use http::HeaderName;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_hooks};
 
-use super::held::Held;
+use super::held::{Held, Sending};
 use super::outbound::{Io, Outbound, Sent};
+
+/// The body of a response to a guest, which counts as under way until it is dropped.
+struct Counted {
+    body: WasiBody,
+    _sending: Arc<Sending>,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 pub(super) struct Hooks {
     /// Of the default if `None`.
@@ -32,6 +65,9 @@ impl WasiHttpHooks for Hooks {
         let sent = outbound.send(permit, request, options);
         Box::new(async move {
             let (response, io) = sent.await?;
+            // What was read of the body is held for as long as the guest does not read it, be the connection gone or not.
+            let with = Arc::clone(&sending);
+            let response = response.map(|body| Counted { body, _sending: with }.boxed_unsync());
             let io: Io = Box::new(async move {
                 let _sending = sending;
                 Box::into_pin(io).await

@@ -1,16 +1,19 @@
 //! A host that needs no code: WASI from settings.
 
+pub(crate) mod bodies;
 mod data;
 pub(crate) mod fields;
 mod files;
 mod guest_io;
 mod held;
 mod hooks;
+mod keyvalue;
 mod outbound;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use millpond_engine::{
@@ -58,7 +61,9 @@ pub struct WasiHost {
     account: Option<MemoryAccount>,
     config: Option<HashMap<String, String>>,
     keyvalue: Option<Vec<(String, String)>>,
-    /// Made of the two above for the first guest.
+    /// Set when it is linked for guests of wasi 0.3.
+    concurrent: AtomicBool,
+    /// Made of the output's settings for the first guest.
     console: OnceLock<Console>,
 }
 
@@ -86,6 +91,7 @@ impl WasiHost {
             account: None,
             config: None,
             keyvalue: None,
+            concurrent: AtomicBool::new(false),
             console: OnceLock::new(),
         }
     }
@@ -237,7 +243,7 @@ impl WasiHost {
 
     /// Charges all that instances hold to an account, which may be shared by several pools. Beyond its limit,
     /// `memory.grow` fails, and instances that cannot start for want of memory are started later, as if the
-    /// allocator were full.
+    /// allocator were full. A guest for which the host comes to hold more than it was charged for is cut off.
     #[must_use]
     pub fn memory_account(mut self, account: &MemoryAccount) -> Self {
         self.account = Some(account.clone());
@@ -251,7 +257,8 @@ impl WasiHost {
         self
     }
 
-    /// Provides `wasi:keyvalue`, in memory; each instance begins with this data.
+    /// Provides `wasi:keyvalue`, in memory; each instance begins with this data. What it stores counts against
+    /// [`HostLimits::resource_bytes`], of which it may take half.
     #[must_use]
     pub fn keyvalue(mut self, data: impl IntoIterator<Item = (String, String)>) -> Self {
         self.keyvalue.get_or_insert_default().extend(data);
@@ -280,15 +287,15 @@ impl Host for WasiHost {
         let outbound = Outbound::new(Arc::clone(&self.policy), self.io.clone(), self.max_outbound);
         let (limits, account) = (self.host_limits.clone(), self.account.clone());
         let mut data = StoreData::with_limits(wasi, self.max_memory, limits, account);
-        data.begin()?;
+        if let Some(pairs) = &self.keyvalue {
+            data.set_keyvalue(pairs);
+        }
+        data.begin(self.concurrent.load(Ordering::Relaxed), !self.dirs.is_empty())?;
         data.set_outbound(outbound);
         data.set_files(Files::new(self.io.clone(), self.max_files));
         data.set_tag(tag);
         if let Some(variables) = &self.config {
             data.set_config(variables);
-        }
-        if let Some(pairs) = &self.keyvalue {
-            data.set_keyvalue(pairs);
         }
         Ok(data)
     }
@@ -309,12 +316,13 @@ impl Host for WasiHost {
             wasmtime_wasi_config::add_to_linker(linker, StoreData::config)?;
         }
         if self.keyvalue.is_some() {
-            wasmtime_wasi_keyvalue::add_to_linker(linker, StoreData::keyvalue)?;
+            keyvalue::link(linker)?;
         }
         Ok(())
     }
 
     fn link_concurrent(&self, linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+        self.concurrent.store(true, Ordering::Relaxed);
         linker.allow_shadowing(true);
         files::link_p3(linker)?;
         linker.allow_shadowing(false);

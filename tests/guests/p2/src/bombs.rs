@@ -10,10 +10,10 @@ use wasip2::http::types::{
 };
 use wasip2::io::poll;
 
-use crate::answer::text;
+use crate::answer::{sleep, text};
 use crate::query::Query;
 
-/// Makes `n` things of a kind, gives none of them back, and says so.
+/// Makes `n` things of a kind, gives none of them back, and says so, `ms` later.
 pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
     let n = query.number("n").unwrap_or(1);
     let to = query.get("to").unwrap_or_default();
@@ -34,7 +34,7 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
             }
             "fields" => {
                 let fields = Fields::new();
-                for (i, len) in (0..8).map(|i| (i, 15_000)) {
+                for (i, len) in (0..4).map(|i| (i, 15_000)) {
                     fields.append(&format!("x-{i}"), &vec![b'x'; len]).expect("a header");
                 }
                 forget(fields);
@@ -45,14 +45,14 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
             // Nothing is left to be seen of them.
             "deleted-fields" => {
                 let fields = Fields::new();
-                fields.set("x", &vec![Vec::new(); 3000]).expect("values");
+                fields.set("x", &vec![Vec::new(); 1500]).expect("values");
                 fields.delete("x").expect("mine");
                 forget(fields);
             }
             "empty-fields" => forget(Fields::new()),
             "copied-fields" => {
                 let fields = Fields::new();
-                fields.append("x", &vec![b'x'; 100_000]).expect("a header");
+                fields.append("x", &vec![b'x'; 60_000]).expect("a header");
                 let copy = fields.clone();
                 copy.append("y", b"y").expect("a header");
                 forget((fields, copy));
@@ -70,6 +70,13 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
                 delete();
                 forget(fields);
             }
+            // They wait with a request that is not sent.
+            "trailers" => {
+                let request = OutgoingRequest::new(Fields::new());
+                let body = request.body().expect("taken once");
+                let _ = OutgoingBody::finish(body, Some(small_fields()));
+                forget(request);
+            }
             "pollables" => forget(monotonic_clock::subscribe_duration(u64::MAX)),
             "options" => forget(RequestOptions::new()),
             "outputs" => forget(wasip2::cli::stdout::get_stdout()),
@@ -83,11 +90,15 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
             other => return text(out, 400, format!("no {other:?} at {i}\n")),
         }
     }
+    if let Some(ms) = query.number("ms") {
+        println!("holds");
+        sleep(ms);
+    }
     text(out, 200, format!("held {n}\n"))
 }
 
 fn small_fields() -> Fields {
-    let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+    let entries: Vec<_> = (0..800).map(|i| (format!("x{i}"), Vec::new())).collect();
     Fields::from_list(&entries).expect("headers")
 }
 

@@ -11,11 +11,11 @@ use wasip3::http::types::{
 };
 use wasip3::{wit_future, wit_stream};
 
-use crate::answer::text;
+use crate::answer::{sleep, text};
 use crate::query::Query;
 
-/// Makes `n` things of a kind, gives none of them back, and says so.
-pub(crate) fn hold(query: &Query) -> Response {
+/// Makes `n` things of a kind, gives none of them back, and says so, `ms` later.
+pub(crate) async fn hold(query: &Query) -> Response {
     let n = query.number("n").unwrap_or(1);
     let to = query.get("to").unwrap_or_default();
     for i in 0..n {
@@ -30,7 +30,7 @@ pub(crate) fn hold(query: &Query) -> Response {
             }
             "fields" => {
                 let fields = Fields::new();
-                for (i, len) in (0..8).map(|i| (i, 15_000)) {
+                for (i, len) in (0..4).map(|i| (i, 15_000)) {
                     fields.append(&format!("x-{i}"), &vec![b'x'; len]).expect("a header");
                 }
                 forget(fields);
@@ -41,7 +41,7 @@ pub(crate) fn hold(query: &Query) -> Response {
             // Nothing is left to be seen of them.
             "deleted-fields" => {
                 let fields = Fields::new();
-                fields.set("x", &vec![Vec::new(); 3000]).expect("values");
+                fields.set("x", &vec![Vec::new(); 1500]).expect("values");
                 fields.delete("x").expect("mine");
                 forget(fields);
             }
@@ -64,6 +64,15 @@ pub(crate) fn hold(query: &Query) -> Response {
             "futures" => {
                 forget(wit_future::new::<Result<Option<Trailers>, ErrorCode>>(|| Ok(None)));
             }
+            // How a body went, for the end that made it, which does not ask.
+            "results" => {
+                let (_, trailers) = wit_future::new(|| Ok(None));
+                let (response, transmitted) = Response::new(Fields::new(), None, trailers);
+                let (writer, done) = wit_future::new(|| Ok(()));
+                forget((Response::consume_body(response, done), transmitted));
+                let text = "x".repeat(100_000);
+                begin(writer.write(Err(ErrorCode::InternalError(Some(text)))));
+            }
             "subtasks" => begin(monotonic_clock::wait_for(u64::MAX / 2)),
             "outputs" => {
                 let (writer, reader) = wit_stream::new();
@@ -78,11 +87,15 @@ pub(crate) fn hold(query: &Query) -> Response {
             other => return text(400, format!("no {other:?} at {i}\n")),
         }
     }
+    if let Some(ms) = query.number("ms") {
+        println!("holds");
+        sleep(ms).await;
+    }
     text(200, format!("held {n}\n"))
 }
 
 fn small_fields() -> Fields {
-    let entries: Vec<_> = (0..1500).map(|i| (format!("x{i}"), Vec::new())).collect();
+    let entries: Vec<_> = (0..800).map(|i| (format!("x{i}"), Vec::new())).collect();
     Fields::from_list(&entries).expect("headers")
 }
 

@@ -181,7 +181,7 @@ async fn route(path: &str, query: Query, request: Request) -> Result<Response, E
         "/fetch" => outbound::fetch(&query).await,
 
         // Attacks.
-        "/hold" => bombs::hold(&query),
+        "/hold" => bombs::hold(&query).await,
         "/call" => bombs::call(&query),
 
         _ => hostile::route(path, &query).await,

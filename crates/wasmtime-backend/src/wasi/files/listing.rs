@@ -18,7 +18,7 @@ use super::Reservation;
 use super::open::too_many;
 
 /// Entries that are read at a time, and held until the guest wants them.
-const BATCH: usize = 256;
+const BATCH: usize = 32;
 
 /// Bytes that a directory may have in memory, as a guest of 0.2 gets all of it at once: ten thousand names, or so.
 pub(in crate::wasi) const DIRECTORY: usize = 1 << 20;
@@ -46,6 +46,8 @@ pub(super) async fn measure(dir: Arc<File>) -> io::Result<()> {
 pub(super) struct Listing {
     read: VecDeque<DirectoryEntry>,
     rest: Rest,
+    /// Its place among the files of the guest, to the end: also while there is nothing more to read.
+    _reservation: Arc<Reservation>,
     done: Option<oneshot::Sender<Result<(), ErrorCode>>>,
 }
 
@@ -60,8 +62,8 @@ enum Rest {
 
 /// Where the next batch comes from. It has a descriptor of its own.
 enum Source {
-    Unopened(Arc<File>, Reservation),
-    Open(ReadDir, Reservation),
+    Unopened(Arc<File>, Arc<Reservation>),
+    Open(ReadDir, Arc<Reservation>),
 }
 
 impl Source {
@@ -120,8 +122,9 @@ impl Listing {
         reservation: Reservation,
         done: oneshot::Sender<Result<(), ErrorCode>>,
     ) -> Self {
-        let rest = Rest::Waits(Some(Source::Unopened(dir, reservation)));
-        Self { read: VecDeque::new(), rest, done: Some(done) }
+        let reservation = Arc::new(reservation);
+        let rest = Rest::Waits(Some(Source::Unopened(dir, Arc::clone(&reservation))));
+        Self { read: VecDeque::new(), rest, _reservation: reservation, done: Some(done) }
     }
 
     /// The next entry; `None` at the end.
