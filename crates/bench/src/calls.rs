@@ -21,6 +21,9 @@ use crate::peers::proxy_handler::{self, Serve};
 const BATCH: u32 = 200;
 const BATCHES: usize = 40;
 
+/// Bytes of memory of a small instance.
+const SMALL: usize = 16 << 20;
+
 const CASES: [&str; 4] = ["reused-0.2", "fresh-0.2", "reused-0.3", "fresh-0.3"];
 
 #[derive(Args)]
@@ -31,6 +34,9 @@ pub(crate) struct Options {
     /// Millpond alone, for a profiler
     #[arg(long)]
     alone: bool,
+    /// With room for two small instances: valgrind has no addresses for more
+    #[arg(long, requires = "alone")]
+    small: bool,
 }
 
 pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
@@ -49,7 +55,7 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
                 continue;
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let best = runtime.block_on(best(guest, reuse, rounds, options.alone))?;
+            let best = runtime.block_on(best(guest, reuse, rounds, options))?;
             let theirs = if options.alone {
                 format!("{:>16} {:>8}", "-", "-")
             } else {
@@ -62,19 +68,29 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
 }
 
 /// Microseconds for a call.
-async fn best(guest: Guest, reuse: usize, rounds: usize, alone: bool) -> Fallible<[f64; 2]> {
+async fn best(guest: Guest, reuse: usize, rounds: usize, options: &Options) -> Fallible<[f64; 2]> {
     let requests = MaxRequests::exactly(u64::try_from(reuse)?);
-    let host = WasiHost::new().output(Output::None);
-    let pool = WasmPool::builder(host).limits(move |limits| limits.max_requests = requests);
-    let component = Component::from_file(&Engine::new(&proxy_handler::config()?)?, guest.path())?;
-    let serve = Serve::new(&component, (Some(reuse), None), Arc::default())?;
-    let callees = [
-        Callee::Pool(pool.from_file(guest.path())?),
-        Callee::ProxyHandler(ProxyHandler::new(serve)),
-    ];
+    let mut host = WasiHost::new().output(Output::None);
+    if options.small {
+        host = host.max_memory(SMALL);
+    }
+    let small = options.small;
+    let pool = WasmPool::builder(host).limits(move |limits| {
+        limits.max_requests = requests;
+        if small {
+            limits.max_instances = 2;
+        }
+    });
+    let mut callees = vec![Callee::Pool(pool.from_file(guest.path())?)];
+    if !options.alone {
+        let engine = Engine::new(&proxy_handler::config()?)?;
+        let component = Component::from_file(&engine, guest.path())?;
+        let serve = Serve::new(&component, (Some(reuse), None), Arc::default())?;
+        callees.push(Callee::ProxyHandler(ProxyHandler::new(serve)));
+    }
     let mut best = [f64::INFINITY; 2];
     for _ in 0..rounds * BATCHES {
-        for (callee, best) in callees.iter().zip(&mut best).take(if alone { 1 } else { 2 }) {
+        for (callee, best) in callees.iter().zip(&mut best) {
             let begin = Instant::now();
             for _ in 0..BATCH {
                 callee.call().await?;

@@ -79,6 +79,11 @@ impl Charge {
         Self { account, bytes: 0 }
     }
 
+    /// Returns whether there is an account.
+    pub fn has_account(&self) -> bool {
+        self.account.is_some()
+    }
+
     /// Makes the charge this large. Returns false, and changes nothing, if there is no room for that.
     #[must_use]
     pub fn set(&mut self, bytes: usize) -> bool {

@@ -6,7 +6,7 @@
 //! nothing to count: what it holds is never more than what it is charged for, whenever it stops. A guest that holds too
 //! much is cut off: its resources are gone, and it traps.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,6 +161,10 @@ impl Held {
     fn charge_ahead(&mut self, bytes: usize) -> bool {
         let next = bytes.saturating_add(self.limits.call_growth());
         let from_start = self.limits.resources_charged(0);
+        if !self.charge.has_account() {
+            self.ahead = self.limits.resource_bytes;
+            return true;
+        }
         for ahead in [self.limits.resources_charged(bytes), next.max(from_start)] {
             if self.charge.set(ahead.saturating_add(self.uncounted)) {
                 self.ahead = ahead;
@@ -185,7 +189,7 @@ impl Held {
         let mut count = Count::default();
         let written = if self.has_files { self.limits.call_bytes } else { 0 };
         for entry in table.iter_mut() {
-            count.add(entry, written);
+            count.add(&Entry::new(entry), written);
         }
         if count.maps == 0 {
             // Nor is there room of what they had.
@@ -312,6 +316,26 @@ pub(super) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
 }
 
+/// An entry of a table, whose type is asked for once.
+struct Entry<'a> {
+    entry: &'a (dyn Any + Send),
+    id: TypeId,
+}
+
+impl<'a> Entry<'a> {
+    fn new(entry: &'a (dyn Any + Send)) -> Self {
+        Self { entry, id: entry.type_id() }
+    }
+
+    fn is<T: 'static>(&self) -> bool {
+        self.id == TypeId::of::<T>()
+    }
+
+    fn get<T: 'static>(&self) -> Option<&'a T> {
+        if self.is::<T>() { self.entry.downcast_ref() } else { None }
+    }
+}
+
 #[derive(Default)]
 struct Count {
     entries: usize,
@@ -325,12 +349,12 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, entry: &mut (dyn Any + Send), written: usize) {
+    fn add(&mut self, entry: &Entry<'_>, written: usize) {
         self.entries += 1;
         self.bytes += ENTRY;
         // The most frequent ones first.
         if entry.is::<DynPollable>() {
-        } else if let Some(fields) = entry.downcast_ref::<FieldMap>() {
+        } else if let Some(fields) = entry.get::<FieldMap>() {
             self.fields(fields);
         } else if entry.is::<HostOutgoingBody>() {
             self.bodies += 1;
@@ -342,7 +366,7 @@ impl Count {
         } else if entry.is::<HostFutureTrailers>() {
             // The head and the trailers of a response may be as large as what is read at a time.
             self.bytes += CONNECTION;
-        } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
+        } else if let Some(request) = entry.get::<HostOutgoingRequest>() {
             self.fields(&request.headers);
             self.bodies += usize::from(request.body.is_some());
             let texts = [&request.authority, &request.path_with_query];
@@ -352,25 +376,25 @@ impl Count {
             {
                 self.bytes += method.capacity();
             }
-        } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
+        } else if let Some(response) = entry.get::<HostOutgoingResponse>() {
             self.fields(&response.headers);
             self.bodies += usize::from(response.body.is_some());
-        } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
+        } else if let Some(response) = entry.get::<HostIncomingResponse>() {
             self.fields(&response.headers);
             self.bytes += if response.body.is_some() { CONNECTION } else { 0 };
-        } else if let Some(request) = entry.downcast_ref::<HostIncomingRequest>() {
+        } else if let Some(request) = entry.get::<HostIncomingRequest>() {
             self.bytes += if request.body.is_some() { CONNECTION } else { 0 };
-        } else if let Some(response) = entry.downcast_ref::<HostFutureIncomingResponse>() {
+        } else if let Some(response) = entry.get::<HostFutureIncomingResponse>() {
             if let HostFutureIncomingResponse::Ready(Ok((response, _))) = response {
                 self.bytes += size(response.headers());
             }
-        } else if let Some(request) = entry.downcast_ref::<p3::Request>() {
+        } else if let Some(request) = entry.get::<p3::Request>() {
             self.fields(&request.headers);
             self.bytes += request.method.as_str().len();
             self.bytes += request.authority.as_ref().map_or(0, |text| text.as_str().len());
             self.bytes += request.path_with_query.as_ref().map_or(0, |text| text.as_str().len());
             self.bytes += BODY;
-        } else if let Some(response) = entry.downcast_ref::<p3::Response>() {
+        } else if let Some(response) = entry.get::<p3::Response>() {
             self.fields(&response.headers);
             self.bytes += BODY;
         } else if entry.is::<IoError>() {
