@@ -30,8 +30,9 @@ const WARM_UP: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// Of each pool. A place of the allocator keeps up to 1 MiB of what its instance has touched.
-const INSTANCES: usize = 64;
+/// Of each pool. A place of the allocator keeps up to 1 MiB of what its instance has touched, so with many it takes long
+/// until all of them have kept what they will.
+const INSTANCES: usize = 16;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -85,7 +86,7 @@ async fn soak(
     let calm = CALM.min(total / 6);
     let settle = SETTLE.min(total / 8);
     let attack = total.saturating_sub(WARM_UP + calm * 2 + settle).max(calm);
-    // Most places of the components' allocators take what they keep: in the middle of the attack, that would look like a leak.
+    // Places of the components' allocators take what they keep: in the middle of the attack, that would look like a leak.
     hostile::fill(addrs, INSTANCES, seen).await;
     innocents::start(addrs, options.rate, seen);
 

@@ -1,6 +1,6 @@
 //! Clients of ill will, and requests for guests that are. Each attack is one connection after another, with a pause
 //! between them, and ends by itself after some seconds: what is measured is what it leaves behind, and what others
-//! notice, not how much of the machine it can take.
+//! notice, not how much of the machine it can take. On two cores, all of them take about one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ const ATTACKS: [(Attack, u64); 24] = [
 
 /// Tries to have as many instances at once as there may be, each of which touches more memory than is kept.
 pub(super) async fn fill(addrs: [SocketAddr; 2], instances: usize, seen: &Arc<Seen>) {
-    for _ in 0..3 {
+    for _ in 0..10 {
         let mut hostile = JoinSet::new();
         for addr in addrs.into_iter().flat_map(|addr| std::iter::repeat_n(addr, instances)) {
             let seen = Arc::clone(seen);
@@ -151,7 +151,7 @@ impl Attack {
             Self::Flood => {
                 stream.write_all(post("/drain", "transfer-encoding: chunked").as_bytes()).await?;
                 let chunks = b"1\r\nb\r\n".repeat(1000);
-                for _ in 0..100 {
+                for _ in 0..20 {
                     stream.write_all(&chunks).await?;
                 }
                 stream.write_all(b"0\r\n\r\n").await?;
