@@ -13,14 +13,15 @@ use millpond_engine::{
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
 
-use crate::buffers::BufferBudget;
-use crate::driver::{GuestDriver, MakeExpiration};
+use crate::SourceAddr;
 use crate::error::{BuildError, Problem};
-use crate::generation::{Generation, Shared};
-use crate::guest::Guest;
-use crate::modules::Modules;
+use crate::instance::driver::{GuestDriver, MakeExpiration};
+use crate::instance::guest::Guest;
+use crate::message::budget::BufferBudget;
+use crate::module::inspect;
+use crate::module::registry::Modules;
+use crate::module::version::{Generation, Shared};
 use crate::pool::{HttpWasmPool, Settings};
-use crate::{SourceAddr, module};
 
 /// Bytes of one body that may be held for a guest, unless told otherwise: 16 MiB.
 pub const DEFAULT_MAX_BODY: usize = 16 << 20;
@@ -284,7 +285,7 @@ impl Version {
             move || {
                 let fail = |problem| BuildError::new(&name, problem);
                 let bytes = wat::parse_bytes(&bytes).map_err(|error| fail(Problem::Text(error)))?;
-                let traits = module::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
+                let traits = inspect::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
                 Generation::new(&name, &bytes, traits, config, shared(&name)?)
                     .map_err(|error| fail(Problem::Compile(error)))
             }

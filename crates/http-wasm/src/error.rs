@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millpond_engine::{chain, one_line};
 
-use crate::module::ModuleError;
+use crate::module::inspect::ModuleError;
 
 /// Why there is no pool, or why it goes on with the module that it had. Its text is one line: what, where,
 /// and what was expected. [`source`](std::error::Error::source) is the [`std::io::Error`] of a file that could

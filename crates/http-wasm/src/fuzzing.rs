@@ -6,5 +6,5 @@
 ///
 /// With what is said of it.
 pub fn read_module(bytes: &[u8]) -> Result<(), String> {
-    crate::module::read(bytes).map(drop).map_err(|error| error.to_string())
+    crate::module::inspect::read(bytes).map(drop).map_err(|error| error.to_string())
 }

@@ -59,43 +59,24 @@
 //!
 //! [http-wasm]: https://http-wasm.io/
 
-mod back;
-mod body;
-mod buffers;
 mod build;
-mod chunks;
-mod content;
-mod counted;
-mod desk;
-mod driver;
 mod error;
-mod exchange;
-mod features;
-mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
-mod generation;
-mod guest;
 mod host;
-mod layer;
-mod lease;
-mod merge;
+mod instance;
+mod message;
 mod module;
-mod modules;
-mod passage;
 mod pool;
-mod slot;
-mod trailers;
-mod uri;
-mod wasi;
+mod service;
 
-pub use body::{RequestBody, ResponseBody};
-pub use buffers::{BufferBudget, DEFAULT_MAX_BUFFER};
 pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
-pub use driver::GuestDriver;
 pub use error::BuildError;
-pub use layer::{HttpWasmLayer, HttpWasmService};
+pub use instance::driver::GuestDriver;
+pub use message::budget::{BufferBudget, DEFAULT_MAX_BUFFER};
 pub use millpond_engine::{DEFAULT_MAX_MEMORY, MemoryAccount, Output};
 pub use millpond_pool_core::{Drained, Limits, MaxRequests, Reason, Snapshot, Warmed, expiration};
 pub use millpond_tower_adapter::SourceAddr;
 pub use pool::HttpWasmPool;
+pub use service::body::{RequestBody, ResponseBody};
+pub use service::layer::{HttpWasmLayer, HttpWasmService};

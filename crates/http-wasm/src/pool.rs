@@ -10,11 +10,11 @@ use millpond_pool_core::{
     Submitted, Warmed,
 };
 
-use crate::buffers::BufferBudget;
 use crate::build::{FindSource, HttpWasmBuilder, Version, read_file};
-use crate::desk::{Desk, Job};
-use crate::driver::GuestDriver;
 use crate::error::BuildError;
+use crate::instance::driver::GuestDriver;
+use crate::instance::reply::{Desk, Job};
+use crate::message::budget::BufferBudget;
 
 /// A pool of instances of one http-wasm module. Clones are the same pool; when the last of them is dropped,
 /// it drains.

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::guest::GuestState;
+use crate::instance::guest::GuestState;
 
 use super::MODULE;
 use super::memory::{read, slice, split};

@@ -3,9 +3,9 @@
 use http::{HeaderName, HeaderValue};
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::exchange::{Kind, MAX_SET};
-use crate::guest::GuestState;
-use crate::trailers::Edit;
+use crate::instance::guest::GuestState;
+use crate::message::exchange::{Kind, MAX_SET};
+use crate::message::trailers::Edit;
 
 use super::MODULE;
 use super::memory::{quote, read_short, split, write_all};

@@ -2,8 +2,8 @@
 
 use wasmtime::{Caller, Extern, Result, format_err};
 
-use crate::guest::GuestState;
-use crate::module::MEMORY;
+use crate::instance::guest::GuestState;
+use crate::module::inspect::MEMORY;
 
 /// Bytes of a guest's that an error quotes.
 const QUOTED: usize = 100;

@@ -12,11 +12,13 @@ mod headers;
 mod memory;
 mod request;
 mod response;
+pub(crate) mod uri;
+pub(crate) mod wasi;
 
 use wasmtime::Linker;
 use wasmtime_wasi::p1;
 
-use crate::guest::GuestState;
+use crate::instance::guest::GuestState;
 
 /// The name under which the ABI is imported.
 const MODULE: &str = "http_handler";

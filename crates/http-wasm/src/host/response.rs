@@ -3,7 +3,7 @@
 use http::StatusCode;
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::guest::GuestState;
+use crate::instance::guest::GuestState;
 
 use super::MODULE;
 

@@ -13,10 +13,10 @@ use millpond_pool_core::{
     Refusal, Runtime as _, Start, Ticket,
 };
 
-use crate::desk::Job;
-use crate::guest::Guest;
-use crate::modules::Modules;
-use crate::slot::{Fault, Slot, Starting};
+use crate::instance::guest::Guest;
+use crate::instance::reply::Job;
+use crate::instance::slot::{Fault, Slot, Starting};
+use crate::module::registry::Modules;
 
 /// Makes the policy of a new instance.
 pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
@@ -192,8 +192,8 @@ mod tests {
 
     use super::GuestDriver;
     use crate::HttpWasmPool;
-    use crate::desk::{Desk, Job};
-    use crate::lease::lease;
+    use crate::instance::lease::lease;
+    use crate::instance::reply::{Desk, Job};
 
     const GUEST: &str = r#"(module
         (memory (export "memory") 1)

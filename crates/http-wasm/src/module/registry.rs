@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use millpond_engine::lock;
 use millpond_pool_core::InstanceId;
 
-use crate::generation::Generation;
+use crate::module::version::Generation;
 
 pub(crate) struct Modules {
     state: Mutex<State>,

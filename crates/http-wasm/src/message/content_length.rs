@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::content::BoxError;
-use crate::framing;
+use crate::message::body_buffer::BoxError;
+use crate::message::framing;
 
 pub(crate) struct Counted<B> {
     body: Pin<Box<B>>,

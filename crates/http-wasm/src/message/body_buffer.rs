@@ -9,9 +9,9 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::buffers::{BufferBudget, Full};
-use crate::chunks::Chunks;
-use crate::trailers::Trailers;
+use crate::message::budget::{BufferBudget, Full};
+use crate::message::chunks::Chunks;
+use crate::message::trailers::Trailers;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A request's body, whatever it was.
@@ -241,7 +241,7 @@ mod tests {
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
     use super::{Content, ContentError, Incoming, Read};
-    use crate::buffers::BufferBudget;
+    use crate::message::budget::BufferBudget;
 
     fn never(error: Infallible) -> super::BoxError {
         match error {}

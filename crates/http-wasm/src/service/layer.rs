@@ -13,11 +13,11 @@ use millpond_pool_core::Reserve;
 use millpond_tower_adapter::response;
 use tower::{Layer, Service};
 
-use crate::body::{RequestBody, ResponseBody};
-use crate::content::BoxError;
-use crate::driver::GuestDriver;
-use crate::passage::{Failure, Passage};
+use crate::instance::driver::GuestDriver;
+use crate::message::body_buffer::BoxError;
 use crate::pool::{HttpWasmPool, Permit};
+use crate::service::body::{RequestBody, ResponseBody};
+use crate::service::handle::{Failure, Passage};
 
 /// Puts a guest in front of a service: each request gets one of the pool's guests for itself, from
 /// `handle_request` to `handle_response`, however long the service takes in between.

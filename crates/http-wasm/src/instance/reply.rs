@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use millpond_engine::{keep, lock};
 use millpond_pool_core::{Error, ErrorKind, Instance, Ticket};
 
-use crate::driver::GuestDriver;
+use crate::instance::driver::GuestDriver;
 
 #[derive(Default)]
 pub(crate) struct Desk {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::buffers::{BufferBudget, Charge, Full};
+use crate::message::budget::{BufferBudget, Charge, Full};
 
 /// A piece shorter than this many bytes is copied to those before it: it may be a slice of a buffer of 64 KiB, which it
 /// would keep.
@@ -144,7 +144,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{BLOCK, Chunks, LEAST, SMALL};
-    use crate::buffers::{BufferBudget, Full};
+    use crate::message::budget::{BufferBudget, Full};
 
     fn push(chunks: &mut Chunks, bytes: Bytes) {
         chunks.push(bytes, &BufferBudget::default()).unwrap();

@@ -6,8 +6,8 @@ use http::header::{
 };
 use http::response;
 
-use crate::exchange::Head;
-use crate::framing::unframe;
+use crate::message::exchange::Head;
+use crate::message::framing::unframe;
 
 /// Fields of which handlers *add* one, beside what is there. Other fields are *set*: the last one to do so
 /// wins.
@@ -57,7 +57,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
     use super::merge;
-    use crate::exchange::Head;
+    use crate::message::exchange::Head;
 
     fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

@@ -10,13 +10,13 @@ use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame};
 use millpond_pool_core::{Error, ErrorKind};
 
-use crate::body::{Ending, Forward, ResponseBody};
-use crate::content::{BoxError, ContentError};
-use crate::counted::Counted;
-use crate::exchange::Exchange;
-use crate::framing::{announce, set_length, unframe};
-use crate::lease::GuestLease;
-use crate::merge::merge;
+use crate::instance::lease::GuestLease;
+use crate::message::body_buffer::{BoxError, ContentError};
+use crate::message::content_length::Counted;
+use crate::message::exchange::Exchange;
+use crate::message::framing::{announce, set_length, unframe};
+use crate::message::merge::merge;
+use crate::service::body::{Ending, Forward, ResponseBody};
 
 /// The guest that waits, if it still does, and what it is to see.
 pub(crate) struct Back {

@@ -13,8 +13,8 @@ use millpond_engine::{catch_panic, keep, lock};
 use millpond_pool_core::{Reason, Ticket};
 use tokio::sync::Notify;
 
-use crate::desk::Desk;
-use crate::guest::{Guest, Returned};
+use crate::instance::guest::{Guest, Returned};
+use crate::instance::reply::Desk;
 
 #[derive(Default)]
 pub struct Slot {

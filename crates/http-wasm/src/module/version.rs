@@ -6,10 +6,10 @@ use millpond_engine::{Console, MemoryAccount, Tag, Ticks};
 use millpond_pool_core::InstanceId;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
 
-use crate::guest::GuestState;
 use crate::host;
-use crate::module::Traits;
-use crate::wasi::Wasi;
+use crate::host::wasi::Wasi;
+use crate::instance::guest::GuestState;
+use crate::module::inspect::Traits;
 
 pub(crate) struct Generation {
     name: String,

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
-use crate::back::Back;
-use crate::content::{BoxError, Incoming};
-use crate::counted::Counted;
-use crate::trailers::Trailers;
+use crate::message::body_buffer::{BoxError, Incoming};
+use crate::message::content_length::Counted;
+use crate::message::trailers::Trailers;
+use crate::service::second_call::Back;
 
 /// What the next handler gets as the request's body: as it came, or as the guest left it.
 pub struct RequestBody(Forward<Incoming>);

@@ -9,12 +9,12 @@ use millpond_pool_core::{
     Error, ErrorKind, Failure, InstanceEvent, Lease, Reason, Submitted, Usage,
 };
 
-use crate::desk::{Desk, Job};
-use crate::driver::GuestDriver;
-use crate::exchange::Exchange;
-use crate::guest::{CtxNext, Guest, Returned};
-use crate::module::Traits;
-use crate::slot::{Calling, Fault};
+use crate::instance::driver::GuestDriver;
+use crate::instance::guest::{CtxNext, Guest, Returned};
+use crate::instance::reply::{Desk, Job};
+use crate::instance::slot::{Calling, Fault};
+use crate::message::exchange::Exchange;
+use crate::module::inspect::Traits;
 
 /// What guests bring about by breaking or ending is logged so often.
 static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));

@@ -9,12 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, request
 use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::{Result, format_err};
 
-use crate::body::RequestBody;
-use crate::buffers::BufferBudget;
-use crate::content::{Content, ContentError, Incoming, Read};
-use crate::features::Features;
-use crate::framing::{announce, frames, set_length, unframe};
-use crate::trailers::Edit;
+use crate::message::body_buffer::{Content, ContentError, Incoming, Read};
+use crate::message::budget::BufferBudget;
+use crate::message::features::Features;
+use crate::message::framing::{announce, frames, set_length, unframe};
+use crate::message::trailers::Edit;
+use crate::service::body::RequestBody;
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
 pub(crate) const MAX_SET: usize = 1 << 20;
@@ -277,7 +277,7 @@ mod tests {
     use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRAILER, TRANSFER_ENCODING};
 
     use super::{BufferBudget, Exchange, Kind, MAX_FIELDS, MAX_SET, Request};
-    use crate::trailers::Edit;
+    use crate::message::trailers::Edit;
 
     #[test]
     fn endless_header_changes_are_stopped() {

@@ -6,14 +6,14 @@ use http_body::Body;
 use millpond_pool_core::Error;
 use tower::Service;
 
-use crate::back::{Back, has_no_body, passed_on};
-use crate::body::{RequestBody, ResponseBody};
-use crate::content::{BoxError, Incoming};
-use crate::counted::Counted;
-use crate::exchange::Exchange;
-use crate::framing::{announce, length, set_length, unframe};
-use crate::lease::lease;
+use crate::instance::lease::lease;
+use crate::message::body_buffer::{BoxError, Incoming};
+use crate::message::content_length::Counted;
+use crate::message::exchange::Exchange;
+use crate::message::framing::{announce, length, set_length, unframe};
 use crate::pool::{HttpWasmPool, Waiting};
+use crate::service::body::{RequestBody, ResponseBody};
+use crate::service::second_call::{Back, has_no_body, passed_on};
 
 pub(crate) struct Passage<S> {
     pub(crate) pool: HttpWasmPool,

@@ -8,12 +8,12 @@ use millpond_pool_core::{Error, ErrorKind, InstanceId, Ticket, Usage};
 use wasmtime::{Instance, Memory, Result, Store, TypedFunc, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::content::{ContentError, Read};
-use crate::exchange::Exchange;
-use crate::features::Features;
-use crate::generation::Generation;
-use crate::module::{HANDLE_REQUEST, HANDLE_RESPONSE, MEMORY, Traits};
-use crate::wasi::Wasi;
+use crate::host::wasi::Wasi;
+use crate::message::body_buffer::{ContentError, Read};
+use crate::message::exchange::Exchange;
+use crate::message::features::Features;
+use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, MEMORY, Traits};
+use crate::module::version::Generation;
 
 /// What a guest's `handle_request` wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
