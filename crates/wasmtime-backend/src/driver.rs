@@ -14,14 +14,14 @@ use millpond_pool_core::{
 use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
 
-use crate::exclusive;
-use crate::failure::Fault;
-use crate::guest::Guest;
 use crate::host::Host;
+use crate::instance::fault::Fault;
+use crate::instance::guest::Guest;
+use crate::instance::reply::Job;
+use crate::instance::slot::{self, Slot};
 use crate::record::{self, Records};
-use crate::reply::Job;
-use crate::shared;
-use crate::slot::{self, Slot};
+use crate::run::exclusive;
+use crate::run::shared;
 
 /// Makes the policy of a new instance.
 pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;

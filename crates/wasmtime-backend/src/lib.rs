@@ -9,28 +9,19 @@
 //!
 //! What a guest may do, and what the embedder learns of it, is up to a [`Host`].
 
-mod body;
 mod build;
-mod call;
 mod driver;
-mod exclusive;
-mod failure;
-mod gate;
-mod guest;
 mod host;
+mod instance;
 mod interfaces;
 mod memory;
 mod pool;
 mod record;
-mod reply;
-mod request;
-mod shared;
-mod slot;
+mod response;
+mod run;
 mod wasi;
 
-pub use body::{BodyError, ResponseBody};
 pub use build::{BuildError, Builder};
-pub use call::ResponseFuture;
 pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
@@ -46,6 +37,8 @@ pub use millpond_pool_core::{
 };
 pub use pool::WasmPool;
 pub use record::{RecordCounts, RecordLimits};
+pub use response::body::{BodyError, ResponseBody};
+pub use response::future::ResponseFuture;
 pub use wasi::{Destination, GuestIo, GuestIoUsage, ParseDestinationError, StoreData, WasiHost};
 pub use wasmtime;
 pub use {wasmtime_wasi, wasmtime_wasi_http};

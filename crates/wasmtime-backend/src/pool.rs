@@ -12,14 +12,14 @@ use millpond_pool_core::{
     Warmed,
 };
 
-use crate::body::ResponseBody;
 use crate::build::{self, Builder};
-use crate::call::ResponseFuture;
 use crate::driver::WasmDriver;
 use crate::host::Host;
+use crate::instance::reply::{Job, Reply};
 use crate::interfaces::HttpVersion;
-use crate::reply::{Job, Reply};
-use crate::request;
+use crate::response::body::ResponseBody;
+use crate::response::future::ResponseFuture;
+use crate::run::normalize;
 use crate::wasi::WasiHost;
 
 /// A pool of instances of one wasi:http component, 0.2 or 0.3. Clones are the same pool; when the
@@ -215,9 +215,9 @@ impl<H: Host> Order<H> {
             + Send
             + 'static,
     {
-        let request = request::normalize(request)?;
+        let request = normalize::normalize(request)?;
         let head = request.method() == Method::HEAD;
-        let request = request.map(|body| body.map_err(request::body_error).boxed_unsync());
+        let request = request.map(|body| body.map_err(normalize::body_error).boxed_unsync());
         let reply = Reply::new();
         Ok(Self { job: Job::new(request, Arc::clone(&reply)), reply, head })
     }

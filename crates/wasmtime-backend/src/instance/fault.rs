@@ -12,8 +12,8 @@ use wasmtime_wasi_http::Error as Code;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
+use crate::instance::slot::Slot;
 use crate::record;
-use crate::slot::Slot;
 
 /// Why a run stopped.
 pub(crate) enum Fault {

@@ -12,9 +12,9 @@ use millpond_engine::{keep, lock};
 use millpond_pool_core::{Error, ErrorKind, Instance};
 use wasmtime_wasi_http::WasiBody;
 
-use crate::body::BodyCell;
 use crate::driver::WasmDriver;
 use crate::host::Host;
+use crate::response::body::BodyCell;
 
 /// What happens to a request, as its caller learns it.
 pub(crate) enum News<H: Host> {

@@ -22,13 +22,13 @@ use millpond_pool_core::{
 
 pub(crate) use helper::Helper;
 
-use crate::body::BodyCell;
 use crate::driver::WasmDriver;
-use crate::gate::Gate;
-use crate::guest::Guest;
 use crate::host::Host;
+use crate::instance::guest::Guest;
+use crate::instance::reply::{Job, Reply};
+use crate::instance::wake_state::Gate;
 use crate::record::DumpPlace;
-use crate::reply::{Job, Reply};
+use crate::response::body::BodyCell;
 
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {

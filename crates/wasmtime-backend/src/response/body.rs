@@ -20,7 +20,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::slot::{self, Helper};
+use crate::instance::slot::{self, Helper};
 
 /// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body
 /// that has more to give comes from elsewhere, perhaps without end.

@@ -10,11 +10,11 @@ use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode};
 use millpond_pool_core::{Error, Instance, Submitted};
 
-use crate::body::{BodyCell, ResponseBody};
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::reply::{News, Reply};
-use crate::slot::{self, Helper};
+use crate::instance::reply::{News, Reply};
+use crate::instance::slot::{self, Helper};
+use crate::response::body::{BodyCell, ResponseBody};
 
 /// The response to a request. Dropping it cancels the request.
 #[must_use = "futures do nothing unless polled"]

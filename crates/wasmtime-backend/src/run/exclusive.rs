@@ -10,14 +10,14 @@ use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use crate::body::BodyCell;
 use crate::driver::WasmDriver;
-use crate::failure::{Fault, guest_error, until_doomed};
-use crate::guest::Guest;
 use crate::host::{Host, RequestStart};
-use crate::reply::Job;
-use crate::shared;
-use crate::slot::RunEnd;
+use crate::instance::fault::{Fault, guest_error, until_doomed};
+use crate::instance::guest::Guest;
+use crate::instance::reply::Job;
+use crate::instance::slot::RunEnd;
+use crate::response::body::BodyCell;
+use crate::run::shared;
 
 /// Starts the guest of a spare instance.
 pub(crate) async fn start<H: Host>(

@@ -18,11 +18,11 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::driver::WasmDriver;
-use crate::exclusive::{deliver, fail, not_started};
-use crate::failure::{Fault, guest_error, until_doomed};
-use crate::guest::Guest;
 use crate::host::{Host, RequestStart};
-use crate::slot::RunEnd;
+use crate::instance::fault::{Fault, guest_error, until_doomed};
+use crate::instance::guest::Guest;
+use crate::instance::slot::RunEnd;
+use crate::run::exclusive::{deliver, fail, not_started};
 
 /// Starts the guest and serves what is put into its slot, until it is doomed or broken.
 pub(crate) async fn run<H: Host>(

@@ -8,8 +8,8 @@ use millpond_pool_core::{Instance, PoolHandle};
 
 use super::{End, poll_run, report_end};
 use crate::driver::WasmDriver;
-use crate::gate::Gate;
 use crate::host::Host;
+use crate::instance::wake_state::Gate;
 
 /// How often a helper drives a guest that wants more, before it leaves it to the worker.
 const MOST_TIMES: usize = 4;
