@@ -1,5 +1,9 @@
 //! What is served: a component or an upstream, behind the middleware.
 
+pub(crate) mod component;
+pub(crate) mod middleware;
+pub(crate) mod pool;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +17,13 @@ use tower::{Layer as _, ServiceExt as _};
 use tracing::warn;
 
 use crate::admin::Measured;
-use crate::descriptors::Shares;
+use crate::config::header::Operator;
+use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::headers::Operator;
 use crate::listen::{Limits, Listener, Outcome, RequestBody};
-use crate::say::say;
-use crate::settings::Settings;
+use crate::process::descriptors::Shares;
+use crate::process::say::say;
 use crate::upstream::{Upstream, Usage};
-use crate::{component, middleware};
 
 /// How long the end of instances that were told to stop is waited for.
 const STOPPING: Duration = Duration::from_secs(2);

@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 
-use crate::args::{self, Cli, Command};
+use crate::app::middleware::BoxError;
+use crate::config::args::{self, Cli, Command};
+use crate::config::settings::Settings;
 use crate::listen::{Pacing, RequestBody, Traffic, connection};
-use crate::middleware::BoxError;
-use crate::settings::Settings;
 
 /// Answers requests.
 pub type Service<B> =

@@ -6,35 +6,24 @@
 
 mod admin;
 mod app;
-mod args;
-mod component;
-mod config_file;
-mod descriptors;
-mod edge;
+mod config;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod groups;
-mod headers;
 mod listen;
-mod log;
-mod middleware;
-mod pool;
-mod say;
+mod process;
 mod serve;
-mod settings;
-mod signals;
 mod upstream;
-mod values;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::args::{Cli, Command};
+use crate::config::args::{self, Cli, Command};
+use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::settings::Settings;
+use crate::process::{log, say};
 
 /// How long blocking work that is no longer waited for may hold up the exit.
 const LINGER: Duration = Duration::from_millis(100);

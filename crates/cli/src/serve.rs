@@ -12,14 +12,14 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::app::App;
-use crate::descriptors::Shares;
-use crate::edge;
+use crate::config::edge;
+use crate::config::header::Operator;
+use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::headers::Operator;
 use crate::listen::{Limits, Listener, Pacing};
-use crate::say::say;
-use crate::settings::Settings;
-use crate::signals;
+use crate::process::descriptors::Shares;
+use crate::process::say::say;
+use crate::process::signals;
 
 /// Serves until a signal, or a connection to `--shutdown-addr`, asks for the end and everything has drained.
 pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {

@@ -28,8 +28,8 @@ use tower::Service;
 pub(crate) use origin::Origin;
 pub(crate) use places::Usage;
 
-use crate::middleware::BoxError;
-use crate::settings::Settings;
+use crate::app::middleware::BoxError;
+use crate::config::settings::Settings;
 use body::Held;
 use places::Places;
 

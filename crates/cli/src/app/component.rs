@@ -8,11 +8,11 @@ use millpond::{
     Destination, GuestIo, MaxRequests, MemoryAccount, RecordLimits, WasiHost, WasmPool,
 };
 
+use crate::app::pool::to_usize;
+use crate::config::settings::Settings;
+use crate::config::values::Outbound;
 use crate::error::StartError;
-use crate::pool::to_usize;
-use crate::say::patiently;
-use crate::settings::Settings;
-use crate::values::Outbound;
+use crate::process::say::patiently;
 
 /// What is served when no component is given.
 const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));

@@ -19,10 +19,10 @@ use tower::{Layer as _, Service, ServiceExt as _};
 
 pub(crate) use flags::{Middleware, MiddlewareFlags};
 
+use crate::app::pool::to_usize;
+use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::pool::to_usize;
-use crate::say::patiently;
-use crate::settings::Settings;
+use crate::process::say::patiently;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use millpond::{Limits, MemoryAccount, MemorySource, MemoryWatch, Output, system_memory};
 
+use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::settings::Settings;
 
 impl Settings {
     /// The limits that mean the same for every pool.

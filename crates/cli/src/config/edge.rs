@@ -6,8 +6,8 @@ use http::HeaderName;
 use millpond::Ingress;
 use millpond::ingress::Network;
 
-use crate::settings::Settings;
-use crate::values::deserialize_from_text;
+use crate::config::settings::Settings;
+use crate::config::values::deserialize_from_text;
 
 /// A proxy, or a network of them, that is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use crate::args::Flags;
+use crate::config::args::Flags;
 use crate::error::StartError;
 
 /// Reads the file. Errors name it, the line, and the key.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::values::{NonZeroTime, Size, deserialize_from_text};
+use crate::config::values::{NonZeroTime, Size, deserialize_from_text};
 
 /// What may stand behind `-S`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

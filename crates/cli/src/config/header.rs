@@ -10,7 +10,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Request};
 use millpond::ingress;
 
-use crate::values::deserialize_from_text;
+use crate::config::values::deserialize_from_text;
 
 /// What one `--header` says: one header, or a file full of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

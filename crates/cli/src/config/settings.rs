@@ -12,15 +12,15 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use millpond::ingress::Network;
 
-use crate::args::Flags;
-use crate::config_file;
+use crate::app::middleware::Middleware;
+use crate::config::args::Flags;
+use crate::config::file;
+use crate::config::groups::{Codegen, Group as _, Wasi, Wasm};
+use crate::config::values::{Dir, EnvVar, LogFormat, Outbound, Rate, Time};
 use crate::error::StartError;
-use crate::groups::{Codegen, Group as _, Wasi, Wasm};
 use crate::listen::Pacing;
-use crate::log;
-use crate::middleware::Middleware;
+use crate::process::log;
 use crate::upstream::Origin;
-use crate::values::{Dir, EnvVar, LogFormat, Outbound, Rate, Time};
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const MAX_CONNECTIONS: usize = 10_000;
@@ -127,7 +127,7 @@ impl Settings {
         let flags = flags.unify().map_err(StartError::usage)?;
         let flags = match &flags.config {
             Some(path) => {
-                let file = config_file::read(path)?;
+                let file = file::read(path)?;
                 flags.over(file)
             }
             None => flags,

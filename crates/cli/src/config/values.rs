@@ -371,7 +371,7 @@ macro_rules! deserialize_from_text {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::values::from_text(deserializer)
+                crate::config::values::from_text(deserializer)
             }
         }
     )+};

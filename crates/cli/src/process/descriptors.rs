@@ -5,8 +5,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::say::say;
-use crate::settings::Settings;
+use crate::config::settings::Settings;
+use crate::process::say::say;
 
 /// For the process itself: log, timers, core dumps, the cache, names that are looked up.
 const RESERVE: u64 = 256;

@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
+use crate::config::values::LogFormat;
 use crate::error::StartError;
-use crate::values::LogFormat;
 
 /// Warnings of everybody, and what Millpond itself has to tell.
 pub(crate) const DEFAULT_FILTER: &str = "warn,millpond=info";
@@ -193,7 +193,7 @@ mod tests {
         let line = text_of(false, event);
         let quoted = format!("{HOSTILE:?}");
         let expected = format!(
-            " INFO millpond_cli::log::tests: said {ESCAPED} number=3 error={ESCAPED} quoted={quoted}\n"
+            " INFO millpond_cli::process::log::tests: said {ESCAPED} number=3 error={ESCAPED} quoted={quoted}\n"
         );
         assert_eq!(line, expected);
         assert_eq!(line.chars().filter(|char| is_escaped(*char)).collect::<String>(), "\n");

@@ -8,7 +8,7 @@ use std::{fmt, io};
 
 use tokio::sync::oneshot;
 
-use crate::say;
+use crate::process::say;
 
 /// How long the last lines may take to be read when the process is to end at once.
 const LAST_WORDS: Duration = Duration::from_millis(50);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-use crate::values::deserialize_from_text;
+use crate::config::values::deserialize_from_text;
 
 /// `http://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millpond::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::settings::Settings;
+use crate::config::settings::Settings;
 
 /// Requests at the upstream at once, and those that wait for that; unless told otherwise, as in a pool.
 const SEATS: usize = 1000;

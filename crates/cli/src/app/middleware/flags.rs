@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 use serde::Deserialize;
 
-use crate::values::path;
+use crate::config::values::path;
 
 const MODULE: &str = "middleware";
 const CONFIG: &str = "middleware-config";

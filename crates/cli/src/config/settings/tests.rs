@@ -4,7 +4,7 @@ mod upstream;
 use clap::Parser as _;
 
 use super::*;
-use crate::args::{Cli, Command};
+use crate::config::args::{Cli, Command};
 
 /// A configuration file, removed when dropped.
 struct File(PathBuf);

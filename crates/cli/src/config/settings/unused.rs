@@ -1,8 +1,8 @@
 //! Flags of what is not there. An option that silently does nothing is worse than one that is missing.
 
-use crate::args::Flags;
+use crate::config::args::Flags;
+use crate::config::groups::{Codegen, Wasi};
 use crate::error::StartError;
-use crate::groups::{Codegen, Wasi};
 
 /// Refuses what would be ignored.
 pub(super) fn refuse(flags: &Flags) -> Result<(), StartError> {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn given(args: &[&str]) -> Result<Vec<(String, Option<String>)>, String> {
-    let flags = flags(args).map_err(|error| crate::args::one_line(&error).to_string())?;
+    let flags = flags(args).map_err(|error| crate::config::args::one_line(&error).to_string())?;
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     Ok(flags.middleware.0.into_iter().map(|m| (text(m.module), m.config.map(text))).collect())
 }

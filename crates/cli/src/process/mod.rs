@@ -1,0 +1,6 @@
+//! What belongs to the process as a whole: its descriptors, signals, log, and lines for its user.
+
+pub(crate) mod descriptors;
+pub(crate) mod log;
+pub(crate) mod say;
+pub(crate) mod signals;
