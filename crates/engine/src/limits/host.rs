@@ -134,10 +134,8 @@ mod tests {
 
     #[test]
     fn limits_may_be_without_end() {
-        let mut limits = HostLimits::default();
-        limits.call_bytes = usize::MAX;
-        limits.resource_bytes = usize::MAX;
-        limits.handles = usize::MAX;
+        let (call_bytes, resource_bytes, handles) = (usize::MAX, usize::MAX, usize::MAX);
+        let limits = HostLimits { call_bytes, resource_bytes, handles, ..HostLimits::default() };
         assert_eq!((limits.resources_charged(1), limits.most()), (usize::MAX, usize::MAX));
     }
 }
