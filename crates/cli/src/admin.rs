@@ -15,8 +15,6 @@ use tower::Service;
 use crate::app::App;
 use crate::listen::Traffic;
 
-pub(crate) use metrics::Measured;
-
 /// Answers at `--admin`.
 #[derive(Clone)]
 pub(crate) struct Admin {

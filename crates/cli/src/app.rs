@@ -11,12 +11,13 @@ use std::time::Duration;
 use http::Request;
 use millpond::http_wasm::{BufferBudget, HttpWasmPool};
 use millpond::ingress::IngressBody;
-use millpond::{GuestIo, GuestIoUsage, InfallibleService, Ingress, MemoryAccount, WasmPool};
+use millpond::{
+    GuestIo, GuestIoUsage, InfallibleService, Ingress, MemoryAccount, Snapshot, WasmPool,
+};
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer as _, ServiceExt as _};
 use tracing::warn;
 
-use crate::admin::Measured;
 use crate::config::header::Operator;
 use crate::config::settings::Settings;
 use crate::error::StartError;
@@ -200,4 +201,11 @@ impl App {
             (None, Answers::Upstream(upstream)) => upstream.usage().taken,
         }
     }
+}
+
+/// A pool's gauges and counters.
+pub(crate) struct Measured {
+    /// Its number, if it is a middleware's; the outermost has 1.
+    pub(crate) middleware: Option<usize>,
+    pub(crate) snapshot: Snapshot,
 }

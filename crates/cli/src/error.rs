@@ -3,6 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+/// Any error of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A start-up error. Its `Display` is always a single line.
 #[derive(Debug)]
 pub(crate) struct StartError {

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 
-use crate::app::middleware::BoxError;
 use crate::config::args::{self, Cli, Command};
 use crate::config::settings::Settings;
+use crate::error::BoxError;
 use crate::listen::{Pacing, RequestBody, Traffic, connection};
 
 /// Answers requests.

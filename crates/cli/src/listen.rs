@@ -39,8 +39,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service;
 
-use crate::app::middleware::BoxError;
-use crate::error::StartError;
+use crate::error::{BoxError, StartError};
 use accept_errors::AcceptErrors;
 pub(crate) use request_body::RequestBody;
 pub(crate) use traffic::{Connections, Cut, Traffic};

@@ -5,7 +5,6 @@
 
 mod body;
 mod head;
-mod origin;
 mod places;
 
 use std::convert::Infallible;
@@ -25,11 +24,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use millpond::{Error, ErrorKind, LogRate, response, unlogged};
 use tower::Service;
 
-pub(crate) use origin::Origin;
 pub(crate) use places::Usage;
 
-use crate::app::middleware::BoxError;
+use crate::config::origin::Origin;
 use crate::config::settings::Settings;
+use crate::error::BoxError;
 use body::Held;
 use places::Places;
 

@@ -9,15 +9,9 @@ use millpond::{
     GuestIoUsage, Histogram, HostStream, MemoryAccount, RecordCounts, Snapshot, cut_output,
 };
 
+use crate::app::Measured;
 use crate::listen::{Connections, Cut};
 use crate::upstream::Usage;
-
-/// A pool's gauges and counters.
-pub(crate) struct Measured {
-    /// Its number, if it is a middleware's; the outermost has 1.
-    pub(crate) middleware: Option<usize>,
-    pub(crate) snapshot: Snapshot,
-}
 
 /// All families, of all pools, of the upstream if there is one, and of the clients' connections.
 pub(crate) fn metrics(

@@ -1,7 +1,5 @@
 //! Middleware: http-wasm guests that requests pass before they reach what is served, each with a pool of its own.
 
-mod flags;
-
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -17,14 +15,11 @@ use millpond::http_wasm::{
 use tower::util::BoxCloneService;
 use tower::{Layer as _, Service, ServiceExt as _};
 
-pub(crate) use flags::{Middleware, MiddlewareFlags};
-
 use crate::app::pool::to_usize;
+use crate::config::middleware::Middleware;
 use crate::config::settings::Settings;
-use crate::error::StartError;
+use crate::error::{BoxError, StartError};
 use crate::process::say::patiently;
-
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compiles the modules, or finds them in the cache, and makes their pools, in order.
 pub(crate) async fn pools(

@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
-use crate::app::middleware::MiddlewareFlags;
 use crate::config::edge::{Proxy, Stripped};
 use crate::config::groups::{Codegen, Group, Wasi, Wasm};
 use crate::config::header::HeaderArg;
+use crate::config::middleware::MiddlewareFlags;
+use crate::config::origin::Origin;
 use crate::config::values::{
     Address, Count, Dir, EnvVar, LogFormat, NonZeroTime, Outbound, ProfileDir, QueueLength, Rate,
     Size, Spares, Threads, Time, path,
 };
 use crate::error::StartError;
-use crate::upstream::Origin;
 
 /// Serves wasi:http components from pools of WebAssembly instances.
 #[derive(Debug, Parser)]

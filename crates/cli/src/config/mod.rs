@@ -5,5 +5,7 @@ pub(crate) mod edge;
 pub(crate) mod file;
 pub(crate) mod groups;
 pub(crate) mod header;
+pub(crate) mod middleware;
+pub(crate) mod origin;
 pub(crate) mod settings;
 pub(crate) mod values;

@@ -12,15 +12,17 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use millpond::ingress::Network;
 
-use crate::app::middleware::Middleware;
 use crate::config::args::Flags;
 use crate::config::file;
 use crate::config::groups::{Codegen, Group as _, Wasi, Wasm};
+use crate::config::middleware::Middleware;
+use crate::config::origin::Origin;
 use crate::config::values::{Dir, EnvVar, LogFormat, Outbound, Rate, Time};
 use crate::error::StartError;
 use crate::listen::Pacing;
-use crate::process::log;
-use crate::upstream::Origin;
+
+/// Warnings of everybody, and what Millpond itself has to tell.
+pub(crate) const DEFAULT_FILTER: &str = "warn,millpond=info";
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const MAX_CONNECTIONS: usize = 10_000;
@@ -153,7 +155,7 @@ impl Settings {
             threads: flags.threads.map(|n| n.0),
             drain_delay: flags.drain_delay.map_or(Duration::ZERO, |time| time.0),
             drain_timeout: flags.drain_timeout.map_or(DRAIN_TIMEOUT, |time| time.0),
-            log: flags.log.unwrap_or_else(|| log::DEFAULT_FILTER.to_owned()),
+            log: flags.log.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
             log_format: flags.log_format.unwrap_or_default(),
             logging_prefix: !flags.no_logging_prefix,
             max_guest_output: flags.max_guest_output.map(|rate| rate.0),

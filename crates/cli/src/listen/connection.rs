@@ -26,7 +26,7 @@ use super::service::Served;
 use super::streams::Streams;
 use super::traffic::{Connection, Cut, Open, PIECE_HTTP2, Traffic};
 use super::wire::Wire;
-use crate::app::middleware::BoxError;
+use crate::error::BoxError;
 
 /// For a request head to arrive, and for the next request on a connection to begin.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::pace::{Pace, Rule};
 use super::traffic::{Connection, Cut};
-use crate::app::middleware::BoxError;
+use crate::error::BoxError;
 
 /// What is asked of the bodies of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

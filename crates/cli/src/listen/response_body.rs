@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::request_body::WasCut;
 use super::traffic::{Meter, Piece};
-use crate::app::middleware::BoxError;
+use crate::error::BoxError;
 
 /// Empty frames that are passed over at one go.
 const EMPTY: usize = 100;

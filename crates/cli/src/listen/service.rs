@@ -20,7 +20,7 @@ use tower::util::Oneshot;
 use super::request_body::{BodyLimits, RequestBody, WasCut};
 use super::response_body::ResponseBody;
 use super::traffic::{Connection, Meter};
-use crate::app::middleware::BoxError;
+use crate::error::BoxError;
 
 /// The service of one connection, as hyper wants it.
 pub(crate) struct Served<S> {

@@ -13,11 +13,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
+use crate::config::settings::DEFAULT_FILTER;
 use crate::config::values::LogFormat;
 use crate::error::StartError;
-
-/// Warnings of everybody, and what Millpond itself has to tell.
-pub(crate) const DEFAULT_FILTER: &str = "warn,millpond=info";
 
 /// Sets up logging for the whole process.
 pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), StartError> {

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::places::Place;
-use crate::app::middleware::BoxError;
+use crate::error::BoxError;
 
 /// How long a client may leave a body unread: as long as in a pool.
 const STALL: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use http::{Request, Response, Version};
 use http_body::Body;
 use millpond::{Error, ErrorKind, SourceAddr, ingress};
 
-use super::origin::Origin;
+use crate::config::origin::Origin;
 
 /// What concerns the connection, whether `Connection` names it or not.
 const HOP_BY_HOP: [HeaderName; 6] = [
