@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use millpond::Reason;
 
@@ -131,3 +132,21 @@ async fn a_panicking_start_hook_fails_one(setup: Setup) {
     assert_eq!((now.starts, now.failed_starts, now.retired.get(Reason::Trap)), (6, 3, 3));
 }
 setups!(a_panicking_start_hook_fails_one);
+
+/// The kernel takes each page of a large memory back, for longer than a tick: no thread that serves others waits for it.
+#[tokio::test]
+async fn large_instances_end_aside() {
+    for setup in [crate::setup::p2_fresh(), crate::setup::p3_exclusive()] {
+        let (mut recorder, record) = Recorder::new();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let (see, here) = (Arc::clone(&ended), thread::current().id());
+        recorder.at_retire =
+            Box::new(move |_| see.lock().expect("no panic").push(thread::current().id() == here));
+        let server = setup.serve_host(recorder, |builder| builder).await;
+        for (count, path) in ["/hello", "/alloc?mib=20", "/trap"].into_iter().enumerate() {
+            server.get(path).await;
+            record.retired(count + 1).await;
+        }
+        assert_eq!(*ended.lock().expect("no panic"), [true, false, true]);
+    }
+}

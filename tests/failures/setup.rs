@@ -12,7 +12,7 @@ use millpond::wasmtime_wasi::{WasiCtxView, WasiView};
 use millpond::wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use millpond::{
     Builder, Ended, Host, HttpVersion, InstanceId, Limits, MaxRequests, Output, Reason,
-    RequestStart, Snapshot, StoreData, WasiHost, WasmPool,
+    RequestStart, Snapshot, StoreData, Usage, WasiHost, WasmPool,
 };
 use millpond_tests::{Client, PATIENCE, Protocol, Reply, Server, pool_of, until, whole};
 use tokio::task::JoinHandle;
@@ -375,6 +375,10 @@ impl Host for Recorder {
 
     fn limiter(data: &mut Data) -> &mut dyn ResourceLimiter {
         data.store.limiter()
+    }
+
+    fn usage(data: &mut Data) -> Usage {
+        data.store.usage()
     }
 
     fn on_instance_start(&self, id: InstanceId, store: &mut Store<Data>) {

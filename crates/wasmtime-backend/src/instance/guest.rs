@@ -12,6 +12,9 @@ use crate::driver::WasmDriver;
 use crate::host::{Ended, Host};
 use crate::record::{DumpPlace, Records};
 
+/// Bytes of linear memory that are given back in less than a tick, touched or not.
+const LARGE: usize = 8 << 20;
+
 pub(crate) struct Guest<H: Host> {
     pub(crate) store: Store<H::Data>,
     pub(crate) proxy: Proxy,
@@ -67,6 +70,11 @@ impl<H: Host> Guest<H> {
     pub(crate) fn usage(&mut self) -> Option<Usage> {
         let usage = H::usage(self.store.data_mut());
         (std::mem::replace(&mut self.usage, usage) != usage).then_some(usage)
+    }
+
+    /// Returns whether its end takes long: the kernel takes back each page that it has touched.
+    pub(crate) fn is_large(&self) -> bool {
+        self.usage.memory > LARGE
     }
 
     /// Makes its core dump if there is a place for it, shows the store to the hook, and drops it.

@@ -354,7 +354,7 @@ pub(crate) fn drive_with<H: Host>(
 
 /// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
 /// to the hook, drops it, and reports that. A task of its own: off the request path. To make a core
-/// dump takes longer than a task may block its thread.
+/// dump, and to give back a large memory, takes longer than a task may block its thread.
 pub(crate) fn dispose<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
@@ -377,11 +377,11 @@ pub(crate) fn dispose<H: Host>(
             };
             // Doomed, so this ends with the first poll.
             seat.poll(cx).map(|_| {
-                if let Seat::Parked(_) = &*seat {
+                if let Seat::Parked(guest) = &mut *seat {
                     let error = slot.error().map(|error| &**error);
                     let records = end.pool.driver().records();
                     end.dump = records.place_for_dump(end.instance.id(), error);
-                    if end.dump.is_some() {
+                    if end.dump.is_some() || guest.is_large() {
                         // Left there, so that it is found if the runtime ends before its time comes.
                         return None;
                     }

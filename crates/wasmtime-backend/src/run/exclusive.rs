@@ -71,11 +71,11 @@ pub(crate) async fn run<H: Host>(
     let call = Call { pool: &pool, instance: &instance, ticket };
     let served = call.serve(&mut guest, request);
     let end = until_doomed(pool.driver(), instance.slot(), served).await;
+    let usage = guest.usage();
     match end {
         Ok(()) => {
             // If the caller still waits, there will be no response.
             call.fail(Error::new(ErrorKind::NoResponse));
-            let usage = guest.usage();
             RunEnd::Quiet(guest, usage)
         }
         Err(Fault::Doomed) => RunEnd::Doomed(Some(guest)),
