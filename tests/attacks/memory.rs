@@ -95,6 +95,7 @@ async fn bombs_of_p2() {
         ("options", 100_000),
         ("outputs", 100_000),
         ("trailers", 1000),
+        ("deleted-trailers", 1000),
         ("unfinished", 200),
     ];
     nothing_holds_more_than_its_share(P2, &bombs).await;

@@ -4,7 +4,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::HeaderMap;
 use tokio::sync::oneshot;
 use wasmtime::component::{Access, FutureConsumer, FutureReader, Linker, Resource, Source};
 use wasmtime::{AsContextMut as _, StoreContextMut};
@@ -13,13 +12,14 @@ use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpView};
 
+use super::fields::Release;
 use super::held::{TRAILERS, size};
 
 /// Bytes of an error's text that are passed on.
 const TEXT: usize = 1 << 10;
 
-/// Links `outgoing-body.finish` of wasi 0.2 and `consume-body` of 0.3, in place of wasmtime's, which take trailers and
-/// errors of any size.
+/// Links `outgoing-body.finish` of wasi 0.2, in place of wasmtime's which takes trailers of any size, and `consume-body` of
+/// 0.3, in place of one that keeps errors of any size.
 pub(crate) fn link<T>(linker: &mut Linker<T>, concurrency: bool) -> wasmtime::Result<()>
 where
     T: WasiHttpView + 'static,
@@ -33,14 +33,17 @@ where
             use p2::{Host as _, HostOutgoingBody as _};
             let mut http = store.data_mut().http();
             if let Some(trailers) = &trailers {
-                let fields: &HeaderMap = http.table.get(trailers)?;
-                if size(fields) > TRAILERS {
-                    // As if it were dropped: what was sent does not look whole.
+                let fields = http.table.get_mut(trailers)?;
+                let bytes = size(fields);
+                if bytes > TRAILERS {
+                    // As if it were dropped: what was sent does not look whole. Nothing tells whether it is a response's.
                     http.drop(body)?;
                     http.table.delete(Resource::<FieldMap>::new_own(trailers.rep()))?;
-                    let most = u32::try_from(TRAILERS).ok();
-                    return Ok((Err(p2::ErrorCode::HttpResponseTrailerSectionSize(most)),));
+                    let bytes = u32::try_from(bytes).ok();
+                    return Ok((Err(p2::ErrorCode::HttpResponseTrailerSectionSize(bytes)),));
                 }
+                // Without the room of those that were deleted.
+                Release::default().release(fields);
             }
             Ok((match http.finish(body, trailers) {
                 Ok(()) => Ok(()),
@@ -103,29 +106,32 @@ impl<D> FutureConsumer<D> for Shorten {
         let mut result = None;
         source.read(store, &mut result)?;
         if let (Some(result), Some(sender)) = (result, self.0.take()) {
-            let _ = sender.send(result.map_err(|error| match text(&error) {
-                ..=TEXT => error,
-                _ => p3::ErrorCode::InternalError(None),
+            let _ = sender.send(result.map_err(|mut error| {
+                if let Some(text) = text(&mut error)
+                    && text.as_ref().is_some_and(|text| text.len() > TEXT)
+                {
+                    *text = None;
+                }
+                error
             }));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// Returns how long the text of an error is.
-fn text(error: &p3::ErrorCode) -> usize {
+/// Returns the text of an error, if it is of a kind that has one.
+fn text(error: &mut p3::ErrorCode) -> Option<&mut Option<String>> {
     use p3::ErrorCode::*;
-    let text = match error {
-        DnsError(payload) => &payload.rcode,
-        TlsAlertReceived(payload) => &payload.alert_message,
+    match error {
+        DnsError(payload) => Some(&mut payload.rcode),
+        TlsAlertReceived(payload) => Some(&mut payload.alert_message),
         HttpRequestHeaderSize(Some(payload))
         | HttpRequestTrailerSize(payload)
         | HttpResponseHeaderSize(payload)
-        | HttpResponseTrailerSize(payload) => &payload.field_name,
+        | HttpResponseTrailerSize(payload) => Some(&mut payload.field_name),
         HttpResponseTransferCoding(text)
         | HttpResponseContentCoding(text)
-        | InternalError(text) => text,
-        _ => &None,
-    };
-    text.as_ref().map_or(0, String::len)
+        | InternalError(text) => Some(text),
+        _ => None,
+    }
 }

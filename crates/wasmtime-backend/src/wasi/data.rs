@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::files::Files;
 use super::held::{GuestKind, Held};
 use super::hooks::Hooks;
-use super::keyvalue::{self, KeyValue};
+use super::keyvalue::{self, KeyValue, Preset};
 use super::outbound::Outbound;
 
 /// The data of a store: WASI, wasi:http, resources and limits. An embedder's own data can hold
@@ -79,7 +79,7 @@ impl StoreData {
         concurrent: bool,
         has_files: bool,
     ) -> Result<(), MemoryExhausted> {
-        let stored = self.keyvalue.size();
+        let stored = self.keyvalue.preset_bytes();
         self.hooks.held.begin(GuestKind { concurrent, has_files, stored })
     }
 
@@ -107,8 +107,8 @@ impl StoreData {
         }
     }
 
-    pub(super) fn set_keyvalue(&mut self, data: &[(String, String)]) {
-        self.keyvalue = KeyValue::new(data);
+    pub(super) fn set_keyvalue(&mut self, preset: &Arc<Preset>) {
+        self.keyvalue = KeyValue::new(preset);
     }
 
     /// What limits its store.

@@ -159,12 +159,12 @@ impl Held {
     /// Charges for so many bytes of resources, and for what some calls may add; if there is no room for these, for what
     /// one call may add. Returns false if there is none for that either.
     fn charge_ahead(&mut self, bytes: usize) -> bool {
-        let next = bytes.saturating_add(self.limits.call_growth());
-        let from_start = self.limits.resources_charged(0);
         if !self.charge.has_account() {
             self.ahead = self.limits.resource_bytes;
             return true;
         }
+        let next = bytes.saturating_add(self.limits.call_growth());
+        let from_start = self.limits.resources_charged(0);
         for ahead in [self.limits.resources_charged(bytes), next.max(from_start)] {
             if self.charge.set(ahead.saturating_add(self.uncounted)) {
                 self.ahead = ahead;
@@ -241,6 +241,7 @@ impl Held {
     #[must_use]
     pub(super) fn store(&mut self, before: usize, bytes: usize) -> bool {
         let stored = self.stored.saturating_sub(before).saturating_add(bytes);
+        // In a full store, something smaller may take the place of something else.
         let fits = bytes <= before || stored <= self.limits.resource_bytes / 2;
         if fits {
             self.stored = stored;
@@ -265,7 +266,11 @@ impl Held {
         }
         self.grow(bytes);
         // Rather this request fails than all of its guest, if there is no room.
-        (self.bound <= self.ahead || self.charge_ahead(self.bound)).then(|| Arc::new(sending))
+        if self.bound > self.ahead && !self.charge_ahead(self.bound) {
+            self.charge.refused();
+            return None;
+        }
+        Some(Arc::new(sending))
     }
 }
 

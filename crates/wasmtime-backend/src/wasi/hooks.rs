@@ -15,12 +15,12 @@ use super::held::{Held, Sending};
 use super::outbound::{Io, Outbound, Sent};
 
 /// The body of a response to a guest, which counts as under way until it is dropped.
-struct Counted {
+struct UnderWay {
     body: WasiBody,
     _sending: Arc<Sending>,
 }
 
-impl Body for Counted {
+impl Body for UnderWay {
     type Data = Bytes;
     type Error = Error;
 
@@ -49,7 +49,7 @@ pub(super) struct Hooks {
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
@@ -58,6 +58,8 @@ impl WasiHttpHooks for Hooks {
         let Some(permit) = outbound.permit() else {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
+        // Without the room of headers that were deleted, which nothing would count.
+        *request.headers_mut() = request.headers().clone();
         let Some(sending) = self.held.send(&request) else {
             outbound.refused();
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
@@ -67,7 +69,7 @@ impl WasiHttpHooks for Hooks {
             let (response, io) = sent.await?;
             // What was read of the body is held for as long as the guest does not read it, be the connection gone or not.
             let with = Arc::clone(&sending);
-            let response = response.map(|body| Counted { body, _sending: with }.boxed_unsync());
+            let response = response.map(|body| UnderWay { body, _sending: with }.boxed_unsync());
             let io: Io = Box::new(async move {
                 let _sending = sending;
                 Box::into_pin(io).await

@@ -2,7 +2,9 @@
 //! hold for it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
@@ -12,51 +14,36 @@ use super::held::Held;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        inline: r#"
-            package wasi:keyvalue@0.2.0-draft;
-
-            interface store {
-                variant error { no-such-store, access-denied, other(string) }
-                record key-response { keys: list<string>, cursor: option<u64> }
-                open: func(identifier: string) -> result<bucket, error>;
-                resource bucket {
-                    get: func(key: string) -> result<option<list<u8>>, error>;
-                    set: func(key: string, value: list<u8>) -> result<_, error>;
-                    delete: func(key: string) -> result<_, error>;
-                    exists: func(key: string) -> result<bool, error>;
-                    list-keys: func(cursor: option<u64>) -> result<key-response, error>;
-                }
-            }
-
-            interface atomics {
-                use store.{bucket, error};
-                increment: func(bucket: borrow<bucket>, key: string, delta: u64) -> result<u64, error>;
-            }
-
-            interface batch {
-                use store.{bucket, error};
-                get-many: func(bucket: borrow<bucket>, keys: list<string>)
-                    -> result<list<option<tuple<string, list<u8>>>>, error>;
-                set-many: func(bucket: borrow<bucket>, key-values: list<tuple<string, list<u8>>>)
-                    -> result<_, error>;
-                delete-many: func(bucket: borrow<bucket>, keys: list<string>) -> result<_, error>;
-            }
-
-            world imports {
-                import store;
-                import atomics;
-                import batch;
-            }
-        "#,
+        path: "../../wit/p2/deps/keyvalue",
+        world: "wasi:keyvalue/imports",
         imports: { default: trappable },
         with: { "wasi:keyvalue/store.bucket": super::Bucket },
     });
 }
 
-/// Bytes of an entry besides its key and its value.
-const ENTRY: usize = 96;
-/// Keys that are listed at a time.
+/// Bytes of an entry besides its key and its value: its part of a node that is half full, and two allocations.
+const ENTRY: usize = 160;
+/// Bytes of a pair in a list, besides its key and its value.
+const PAIR: usize = size_of::<Option<(String, Vec<u8>)>>();
+/// Keys that are listed at a time, at most.
 const KEYS: usize = 1000;
+
+/// What an instance's store begins with, copied when it is opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Preset {
+    pairs: Vec<(String, String)>,
+    /// Bytes that they take in a store.
+    bytes: usize,
+}
+
+impl Preset {
+    pub(super) fn extend(&mut self, pairs: impl IntoIterator<Item = (String, String)>) {
+        for (key, value) in pairs {
+            self.bytes += size(&key, value.as_bytes());
+            self.pairs.push((key, value));
+        }
+    }
+}
 
 /// An open store.
 // The bindings, which are private, have it as theirs.
@@ -66,29 +53,41 @@ pub struct Bucket(());
 /// What an instance has stored.
 #[derive(Default)]
 pub(super) struct KeyValue {
-    data: BTreeMap<String, Vec<u8>>,
+    /// Until it is opened.
+    preset: Option<Arc<Preset>>,
+    /// In the order of the keys' hashes: where a list goes on does not change with what was deleted meanwhile.
+    data: BTreeMap<(u64, String), Vec<u8>>,
 }
 
 impl KeyValue {
     /// A store that begins with this data.
-    pub(super) fn new(data: &[(String, String)]) -> Self {
-        let pairs = data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-        Self { data: pairs.collect() }
+    pub(super) fn new(preset: &Arc<Preset>) -> Self {
+        Self { preset: Some(Arc::clone(preset)), data: BTreeMap::new() }
     }
 
-    /// Returns how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
-        self.data.iter().map(|(key, value)| size(key, value)).sum()
+    /// Returns how many bytes it takes at first.
+    pub(super) fn preset_bytes(&self) -> usize {
+        self.preset.as_ref().map_or(0, |preset| preset.bytes)
     }
 
-    fn put(&mut self, held: &mut Held, key: String, value: Vec<u8>) -> Result<(), store::Error> {
-        let before = self.data.get(&key).map_or(0, |before| size(&key, before));
-        if !held.store(before, size(&key, &value)) {
-            return Err(store::Error::Other("the store is full".to_owned()));
+    fn open(&mut self) {
+        if let Some(preset) = self.preset.take() {
+            let pairs = preset.pairs.iter();
+            self.data.extend(
+                pairs.map(|(key, value)| (hashed(key.clone()), value.clone().into_bytes())),
+            );
         }
-        self.data.insert(key, value);
-        Ok(())
     }
+
+    fn get(&self, key: String) -> Option<&Vec<u8>> {
+        self.data.get(&hashed(key))
+    }
+}
+
+fn hashed(key: String) -> (u64, String) {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    (hasher.finish(), key)
 }
 
 /// The store of an instance, while it makes a call.
@@ -100,12 +99,18 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     fn put(&mut self, key: String, value: Vec<u8>) -> Result<(), store::Error> {
-        self.store.put(self.held, key, value)
+        let key = hashed(key);
+        let before = self.store.data.get(&key).map_or(0, |before| size(&key.1, before));
+        if !self.held.store(before, size(&key.1, &value)) {
+            return Err(store::Error::Other("the store is full".to_owned()));
+        }
+        self.store.data.insert(key, value);
+        Ok(())
     }
 
-    fn delete(&mut self, key: &str) {
-        if let Some(value) = self.store.data.remove(key) {
-            let _ = self.held.store(size(key, &value), 0);
+    fn delete(&mut self, key: String) {
+        if let Some(((_, key), value)) = self.store.data.remove_entry(&hashed(key)) {
+            let _ = self.held.store(size(&key, &value), 0);
         }
     }
 }
@@ -120,6 +125,7 @@ impl store::Host for View<'_> {
         identifier: String,
     ) -> wasmtime::Result<Result<Resource<Bucket>, store::Error>> {
         if identifier.is_empty() {
+            self.store.open();
             return Ok(Ok(self.table.push(Bucket(()))?));
         }
         Ok(Err(store::Error::NoSuchStore))
@@ -133,7 +139,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, store::Error>> {
         self.table.get(&bucket)?;
-        Ok(Ok(self.store.data.get(&key).cloned()))
+        Ok(Ok(self.store.get(key).cloned()))
     }
 
     fn set(
@@ -152,7 +158,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<(), store::Error>> {
         self.table.get(&bucket)?;
-        self.delete(&key);
+        self.delete(key);
         Ok(Ok(()))
     }
 
@@ -162,7 +168,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<bool, store::Error>> {
         self.table.get(&bucket)?;
-        Ok(Ok(self.store.data.contains_key(&key)))
+        Ok(Ok(self.store.get(key).is_some()))
     }
 
     fn list_keys(
@@ -171,11 +177,26 @@ impl store::HostBucket for View<'_> {
         cursor: Option<u64>,
     ) -> wasmtime::Result<Result<store::KeyResponse, store::Error>> {
         self.table.get(&bucket)?;
-        let from = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
-        let mut rest = self.store.data.keys().skip(from);
-        let keys: Vec<_> = rest.by_ref().take(KEYS).cloned().collect();
-        let cursor = rest.next().map(|_| (from + keys.len()) as u64);
-        Ok(Ok(store::KeyResponse { keys, cursor }))
+        // The cursor is the hash of the last key that was given.
+        let after = cursor.and_then(|last| last.checked_add(1)).map(|next| (next, String::new()));
+        let from = match (cursor, after) {
+            (None, _) => Bound::Unbounded,
+            (Some(_), Some(after)) => Bound::Included(after),
+            (Some(_), None) => {
+                return Ok(Ok(store::KeyResponse { keys: Vec::new(), cursor: None }));
+            }
+        };
+        let (mut keys, mut bytes, mut last) = (Vec::new(), 0, None);
+        for (hash, key) in self.store.data.range((from, Bound::Unbounded)).map(|(key, _)| key) {
+            let is_full = keys.len() >= KEYS || bytes >= self.held.limits().call_bytes;
+            if is_full && last.is_some_and(|last| last != *hash) {
+                return Ok(Ok(store::KeyResponse { keys, cursor: last }));
+            }
+            bytes += key.len();
+            last = Some(*hash);
+            keys.push(key.clone());
+        }
+        Ok(Ok(store::KeyResponse { keys, cursor: None }))
     }
 
     fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -193,9 +214,9 @@ impl atomics::Host for View<'_> {
     ) -> wasmtime::Result<Result<u64, store::Error>> {
         self.table.get(&bucket)?;
         let other = |text: &str| store::Error::Other(text.to_owned());
-        let before = match self.store.data.entry(key.clone()) {
-            Entry::Vacant(_) => Ok(0),
-            Entry::Occupied(entry) => str::from_utf8(entry.get())
+        let before = match self.store.get(key.clone()) {
+            None => Ok(0),
+            Some(value) => str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.parse::<u64>().ok())
                 .ok_or_else(|| other("the value is no number")),
@@ -214,12 +235,13 @@ impl batch::Host for View<'_> {
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<(String, Vec<u8>)>>, store::Error>> {
         self.table.get(&bucket)?;
-        let mut left = self.held.limits().call_bytes;
+        let mut left = self.held.limits().call_growth();
         let mut found = Vec::new();
         for key in keys {
-            let value = self.store.data.get(&key);
+            let value = self.store.get(key.clone());
             // The same key may be asked for any number of times.
-            let Some(rest) = left.checked_sub(value.map_or(0, |value| size(&key, value))) else {
+            let bytes = value.map_or(0, |value| key.len() + value.len()) + PAIR;
+            let Some(rest) = left.checked_sub(bytes) else {
                 let error = "the values are more than a call may take".to_owned();
                 return Ok(Err(store::Error::Other(error)));
             };
@@ -244,7 +266,7 @@ impl batch::Host for View<'_> {
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<(), store::Error>> {
         self.table.get(&bucket)?;
-        keys.iter().for_each(|key| self.delete(key));
+        keys.into_iter().for_each(|key| self.delete(key));
         Ok(Ok(()))
     }
 }
@@ -268,11 +290,22 @@ mod tests {
 
     const KIB: usize = 1 << 10;
 
+    fn open(data: &mut StoreData) -> Resource<Bucket> {
+        data.keyvalue().open(String::new()).unwrap().unwrap()
+    }
+
     /// Puts 100 KiB there. Returns whether there was room.
     fn put(data: &mut StoreData, n: usize) -> bool {
-        let bucket = data.keyvalue().open(String::new()).unwrap().unwrap();
+        let bucket = open(data);
         let set = data.keyvalue().set(bucket, format!("{n}"), vec![b'x'; 100 * KIB]).unwrap();
         set.is_ok()
+    }
+
+    /// The keys from there on, and where the next ones are.
+    fn list(data: &mut StoreData, cursor: Option<u64>) -> (Vec<String>, Option<u64>) {
+        let bucket = open(data);
+        let listed = data.keyvalue().list_keys(bucket, cursor).unwrap().unwrap();
+        (listed.keys, listed.cursor)
     }
 
     #[test]
@@ -281,23 +314,68 @@ mod tests {
         let most = (0..).take_while(|n| put(&mut data, *n)).count();
         assert!((30..=46).contains(&most), "of 9 MiB, half: {most}");
         assert!(put(&mut data, 1), "in place of another one");
-        data.keyvalue().delete("2");
+        data.keyvalue().delete("2".to_owned());
         assert!(put(&mut data, most) && !put(&mut data, most + 1));
     }
 
     #[test]
     fn what_is_opened_is_one_store() {
         let mut data = StoreData::default();
-        data.set_keyvalue(&[("a".to_owned(), "1".to_owned())]);
+        let mut preset = Preset::default();
+        preset.extend([("a".to_owned(), "1".to_owned())]);
+        data.set_keyvalue(&Arc::new(preset));
         assert!(put(&mut data, 0));
-        let mut view = data.keyvalue();
-        let mut open = || view.open(String::new()).unwrap().unwrap();
-        let (one, other, third) = (open(), open(), open());
-        let keys = view.list_keys(one, None).unwrap().unwrap();
-        assert_eq!((keys.keys, keys.cursor), (vec!["0".to_owned(), "a".to_owned()], None));
-        let sum = atomics::Host::increment(&mut view, other, "a".to_owned(), 41).unwrap();
-        assert_eq!(sum.unwrap(), 42);
-        let sum = atomics::Host::increment(&mut view, third, "0".to_owned(), 1).unwrap();
-        assert!(sum.is_err());
+        let (mut keys, cursor) = list(&mut data, None);
+        keys.sort();
+        assert_eq!((keys, cursor), (vec!["0".to_owned(), "a".to_owned()], None));
+        let bucket = open(&mut data);
+        let sum = atomics::Host::increment(&mut data.keyvalue(), bucket, "a".to_owned(), 41);
+        assert_eq!(sum.unwrap().unwrap(), 42);
+        let bucket = open(&mut data);
+        let sum = atomics::Host::increment(&mut data.keyvalue(), bucket, "0".to_owned(), 1);
+        assert!(sum.unwrap().is_err());
+    }
+
+    #[test]
+    fn a_list_goes_on_where_it_was() {
+        let mut data = StoreData::default();
+        let pair = |n: usize| (format!("{n}"), b"x".to_vec());
+        for from in [0, 1000, 2000] {
+            let (bucket, pairs) = (open(&mut data), (from..from + 1000).map(pair).collect());
+            batch::Host::set_many(&mut data.keyvalue(), bucket, pairs).unwrap().unwrap();
+        }
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let (keys, next) = list(&mut data, cursor);
+            assert!((1..=1000).contains(&keys.len()), "{}", keys.len());
+            let bucket = open(&mut data);
+            batch::Host::delete_many(&mut data.keyvalue(), bucket, keys.clone()).unwrap().unwrap();
+            all.extend(keys);
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        all.sort();
+        all.dedup();
+        assert_eq!((all.len(), list(&mut data, None)), (3000, (Vec::new(), None)));
+        assert_eq!(list(&mut data, Some(u64::MAX)), (Vec::new(), None));
+    }
+
+    #[test]
+    fn an_answer_is_bounded() {
+        let mut data = StoreData::default();
+        // Names of 100 KiB: as many as a call may take, and one.
+        for n in 0..9_u8 {
+            let (bucket, key) = (open(&mut data), format!("{n}{}", "k".repeat(100 * KIB)));
+            data.keyvalue().set(bucket, key, b"x".to_vec()).unwrap().unwrap();
+        }
+        assert_eq!(list(&mut data, None).0.len(), 2);
+        assert!(put(&mut data, 1));
+        let mut get = |n: usize| {
+            let (bucket, keys) = (open(&mut data), vec!["1".to_owned(); n]);
+            batch::Host::get_many(&mut data.keyvalue(), bucket, keys).unwrap().is_ok()
+        };
+        assert!(get(3) && !get(4));
     }
 }

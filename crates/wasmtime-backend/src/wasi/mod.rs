@@ -32,6 +32,7 @@ pub use outbound::{Destination, ParseDestinationError};
 use crate::host::{Host, RequestStart};
 use files::Files;
 use guest_io::FILES_OF_INSTANCE;
+use keyvalue::Preset;
 use outbound::{Outbound, Policy};
 
 /// A [`Host`] made of settings: environment, directories, output, where guests may send requests,
@@ -60,7 +61,7 @@ pub struct WasiHost {
     host_limits: HostLimits,
     account: Option<MemoryAccount>,
     config: Option<HashMap<String, String>>,
-    keyvalue: Option<Vec<(String, String)>>,
+    keyvalue: Option<Arc<Preset>>,
     /// Set when it is linked for guests of wasi 0.3.
     concurrent: AtomicBool,
     /// Made of the output's settings for the first guest.
@@ -261,7 +262,7 @@ impl WasiHost {
     /// [`HostLimits::resource_bytes`], of which it may take half.
     #[must_use]
     pub fn keyvalue(mut self, data: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.keyvalue.get_or_insert_default().extend(data);
+        Arc::make_mut(self.keyvalue.get_or_insert_default()).extend(data);
         self
     }
 }
@@ -287,8 +288,8 @@ impl Host for WasiHost {
         let outbound = Outbound::new(Arc::clone(&self.policy), self.io.clone(), self.max_outbound);
         let (limits, account) = (self.host_limits.clone(), self.account.clone());
         let mut data = StoreData::with_limits(wasi, self.max_memory, limits, account);
-        if let Some(pairs) = &self.keyvalue {
-            data.set_keyvalue(pairs);
+        if let Some(preset) = &self.keyvalue {
+            data.set_keyvalue(preset);
         }
         data.begin(self.concurrent.load(Ordering::Relaxed), !self.dirs.is_empty())?;
         data.set_outbound(outbound);

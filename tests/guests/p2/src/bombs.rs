@@ -77,6 +77,17 @@ pub(crate) fn hold(query: &Query, out: ResponseOutparam) -> io::Result<()> {
                 let _ = OutgoingBody::finish(body, Some(small_fields()));
                 forget(request);
             }
+            // The room of what was deleted goes with them.
+            "deleted-trailers" => {
+                let request = OutgoingRequest::new(Fields::new());
+                let body = request.body().expect("taken once");
+                let trailers = small_fields();
+                (0..800).for_each(|i| trailers.delete(&format!("x{i}")).expect("mine"));
+                trailers.set("x", &vec![Vec::new(); 1500]).expect("values");
+                trailers.delete("x").expect("mine");
+                OutgoingBody::finish(body, Some(trailers)).expect("they are empty");
+                forget(request);
+            }
             "pollables" => forget(monotonic_clock::subscribe_duration(u64::MAX)),
             "options" => forget(RequestOptions::new()),
             "outputs" => forget(wasip2::cli::stdout::get_stdout()),
