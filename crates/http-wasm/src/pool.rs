@@ -141,7 +141,7 @@ impl HttpWasmPool {
         let handle = &self.pool.handle;
         let modules = handle.driver().modules();
         let before = modules.current();
-        let config = config.unwrap_or_else(|| before.config().into());
+        let config = config.unwrap_or_else(|| before.named().1);
         let shared = Arc::clone(before.shared());
         drop(before);
         let new = Version { name, bytes, config };

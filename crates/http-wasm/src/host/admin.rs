@@ -4,7 +4,7 @@ use millpond_engine::escape::{MAX_TEXT, printable};
 use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
 
-use crate::instance::guest::GuestState;
+use crate::host::state::GuestState;
 
 use super::MODULE;
 use super::memory::{read, split, write};

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::instance::guest::GuestState;
+use crate::host::state::GuestState;
 
 use super::MODULE;
 use super::memory::{read, slice, split};

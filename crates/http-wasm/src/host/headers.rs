@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::instance::guest::GuestState;
+use crate::host::state::GuestState;
 use crate::message::exchange::{Kind, MAX_SET};
 use crate::message::trailers::Edit;
 

@@ -2,8 +2,10 @@
 
 use wasmtime::{Caller, Extern, Result, format_err};
 
-use crate::instance::guest::GuestState;
-use crate::module::inspect::MEMORY;
+use crate::host::state::GuestState;
+
+/// The name of a guest's memory.
+pub(crate) const MEMORY: &str = "memory";
 
 /// Bytes of a guest's that an error quotes.
 const QUOTED: usize = 100;

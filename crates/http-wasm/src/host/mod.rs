@@ -9,16 +9,17 @@
 mod admin;
 mod body;
 mod headers;
-mod memory;
+pub(crate) mod memory;
 mod request;
 mod response;
-pub(crate) mod uri;
+pub(crate) mod state;
+mod uri;
 pub(crate) mod wasi;
 
 use wasmtime::Linker;
 use wasmtime_wasi::p1;
 
-use crate::instance::guest::GuestState;
+use crate::host::state::GuestState;
 
 /// The name under which the ABI is imported.
 const MODULE: &str = "http_handler";

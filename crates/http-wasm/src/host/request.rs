@@ -3,8 +3,8 @@
 use http::Method;
 use wasmtime::{Caller, Linker, Result, format_err};
 
+use crate::host::state::GuestState;
 use crate::host::uri;
-use crate::instance::guest::GuestState;
 
 use super::MODULE;
 use super::memory::{quote, read_short, split, write};

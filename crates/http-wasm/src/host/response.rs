@@ -3,7 +3,7 @@
 use http::StatusCode;
 use wasmtime::{Caller, Linker, Result, format_err};
 
-use crate::instance::guest::GuestState;
+use crate::host::state::GuestState;
 
 use super::MODULE;
 

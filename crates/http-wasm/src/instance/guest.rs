@@ -3,16 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millpond_engine::{GuestLimits, Tag, begin_ticks};
-use millpond_pool_core::{Error, ErrorKind, InstanceId, Ticket, Usage};
-use wasmtime::{Instance, Memory, Result, Store, TypedFunc, format_err};
-use wasmtime_wasi::p1::WasiP1Ctx;
+use millpond_engine::{GuestLimits, begin_ticks};
+use millpond_pool_core::{Error, InstanceId, Ticket, Usage};
+use wasmtime::{Instance, Result, Store, TypedFunc, format_err};
 
-use crate::host::wasi::Wasi;
-use crate::message::body_buffer::{ContentError, Read};
+use crate::host::memory::MEMORY;
+use crate::host::state::GuestState;
 use crate::message::exchange::Exchange;
-use crate::message::features::Features;
-use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, MEMORY, Traits};
+use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, Traits};
 use crate::module::version::Generation;
 
 /// What a guest's `handle_request` wants.
@@ -32,6 +30,7 @@ impl CtxNext {
 }
 
 pub(crate) struct Guest {
+    generation: Arc<Generation>,
     store: Store<GuestState>,
     handle_request: TypedFunc<(), i64>,
     handle_response: TypedFunc<(u32, u32), ()>,
@@ -44,7 +43,10 @@ impl Guest {
         generation: &Arc<Generation>,
         id: Option<InstanceId>,
     ) -> Result<Self> {
-        let state = GuestState::new(Arc::clone(generation), id);
+        let limits = GuestLimits::new(generation.max_memory(), generation.memory_account());
+        let tag = generation.shared().console.tag(id);
+        let wasi = generation.wasi(id, &tag);
+        let state = GuestState::new(generation.named(), id, limits, tag, wasi);
         let mut store = Store::new(generation.engine(), state);
         store.limiter(|state| &mut state.limits);
         begin_ticks(&mut store, |_| std::future::ready(()));
@@ -54,7 +56,8 @@ impl Guest {
         ticks.run(begin(&mut store, &instance)).await?;
         let handle_request = instance.get_typed_func(&mut store, HANDLE_REQUEST)?;
         let handle_response = instance.get_typed_func(&mut store, HANDLE_RESPONSE)?;
-        Ok(Self { store, handle_request, handle_response })
+        let generation = Arc::clone(generation);
+        Ok(Self { generation, store, handle_request, handle_response })
     }
 
     /// Makes the guest's first call for a request.
@@ -66,9 +69,9 @@ impl Guest {
         let state = self.store.data_mut();
         state.request = Some(request);
         state.tag.set_request(Some(request));
-        let generation = self.enter(exchange);
+        self.enter(exchange);
         let call = self.handle_request.call_async(&mut self.store, ());
-        let called = generation.ticks().run(call).await;
+        let called = self.generation.ticks().run(call).await;
         self.leave(called.map(|result| CtxNext(result as u64)))
     }
 
@@ -79,20 +82,18 @@ impl Guest {
         ctx: u32,
         error: bool,
     ) -> Returned {
-        let generation = self.enter(exchange);
+        self.enter(exchange);
         let call = self.handle_response.call_async(&mut self.store, (ctx, error.into()));
-        let called = generation.ticks().run(call).await;
+        let called = self.generation.ticks().run(call).await;
         self.leave(called.map(|()| CtxNext(0)))
     }
 
-    fn enter(&mut self, mut exchange: Box<Exchange>) -> Arc<Generation> {
+    fn enter(&mut self, mut exchange: Box<Exchange>) {
         let state = self.store.data_mut();
         exchange.enable(state.features);
         state.exchange = Some(exchange);
-        let generation = Arc::clone(&state.generation);
         // It has waited, and its tick is over long since: it would be interrupted at once.
         self.store.set_epoch_deadline(1);
-        generation
     }
 
     fn leave(&mut self, called: Result<CtxNext>) -> Returned {
@@ -104,7 +105,7 @@ impl Guest {
         };
         let mut usage = Usage::default();
         usage.memory = state.limits.memory();
-        let (blame, traits) = (state.blame.take(), state.generation.traits());
+        let (blame, traits) = (state.blame.take(), self.generation.traits());
         Returned { called, blame, usage, traits }
     }
 }
@@ -134,132 +135,6 @@ pub(crate) struct Returned {
     pub(crate) blame: Option<Error>,
     pub(crate) usage: Usage,
     pub(crate) traits: Traits,
-}
-
-/// What a guest's store holds.
-pub(crate) struct GuestState {
-    generation: Arc<Generation>,
-    id: Option<InstanceId>,
-    limits: GuestLimits,
-    /// Known once it is instantiated.
-    memory: Option<Memory>,
-    wasi: Option<Wasi>,
-    /// Who prints and logs.
-    tag: Arc<Tag>,
-    /// The newest request that it was called for.
-    request: Option<Ticket>,
-    /// Those it enabled when it started.
-    features: Features,
-    /// What it works on. `None`: it starts.
-    exchange: Option<Box<Exchange>>,
-    blame: Option<Error>,
-}
-
-impl GuestState {
-    fn new(generation: Arc<Generation>, id: Option<InstanceId>) -> Self {
-        let limits = GuestLimits::new(generation.max_memory(), generation.memory_account());
-        let tag = generation.shared().console.tag(id);
-        let wasi = generation.wasi(id, &tag);
-        Self {
-            generation,
-            id,
-            limits,
-            memory: None,
-            wasi,
-            tag,
-            request: None,
-            features: Features::default(),
-            exchange: None,
-            blame: None,
-        }
-    }
-
-    /// The instance's number; 0 for one that is only tried.
-    pub(crate) fn number(&self) -> u64 {
-        self.id.map_or(0, InstanceId::number)
-    }
-
-    /// The number of the request that it is called for; 0 while it starts.
-    pub(crate) fn request(&self) -> u64 {
-        self.request.map_or(0, Ticket::number)
-    }
-
-    /// Whether it may have this logged.
-    pub(crate) fn may_log(&self, message: &str) -> bool {
-        self.tag.may_print(message.as_bytes())
-    }
-
-    /// The module's name.
-    pub(crate) fn name(&self) -> &str {
-        self.generation.name()
-    }
-
-    pub(crate) fn config(&self) -> &[u8] {
-        self.generation.config()
-    }
-
-    pub(crate) fn memory(&self) -> Option<Memory> {
-        self.memory
-    }
-
-    /// # Panics
-    ///
-    /// If the module does not import WASI: then it is not linked.
-    pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        &mut self.wasi.as_mut().expect("made for each guest whose module imports it").ctx
-    }
-
-    pub(crate) fn exchange(&mut self) -> Result<&mut Exchange> {
-        let exchange = self.exchange.as_deref_mut();
-        exchange.ok_or_else(|| format_err!("there is no request while the guest starts"))
-    }
-
-    /// Enables features, for this request or for all. What is enabled then.
-    pub(crate) fn enable(&mut self, bits: u32) -> Features {
-        let features = Features::known(bits);
-        match &mut self.exchange {
-            Some(exchange) => exchange.enable(features),
-            None => {
-                self.features |= features;
-                self.features
-            }
-        }
-    }
-
-    pub(crate) async fn read_request_body(&mut self, buf: &mut [u8]) -> Result<Read> {
-        let read = self.exchange()?.read_request_body(buf).await?;
-        read.map_err(|error| self.blame(error))
-    }
-
-    pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.exchange()?.write_request_body(bytes)?;
-        written.map_err(|error| self.blame_of_write(error))
-    }
-
-    pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.exchange()?.write_response_body(bytes)?;
-        written.map_err(|error| self.blame_of_write(error))
-    }
-
-    /// That it writes too much is the guest's own fault; that others have the room is not.
-    fn blame_of_write(&mut self, error: ContentError) -> wasmtime::Error {
-        match error {
-            ContentError::Full => self.blame(error),
-            error => error.into(),
-        }
-    }
-
-    /// The guest's call ends here, and the client learns why.
-    fn blame(&mut self, error: ContentError) -> wasmtime::Error {
-        let message = error.to_string();
-        let kind = match error {
-            ContentError::TooLarge { .. } => ErrorKind::BodyTooLarge,
-            ContentError::Full => ErrorKind::ResourcesExhausted,
-            ContentError::Broken(_) => ErrorKind::BadRequest,
-        };
-        self.blame = Some(Error::new(kind).with_source(error));
-        format_err!("{message}")
-    }
 }
 
 impl fmt::Debug for Guest {

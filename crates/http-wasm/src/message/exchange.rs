@@ -12,9 +12,9 @@ use wasmtime::{Result, format_err};
 use crate::message::body_buffer::{Content, ContentError, Incoming, Read};
 use crate::message::budget::BufferBudget;
 use crate::message::features::Features;
+use crate::message::forward::RequestBody;
 use crate::message::framing::{announce, frames, set_length, unframe};
 use crate::message::trailers::Edit;
-use crate::service::body::RequestBody;
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
 pub(crate) const MAX_SET: usize = 1 << 20;

@@ -6,6 +6,7 @@ pub(crate) mod chunks;
 pub(crate) mod content_length;
 pub(crate) mod exchange;
 pub(crate) mod features;
+pub(crate) mod forward;
 pub(crate) mod framing;
 pub(crate) mod merge;
 pub(crate) mod trailers;

@@ -7,11 +7,11 @@ use wasmparser::{
 };
 
 use crate::host;
+use crate::host::memory::MEMORY;
 
 /// The guest's own functions.
 pub(crate) const HANDLE_REQUEST: &str = "handle_request";
 pub(crate) const HANDLE_RESPONSE: &str = "handle_response";
-pub(crate) const MEMORY: &str = "memory";
 
 /// Names in a message: it is one line, and a module may import thousands.
 const SHOWN: usize = 8;

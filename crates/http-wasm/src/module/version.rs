@@ -7,12 +7,12 @@ use millpond_pool_core::InstanceId;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
 
 use crate::host;
+use crate::host::state::GuestState;
 use crate::host::wasi::Wasi;
-use crate::instance::guest::GuestState;
 use crate::module::inspect::Traits;
 
 pub(crate) struct Generation {
-    name: String,
+    name: Arc<str>,
     pre: InstancePre<GuestState>,
     traits: Traits,
     config: Arc<[u8]>,
@@ -41,7 +41,7 @@ impl Generation {
         let mut linker = Linker::new(&shared.engine);
         host::link(&mut linker, traits.wasi)?;
         let pre = linker.instantiate_pre(&module)?;
-        Ok(Self { name: name.to_owned(), pre, traits, config, shared })
+        Ok(Self { name: name.into(), pre, traits, config, shared })
     }
 
     pub(crate) async fn instantiate(&self, store: &mut Store<GuestState>) -> Result<Instance> {
@@ -71,12 +71,9 @@ impl Generation {
         self.shared.account.clone()
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn config(&self) -> &[u8] {
-        &self.config
+    /// The name of the module, and what it gets as its configuration.
+    pub(crate) fn named(&self) -> (Arc<str>, Arc<[u8]>) {
+        (Arc::clone(&self.name), Arc::clone(&self.config))
     }
 
     pub(crate) fn traits(&self) -> Traits {

@@ -10,9 +10,10 @@ use crate::instance::lease::lease;
 use crate::message::body_buffer::{BoxError, Incoming};
 use crate::message::content_length::Counted;
 use crate::message::exchange::Exchange;
+use crate::message::forward::RequestBody;
 use crate::message::framing::{announce, length, set_length, unframe};
 use crate::pool::{HttpWasmPool, Waiting};
-use crate::service::body::{RequestBody, ResponseBody};
+use crate::service::body::ResponseBody;
 use crate::service::second_call::{Back, has_no_body, passed_on};
 
 pub(crate) struct Passage<S> {

@@ -15,8 +15,9 @@ use tower::{Layer, Service};
 
 use crate::instance::driver::GuestDriver;
 use crate::message::body_buffer::BoxError;
+use crate::message::forward::RequestBody;
 use crate::pool::{HttpWasmPool, Permit};
-use crate::service::body::{RequestBody, ResponseBody};
+use crate::service::body::ResponseBody;
 use crate::service::handle::{Failure, Passage};
 
 /// Puts a guest in front of a service: each request gets one of the pool's guests for itself, from

@@ -14,9 +14,10 @@ use crate::instance::lease::GuestLease;
 use crate::message::body_buffer::{BoxError, ContentError};
 use crate::message::content_length::Counted;
 use crate::message::exchange::Exchange;
+use crate::message::forward::Forward;
 use crate::message::framing::{announce, set_length, unframe};
 use crate::message::merge::merge;
-use crate::service::body::{Ending, Forward, ResponseBody};
+use crate::service::body::{Ending, ResponseBody};
 
 /// The guest that waits, if it still does, and what it is to see.
 pub(crate) struct Back {
