@@ -1,8 +1,8 @@
 //! The command `millpond`: serves a `wasi:http` component from a pool of WebAssembly instances.
 //!
-//! A start goes through four steps, each of which may refuse it with one line on stderr: `args` reads the command
-//! line, `settings` lays it over the configuration file and the defaults, `log` sets up logging, and `serve`
-//! listens until a signal ends it.
+//! A start goes through four steps, each of which may refuse it with one line on stderr: `config::args` reads the
+//! command line, `config::settings` lays it over the configuration file and the defaults, `process::log` sets up logging,
+//! and `serve` listens until a signal ends it.
 
 mod admin;
 mod app;

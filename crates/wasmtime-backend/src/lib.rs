@@ -2,9 +2,9 @@
 //!
 //! [`WasmPool`] is the pool: made from a component by its [`Builder`], it serves
 //! `http::Request`s. `millpond-pool-core` decides, this crate carries out: it compiles and links
-//! (`build`, `interfaces`), keeps each instance's guest in a slot (`slot`), drives
-//! it in its request's own future (`exclusive`) or as a worker for several requests (`shared`), and
-//! sees to it that bodies end honestly (`body`). What an instance leaves behind for those who look
+//! (`build`, `interfaces`), keeps each instance's guest in a slot (`instance`), drives
+//! it in its request's own future or as a worker for several requests (`run`), and
+//! sees to it that bodies end honestly (`response`). What an instance leaves behind for those who look
 //! into it, `record` writes.
 //!
 //! What a guest may do, and what the embedder learns of it, is up to a [`Host`].
