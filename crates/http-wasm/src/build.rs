@@ -19,8 +19,8 @@ use crate::instance::driver::{GuestDriver, MakeExpiration};
 use crate::instance::guest::Guest;
 use crate::message::budget::BufferBudget;
 use crate::module::inspect;
-use crate::module::registry::Modules;
-use crate::module::version::{Generation, Shared};
+use crate::module::registry::VersionRegistry;
+use crate::module::version::{ModuleVersion, Shared};
 use crate::pool::{HttpWasmPool, Settings};
 
 /// Bytes of one body that may be held for a guest, unless told otherwise: 16 MiB.
@@ -247,14 +247,14 @@ impl HttpWasmBuilder {
         };
         let (max_memory, account) = (self.max_memory, self.account);
         let console = Console::new(self.output, self.max_output);
-        let new = Version { name, bytes, config: self.config };
-        let generation = new.prepare(self.limits.start_timeout, move |name| {
+        let new = ModuleSource { name, bytes, config: self.config };
+        let version = new.prepare(self.limits.start_timeout, move |name| {
             let engine = needs.engine();
             let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
             let ticks = tick(&engine);
             Ok(Arc::new(Shared { engine, ticks, max_memory, account, console }))
         });
-        let modules = Modules::new(generation.await?);
+        let modules = VersionRegistry::new(version.await?);
         let driver = GuestDriver::new(modules, self.expiration);
         let (max_body, buffers) = (self.max_body, self.buffers);
         let settings = Settings { max_body, buffers, source: self.source };
@@ -266,19 +266,19 @@ impl HttpWasmBuilder {
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A module that is to become a pool's.
-pub(crate) struct Version {
+pub(crate) struct ModuleSource {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
     pub(crate) config: Arc<[u8]>,
 }
 
-impl Version {
+impl ModuleSource {
     /// Compiles it, and starts a guest, to see that it can.
     pub(crate) async fn prepare(
         self,
         start_timeout: std::time::Duration,
         shared: impl FnOnce(&str) -> Result<Arc<Shared>, BuildError> + Send + 'static,
-    ) -> Result<Arc<Generation>, BuildError> {
+    ) -> Result<Arc<ModuleVersion>, BuildError> {
         let Self { name, bytes, config } = self;
         let compiled = tokio::task::spawn_blocking({
             let name = name.clone();
@@ -286,19 +286,19 @@ impl Version {
                 let fail = |problem| BuildError::new(&name, problem);
                 let bytes = wat::parse_bytes(&bytes).map_err(|error| fail(Problem::Text(error)))?;
                 let traits = inspect::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
-                Generation::new(&name, &bytes, traits, config, shared(&name)?)
+                ModuleVersion::new(&name, &bytes, traits, config, shared(&name)?)
                     .map_err(|error| fail(Problem::Compile(error)))
             }
         });
         let fail = |problem| BuildError::new(&name, problem);
         let compiled =
             compiled.await.map_err(|error| fail(Problem::Panicked(error.to_string())))?;
-        let generation = Arc::new(compiled?);
+        let version = Arc::new(compiled?);
         let mut full = false;
         let trial = async {
             loop {
                 full = false;
-                match Guest::start(&generation, None).await {
+                match Guest::start(&version, None).await {
                     // The limits were raised since the pool was made, and requests have its place.
                     Err(error) if is_exhaustion(&error) => full = true,
                     tried => return tried,
@@ -312,7 +312,7 @@ impl Version {
             Err(_) if full => return Err(fail(Problem::NoRoom(start_timeout))),
             Err(_) => return Err(fail(Problem::Slow(start_timeout))),
         }
-        Ok(generation)
+        Ok(version)
     }
 }
 

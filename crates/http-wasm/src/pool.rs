@@ -10,10 +10,10 @@ use millpond_pool_core::{
     Submitted, Warmed,
 };
 
-use crate::build::{FindSource, HttpWasmBuilder, Version, read_file};
+use crate::build::{FindSource, HttpWasmBuilder, ModuleSource, read_file};
 use crate::error::BuildError;
 use crate::instance::driver::GuestDriver;
-use crate::instance::reply::{Desk, Job};
+use crate::instance::reply::{Job, Reply};
 use crate::message::budget::BufferBudget;
 
 /// A pool of instances of one http-wasm module. Clones are the same pool; when the last of them is dropped,
@@ -71,7 +71,7 @@ impl Drop for Owned {
 pub(crate) type Permit = OwnedPermit<GuestDriver>;
 
 /// A request that waits for its guest, and where it learns of it.
-pub(crate) type Waiting = (Submitted<GuestDriver>, Arc<Desk>);
+pub(crate) type Waiting = (Submitted<GuestDriver>, Arc<Reply>);
 
 impl HttpWasmPool {
     /// Makes a pool.
@@ -144,7 +144,7 @@ impl HttpWasmPool {
         let config = config.unwrap_or_else(|| before.named().1);
         let shared = Arc::clone(before.shared());
         drop(before);
-        let new = Version { name, bytes, config };
+        let new = ModuleSource { name, bytes, config };
         let new = new.prepare(handle.limits().start_timeout, move |_| Ok(shared)).await?;
         for id in modules.replace(new) {
             handle.report(id, InstanceEvent::Drain(Reason::Swap));
@@ -196,15 +196,15 @@ impl HttpWasmPool {
 
     /// Asks for a guest.
     pub(crate) fn submit(&self, permit: Permit) -> Waiting {
-        let desk = Arc::new(Desk::default());
-        (self.pool.handle.submit(permit, Job::new(Arc::clone(&desk))), desk)
+        let reply = Arc::new(Reply::default());
+        (self.pool.handle.submit(permit, Job::new(Arc::clone(&reply))), reply)
     }
 
     /// The same, if there is a place now.
     pub(crate) fn try_submit(&self) -> Result<Waiting, Error> {
-        let desk = Arc::new(Desk::default());
-        match self.pool.handle.try_submit(Job::new(Arc::clone(&desk))) {
-            Ok(submitted) => Ok((submitted, desk)),
+        let reply = Arc::new(Reply::default());
+        match self.pool.handle.try_submit(Job::new(Arc::clone(&reply))) {
+            Ok(submitted) => Ok((submitted, reply)),
             Err((error, _)) => {
                 if error.kind() == millpond_pool_core::ErrorKind::Overloaded {
                     self.pool.handle.turned_away();

@@ -8,7 +8,7 @@ use wasmtime::{Memory, Result, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::host::wasi::Wasi;
-use crate::message::body_buffer::{ContentError, Read};
+use crate::message::body_buffer::{BodyBufferError, Read};
 use crate::message::exchange::Exchange;
 use crate::message::features::Features;
 
@@ -125,20 +125,20 @@ impl GuestState {
     }
 
     /// That it writes too much is the guest's own fault; that others have the room is not.
-    fn blame_of_write(&mut self, error: ContentError) -> wasmtime::Error {
+    fn blame_of_write(&mut self, error: BodyBufferError) -> wasmtime::Error {
         match error {
-            ContentError::Full => self.blame(error),
+            BodyBufferError::Full => self.blame(error),
             error => error.into(),
         }
     }
 
     /// The guest's call ends here, and the client learns why.
-    fn blame(&mut self, error: ContentError) -> wasmtime::Error {
+    fn blame(&mut self, error: BodyBufferError) -> wasmtime::Error {
         let message = error.to_string();
         let kind = match error {
-            ContentError::TooLarge { .. } => ErrorKind::BodyTooLarge,
-            ContentError::Full => ErrorKind::ResourcesExhausted,
-            ContentError::Broken(_) => ErrorKind::BadRequest,
+            BodyBufferError::TooLarge { .. } => ErrorKind::BodyTooLarge,
+            BodyBufferError::Full => ErrorKind::ResourcesExhausted,
+            BodyBufferError::Broken(_) => ErrorKind::BadRequest,
         };
         self.blame = Some(Error::new(kind).with_source(error));
         format_err!("{message}")

@@ -16,7 +16,7 @@ use millpond_pool_core::{
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
 use crate::instance::slot::{Fault, Slot, Starting};
-use crate::module::registry::Modules;
+use crate::module::registry::VersionRegistry;
 
 /// Makes the policy of a new instance.
 pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
@@ -26,7 +26,7 @@ static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// The wasmtime side of a pool.
 pub struct GuestDriver {
-    modules: Arc<Modules>,
+    modules: Arc<VersionRegistry>,
     expiration: MakeExpiration,
     runtime: Tokio,
     /// The newest errors of starts, for the requests that are refused because of them.
@@ -35,13 +35,13 @@ pub struct GuestDriver {
 }
 
 impl GuestDriver {
-    pub(crate) fn new(modules: Modules, expiration: MakeExpiration) -> Self {
+    pub(crate) fn new(modules: VersionRegistry, expiration: MakeExpiration) -> Self {
         let (modules, runtime) = (Arc::new(modules), Tokio::current());
         let (start_error, exhaustion) = Default::default();
         Self { modules, expiration, runtime, start_error, exhaustion }
     }
 
-    pub(crate) fn modules(&self) -> &Modules {
+    pub(crate) fn modules(&self) -> &VersionRegistry {
         &self.modules
     }
 
@@ -50,9 +50,9 @@ impl GuestDriver {
         let modules = Arc::clone(&self.modules);
         Box::pin(async move {
             loop {
-                let generation = modules.current();
-                let guest = Guest::start(&generation, Some(id)).await?;
-                if modules.note_start(id, &generation) {
+                let version = modules.current();
+                let guest = Guest::start(&version, Some(id)).await?;
+                if modules.note_start(id, &version) {
                     return Ok(guest);
                 }
             }
@@ -193,7 +193,7 @@ mod tests {
     use super::GuestDriver;
     use crate::HttpWasmPool;
     use crate::instance::lease::lease;
-    use crate::instance::reply::{Desk, Job};
+    use crate::instance::reply::{Job, Reply};
 
     const GUEST: &str = r#"(module
         (memory (export "memory") 1)
@@ -203,50 +203,50 @@ mod tests {
     /// An instance that a request was handed to, which then went away: it is ended.
     async fn ended() -> (PoolHandle<GuestDriver>, Instance<GuestDriver>, Ticket) {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, desk) = pool.try_submit().unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
         let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
-        let lease = lease(submitted, desk).await.unwrap();
+        let lease = lease(submitted, reply).await.unwrap();
         let instance = lease.instance();
         drop(lease);
         assert_eq!(instance.slot().doomed(), Some(Reason::Cancelled));
         (handle, instance, ticket)
     }
 
-    async fn told(desk: &Desk) -> ErrorKind {
-        let error = tokio::time::timeout(Duration::from_secs(30), desk.error());
+    async fn told(reply: &Reply) -> ErrorKind {
+        let error = tokio::time::timeout(Duration::from_secs(30), reply.error());
         error.await.expect("the caller is told").kind()
     }
 
     #[tokio::test]
     async fn assigning_to_an_ended_instance_fails() {
         let (pool, instance, ticket) = ended().await;
-        let desk = Arc::new(Desk::default());
-        pool.driver().assign(&pool, instance, ticket, Job::new(Arc::clone(&desk)));
-        assert_eq!(told(&desk).await, ErrorKind::Retired);
+        let reply = Arc::new(Reply::default());
+        pool.driver().assign(&pool, instance, ticket, Job::new(Arc::clone(&reply)));
+        assert_eq!(told(&reply).await, ErrorKind::Retired);
     }
 
     #[tokio::test]
     async fn a_caller_told_early_hears_of_the_end() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, desk) = pool.try_submit().unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
         let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
-        let lease = lease(submitted, desk).await.unwrap();
+        let lease = lease(submitted, reply).await.unwrap();
         let instance = lease.instance();
         lease.finish().await.unwrap();
 
         // As if the pool had told it before it was there.
-        let desk = Arc::new(Desk::default());
-        instance.slot().set_caller(ticket, Arc::clone(&desk));
+        let reply = Arc::new(Reply::default());
+        instance.slot().set_caller(ticket, Arc::clone(&reply));
         handle.driver().retire(&handle, instance, Reason::Timeout);
-        assert_eq!(told(&desk).await, ErrorKind::RequestTimeout);
+        assert_eq!(told(&reply).await, ErrorKind::RequestTimeout);
     }
 
     #[tokio::test]
     async fn a_start_during_a_swap_keeps_its_request() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, desk) = pool.try_submit().unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
         let handle = submitted.pool().clone();
-        let instance = desk.instance().await.unwrap();
+        let instance = reply.instance().await.unwrap();
         let started = poll_fn(|cx| instance.slot().poll_start(cx)).await;
         assert!(matches!(started, Ok(true)));
         // By another thread, before this one has reported that.
@@ -263,9 +263,9 @@ mod tests {
     #[tokio::test]
     async fn an_idle_instance_drops_its_last_request() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, desk) = pool.try_submit().unwrap();
-        let kept = Arc::downgrade(&desk);
-        lease(submitted, desk).await.unwrap().finish().await.unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
+        let kept = Arc::downgrade(&reply);
+        lease(submitted, reply).await.unwrap().finish().await.unwrap();
         assert_eq!(pool.snapshot().instances.idle, 1);
         assert!(kept.upgrade().is_none());
     }
@@ -280,8 +280,8 @@ mod tests {
     #[tokio::test]
     async fn clear_is_woken_when_a_call_unlocks() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, desk) = pool.try_submit().unwrap();
-        let lease = lease(submitted, desk).await.unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
+        let lease = lease(submitted, reply).await.unwrap();
         let instance = lease.instance();
         let slot = instance.slot();
         let mut clear = Box::pin(slot.clear());

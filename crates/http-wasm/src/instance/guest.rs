@@ -11,7 +11,7 @@ use crate::host::memory::MEMORY;
 use crate::host::state::GuestState;
 use crate::message::exchange::Exchange;
 use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, Traits};
-use crate::module::version::Generation;
+use crate::module::version::ModuleVersion;
 
 /// What a guest's `handle_request` wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl CtxNext {
 }
 
 pub(crate) struct Guest {
-    generation: Arc<Generation>,
+    version: Arc<ModuleVersion>,
     store: Store<GuestState>,
     handle_request: TypedFunc<(), i64>,
     handle_response: TypedFunc<(u32, u32), ()>,
@@ -40,24 +40,24 @@ impl Guest {
     /// A new store with a new instance in it, whose own start has run.
     /// `id`: `None` for one that is only to be tried.
     pub(crate) async fn start(
-        generation: &Arc<Generation>,
+        version: &Arc<ModuleVersion>,
         id: Option<InstanceId>,
     ) -> Result<Self> {
-        let limits = GuestLimits::new(generation.max_memory(), generation.memory_account());
-        let tag = generation.shared().console.tag(id);
-        let wasi = generation.wasi(id, &tag);
-        let state = GuestState::new(generation.named(), id, limits, tag, wasi);
-        let mut store = Store::new(generation.engine(), state);
+        let limits = GuestLimits::new(version.max_memory(), version.memory_account());
+        let tag = version.shared().console.tag(id);
+        let wasi = version.wasi(id, &tag);
+        let state = GuestState::new(version.named(), id, limits, tag, wasi);
+        let mut store = Store::new(version.engine(), state);
         store.limiter(|state| &mut state.limits);
         begin_ticks(&mut store, |_| std::future::ready(()));
-        let ticks = generation.ticks();
-        let instance = ticks.run(generation.instantiate(&mut store)).await?;
+        let ticks = version.ticks();
+        let instance = ticks.run(version.instantiate(&mut store)).await?;
         store.data_mut().memory = instance.get_memory(&mut store, MEMORY);
         ticks.run(begin(&mut store, &instance)).await?;
         let handle_request = instance.get_typed_func(&mut store, HANDLE_REQUEST)?;
         let handle_response = instance.get_typed_func(&mut store, HANDLE_RESPONSE)?;
-        let generation = Arc::clone(generation);
-        Ok(Self { generation, store, handle_request, handle_response })
+        let version = Arc::clone(version);
+        Ok(Self { version, store, handle_request, handle_response })
     }
 
     /// Makes the guest's first call for a request.
@@ -71,7 +71,7 @@ impl Guest {
         state.tag.set_request(Some(request));
         self.enter(exchange);
         let call = self.handle_request.call_async(&mut self.store, ());
-        let called = self.generation.ticks().run(call).await;
+        let called = self.version.ticks().run(call).await;
         self.leave(called.map(|result| CtxNext(result as u64)))
     }
 
@@ -84,7 +84,7 @@ impl Guest {
     ) -> Returned {
         self.enter(exchange);
         let call = self.handle_response.call_async(&mut self.store, (ctx, error.into()));
-        let called = self.generation.ticks().run(call).await;
+        let called = self.version.ticks().run(call).await;
         self.leave(called.map(|()| CtxNext(0)))
     }
 
@@ -105,7 +105,7 @@ impl Guest {
         };
         let mut usage = Usage::default();
         usage.memory = state.limits.memory();
-        let (blame, traits) = (state.blame.take(), self.generation.traits());
+        let (blame, traits) = (state.blame.take(), self.version.traits());
         Returned { called, blame, usage, traits }
     }
 }

@@ -11,7 +11,7 @@ use millpond_pool_core::{
 
 use crate::instance::driver::GuestDriver;
 use crate::instance::guest::{CtxNext, Guest, Returned};
-use crate::instance::reply::{Desk, Job};
+use crate::instance::reply::{Job, Reply};
 use crate::instance::slot::{Calling, Fault};
 use crate::message::exchange::Exchange;
 use crate::module::inspect::Traits;
@@ -24,7 +24,7 @@ static ENDED: LogRate = LogRate::new(20, Duration::from_secs(1));
 pub(crate) struct GuestLease {
     /// `None` once the guest has broken.
     lease: Option<Lease<GuestDriver>>,
-    desk: Arc<Desk>,
+    reply: Arc<Reply>,
     usage: Usage,
     traits: Traits,
 }
@@ -32,17 +32,17 @@ pub(crate) struct GuestLease {
 /// Waits for the guest of a request, and starts it if that is what it takes.
 pub(crate) async fn lease(
     mut request: Submitted<GuestDriver>,
-    desk: Arc<Desk>,
+    reply: Arc<Reply>,
 ) -> Result<GuestLease, Error> {
     loop {
-        let instance = match desk.instance().await {
+        let instance = match reply.instance().await {
             Ok(instance) => instance,
             Err(error) => {
                 request.over();
                 return Err(error);
             }
         };
-        let started = desk.unless_told(|cx| instance.slot().poll_start(cx));
+        let started = reply.unless_told(|cx| instance.slot().poll_start(cx));
         let (pool, id) = (request.pool().clone(), instance.id());
         let error = match started.await {
             Ok(Ok(new)) => {
@@ -51,10 +51,10 @@ pub(crate) async fn lease(
                 }
                 let lease = Some(request.lease(instance));
                 let (usage, traits) = Default::default();
-                return Ok(GuestLease { lease, desk, usage, traits });
+                return Ok(GuestLease { lease, reply, usage, traits });
             }
             Err(error) => error,
-            Ok(Err(Fault::Doomed(_))) => desk.error().await,
+            Ok(Err(Fault::Doomed(_))) => reply.error().await,
             Ok(Err(Fault::Failed(error))) => match pool.driver().not_started(error) {
                 Some(error) => {
                     pool.report(id, InstanceEvent::StartFailed);
@@ -62,7 +62,7 @@ pub(crate) async fn lease(
                 }
                 None => {
                     instance.slot().take_caller(Some(request.ticket()));
-                    let again = Some((request.ticket(), Job::new(Arc::clone(&desk))));
+                    let again = Some((request.ticket(), Job::new(Arc::clone(&reply))));
                     pool.report(id, InstanceEvent::Exhausted { request: again });
                     continue;
                 }
@@ -128,7 +128,7 @@ impl GuestLease {
     /// The response's head goes out before the guest has been called again.
     pub(crate) async fn respond(&mut self) -> Result<(), Error> {
         let responded = self.lease.as_mut().is_some_and(Lease::respond);
-        if responded { Ok(()) } else { Err(self.desk.error().await) }
+        if responded { Ok(()) } else { Err(self.reply.error().await) }
     }
 
     /// A frame of the response's body has passed.
@@ -143,7 +143,7 @@ impl GuestLease {
     pub(crate) fn poll_lost(&self, cx: &mut Context<'_>) -> Option<Error> {
         let lease = self.lease.as_ref()?;
         // First, so that a task that ends it from here on wakes this one.
-        if let Some(error) = self.desk.poll_error(cx) {
+        if let Some(error) = self.reply.poll_error(cx) {
             return Some(error);
         }
         lease.instance().slot().doomed().map(|reason| Failure::Retired(reason).into())
@@ -151,10 +151,10 @@ impl GuestLease {
 
     /// The guest has made its last call for this request: others may have it.
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        let Some(lease) = self.lease.take() else { return Err(self.desk.error().await) };
+        let Some(lease) = self.lease.take() else { return Err(self.reply.error().await) };
         let (instance, ticket) = (lease.instance().clone(), lease.ticket());
         if !lease.release(self.usage) {
-            return Err(self.desk.error().await);
+            return Err(self.reply.error().await);
         }
         // An instance that waits for its next request keeps nothing of this one's.
         drop(instance.slot().take_caller(Some(ticket)));
@@ -168,7 +168,7 @@ impl GuestLease {
         let Some(lease) = &self.lease else { return Err(Error::new(ErrorKind::Retired)) };
         let slot = lease.instance().slot();
         let called = match slot.begin_call(make) {
-            Ok(()) => self.desk.unless_told(|cx| slot.poll_call(cx)).await?,
+            Ok(()) => self.reply.unless_told(|cx| slot.poll_call(cx)).await?,
             Err(fault) => Err(fault),
         };
         let Returned { called, blame, usage, traits } = match called {
@@ -193,7 +193,7 @@ impl GuestLease {
     /// The pool ends the guest. It tells the one who waits for a head why.
     async fn doomed(&self, reason: Reason) -> Error {
         let responded = self.lease.as_ref().is_some_and(Lease::has_responded);
-        if responded { Failure::Retired(reason).into() } else { self.desk.error().await }
+        if responded { Failure::Retired(reason).into() } else { self.reply.error().await }
     }
 
     /// The guest cannot go on.

@@ -11,7 +11,7 @@ use millpond_pool_core::{Error, ErrorKind, Instance, Ticket};
 use crate::instance::driver::GuestDriver;
 
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct Reply {
     state: Mutex<State>,
 }
 
@@ -22,7 +22,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Desk {
+impl Reply {
     /// The instance that the request is handed to.
     pub(crate) async fn instance(&self) -> Result<Instance<GuestDriver>, Error> {
         self.wait(|state| match state.error.take() {
@@ -104,12 +104,12 @@ impl Desk {
 
 /// A request that wants a guest, on its way through the pool. Dropped unanswered, it answers for itself.
 pub struct Job {
-    desk: Option<Arc<Desk>>,
+    reply: Option<Arc<Reply>>,
 }
 
 impl Job {
-    pub(crate) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk: Some(desk) }
+    pub(crate) fn new(reply: Arc<Reply>) -> Self {
+        Self { reply: Some(reply) }
     }
 
     /// It is handed to an instance, unless that has been ended meanwhile: then it comes back.
@@ -118,32 +118,32 @@ impl Job {
         ticket: Ticket,
         instance: Instance<GuestDriver>,
     ) -> Result<(), Self> {
-        let Some(desk) = self.desk.take() else { return Ok(()) };
+        let Some(reply) = self.reply.take() else { return Ok(()) };
         let slot = instance.slot();
-        // First, so that a task that ends it from here on finds the desk to tell.
-        slot.set_caller(ticket, Arc::clone(&desk));
-        // With the fence in `doom`: either this sees the doom, or that task sees the desk.
+        // First, so that a task that ends it from here on finds the reply to tell.
+        slot.set_caller(ticket, Arc::clone(&reply));
+        // With the fence in `doom`: either this sees the doom, or that task sees the reply.
         fence(Ordering::SeqCst);
         if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
-            self.desk = Some(desk);
+            self.reply = Some(reply);
             return Err(self);
         }
-        desk.give(instance);
+        reply.give(instance);
         Ok(())
     }
 
     /// There is no guest for it.
     pub(crate) fn fail(mut self, error: Error) {
-        if let Some(desk) = self.desk.take() {
-            desk.fail(error);
+        if let Some(reply) = self.reply.take() {
+            reply.fail(error);
         }
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(desk) = self.desk.take() {
-            desk.fail(Error::new(ErrorKind::Retired));
+        if let Some(reply) = self.reply.take() {
+            reply.fail(Error::new(ErrorKind::Retired));
         }
     }
 }

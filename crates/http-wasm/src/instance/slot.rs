@@ -14,17 +14,17 @@ use millpond_pool_core::{Reason, Ticket};
 use tokio::sync::Notify;
 
 use crate::instance::guest::{Guest, Returned};
-use crate::instance::reply::Desk;
+use crate::instance::reply::Reply;
 
 #[derive(Default)]
 pub struct Slot {
     seat: Mutex<Seat>,
     /// The newest request that was handed to it, and where that one learns what becomes of it.
-    caller: Mutex<Option<(Ticket, Arc<Desk>)>>,
+    caller: Mutex<Option<(Ticket, Arc<Reply>)>>,
     /// Why it ends. From then on nothing is polled.
     doom: OnceLock<Reason>,
     /// The waker of the task that drives a spare's start, to be woken when the instance is doomed. A
-    /// request's task is told by its desk.
+    /// request's task is told by its reply.
     starter: Mutex<Option<Waker>>,
     /// Told when the seat has been unlocked since it is doomed.
     freed: Notify,
@@ -181,17 +181,17 @@ impl Slot {
     }
 
     /// A request is handed to the instance.
-    pub(crate) fn set_caller(&self, ticket: Ticket, desk: Arc<Desk>) {
-        let before = lock(&self.caller).replace((ticket, desk));
+    pub(crate) fn set_caller(&self, ticket: Ticket, reply: Arc<Reply>) {
+        let before = lock(&self.caller).replace((ticket, reply));
         drop(before);
     }
 
-    /// Takes the desk of the request that was handed to it last; with a ticket, only if it is that one. If
-    /// that request has had its answer, what the desk is told is not heard.
-    pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Desk>> {
+    /// Takes the reply of the request that was handed to it last; with a ticket, only if it is that one. If
+    /// that request has had its answer, what the reply is told is not heard.
+    pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Reply>> {
         let mut caller = lock(&self.caller);
-        let (_, desk) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;
-        Some(desk)
+        let (_, reply) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;
+        Some(reply)
     }
 }
 

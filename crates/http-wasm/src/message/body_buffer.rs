@@ -18,7 +18,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A body, as a guest reads and writes it.
-pub(crate) struct Content {
+pub(crate) struct BodyBuffer {
     /// What has come and is still needed.
     come: Chunks,
     /// What has not come yet; `None`: it has ended.
@@ -42,7 +42,7 @@ pub(crate) struct Read {
 
 /// Why a body cannot be read or written.
 #[derive(Debug)]
-pub(crate) enum ContentError {
+pub(crate) enum BodyBufferError {
     /// More would have to be held than may be, in bytes.
     TooLarge { max: usize },
     /// There is no room for it now: others hold theirs.
@@ -51,7 +51,7 @@ pub(crate) enum ContentError {
     Broken(BoxError),
 }
 
-impl Content {
+impl BodyBuffer {
     /// A body that has not come yet, of which as many bytes as this may be held.
     pub(crate) fn coming(body: Option<Incoming>, max: usize) -> Self {
         let mut trailers = Trailers::default();
@@ -80,7 +80,7 @@ impl Content {
         buf: &mut [u8],
         keep: bool,
         budget: &BufferBudget,
-    ) -> Result<Read, ContentError> {
+    ) -> Result<Read, BodyBufferError> {
         let mut len = 0;
         loop {
             let read = self.come.read(&mut buf[len..], keep);
@@ -106,13 +106,17 @@ impl Content {
         &mut self,
         bytes: &[u8],
         budget: &BufferBudget,
-    ) -> Result<(), ContentError> {
+    ) -> Result<(), BodyBufferError> {
         self.check_room(bytes.len(), budget)?;
         Ok(self.written.get_or_insert_default().copy_from(bytes, budget)?)
     }
 
     /// A piece of the body has come, to be held.
-    pub(crate) fn push(&mut self, bytes: Bytes, budget: &BufferBudget) -> Result<(), ContentError> {
+    pub(crate) fn push(
+        &mut self,
+        bytes: Bytes,
+        budget: &BufferBudget,
+    ) -> Result<(), BodyBufferError> {
         self.check_room(bytes.len(), budget)?;
         Ok(self.come.push(bytes, budget)?)
     }
@@ -156,7 +160,11 @@ impl Content {
 
     /// Whether nothing comes after what has been read. Waits for what comes next where the body itself
     /// does not know.
-    async fn has_ended(&mut self, keep: bool, budget: &BufferBudget) -> Result<bool, ContentError> {
+    async fn has_ended(
+        &mut self,
+        keep: bool,
+        budget: &BufferBudget,
+    ) -> Result<bool, BodyBufferError> {
         if !self.come.is_read() {
             return Ok(false);
         }
@@ -169,9 +177,9 @@ impl Content {
     }
 
     /// Waits for the next piece. `false`: there is none.
-    async fn fetch(&mut self, keep: bool, budget: &BufferBudget) -> Result<bool, ContentError> {
+    async fn fetch(&mut self, keep: bool, budget: &BufferBudget) -> Result<bool, BodyBufferError> {
         while let Some(rest) = &mut self.rest {
-            let frame = rest.frame().await.transpose().map_err(ContentError::Broken)?;
+            let frame = rest.frame().await.transpose().map_err(BodyBufferError::Broken)?;
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
@@ -195,24 +203,24 @@ impl Content {
         self.trailers.arrive(trailers);
     }
 
-    fn check_room(&self, len: usize, budget: &BufferBudget) -> Result<(), ContentError> {
+    fn check_room(&self, len: usize, budget: &BufferBudget) -> Result<(), BodyBufferError> {
         let held = self.come.len() + self.written_len().unwrap_or(0);
         // What there will never be room for is too large, and not only now.
         let max = self.max.min(budget.limit());
         if len > max.saturating_sub(held) {
-            return Err(ContentError::TooLarge { max });
+            return Err(BodyBufferError::TooLarge { max });
         }
         Ok(())
     }
 }
 
-impl From<Full> for ContentError {
+impl From<Full> for BodyBufferError {
     fn from(_: Full) -> Self {
         Self::Full
     }
 }
 
-impl fmt::Display for ContentError {
+impl fmt::Display for BodyBufferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { max } => write!(f, "more than {max} bytes of a body to hold"),
@@ -222,7 +230,7 @@ impl fmt::Display for ContentError {
     }
 }
 
-impl std::error::Error for ContentError {
+impl std::error::Error for BodyBufferError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::TooLarge { .. } | Self::Full => None,
@@ -240,7 +248,7 @@ mod tests {
     use http_body::Frame;
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
-    use super::{Content, ContentError, Incoming, Read};
+    use super::{BodyBuffer, BodyBufferError, Incoming, Read};
     use crate::message::budget::BufferBudget;
 
     fn never(error: Infallible) -> super::BoxError {
@@ -256,18 +264,18 @@ mod tests {
         Some(StreamBody::new(futures::stream::iter(frames)).map_err(never).boxed_unsync())
     }
 
-    fn read(content: &mut Content, len: usize, keep: bool) -> (String, bool) {
+    fn read(content: &mut BodyBuffer, len: usize, keep: bool) -> (String, bool) {
         let mut buf = vec![0; len];
         let Read { len, end } =
             block_on(content.read(&mut buf, keep, &BufferBudget::default())).unwrap();
         (String::from_utf8(buf[..len].to_vec()).unwrap(), end)
     }
 
-    fn write(content: &mut Content, bytes: &[u8]) -> Result<(), ContentError> {
+    fn write(content: &mut BodyBuffer, bytes: &[u8]) -> Result<(), BodyBufferError> {
         content.write(bytes, &BufferBudget::default())
     }
 
-    fn passed_on(content: &mut Content) -> String {
+    fn passed_on(content: &mut BodyBuffer) -> String {
         let (chunks, rest) = content.pass_on();
         let mut all: Vec<u8> = chunks.iter().flatten().copied().collect();
         if let Some(rest) = rest {
@@ -278,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_full_read_reports_the_end_at_once() {
-        let mut content = Content::coming(pieces(&["ab", "", "cd"]), 100);
+        let mut content = BodyBuffer::coming(pieces(&["ab", "", "cd"]), 100);
         assert_eq!(read(&mut content, 3, true), ("abc".to_owned(), false));
         assert_eq!(read(&mut content, 1, true), ("d".to_owned(), true), "full, and the end");
         assert_eq!(read(&mut content, 1, true), (String::new(), true));
@@ -289,13 +297,13 @@ mod tests {
     #[test]
     fn a_known_length_ends_without_waiting() {
         let body = Full::from("abcd").map_err(never).boxed_unsync();
-        let mut content = Content::coming(Some(body), 100);
+        let mut content = BodyBuffer::coming(Some(body), 100);
         assert_eq!(read(&mut content, 4, true), ("abcd".to_owned(), true));
     }
 
     #[test]
     fn unkept_bytes_are_gone_the_rest_goes_on() {
-        let mut content = Content::coming(pieces(&["abc", "def", "ghi"]), 100);
+        let mut content = BodyBuffer::coming(pieces(&["abc", "def", "ghi"]), 100);
         assert_eq!(read(&mut content, 4, false), ("abcd".to_owned(), false));
         assert!(content.is_changed());
         assert_eq!(passed_on(&mut content), "efghi");
@@ -303,7 +311,7 @@ mod tests {
 
     #[test]
     fn bytes_read_before_keeping_stay_gone() {
-        let mut content = Content::coming(pieces(&["abc", "defghi", "jkl"]), 100);
+        let mut content = BodyBuffer::coming(pieces(&["abc", "defghi", "jkl"]), 100);
         assert_eq!(read(&mut content, 1, false), ("a".to_owned(), false));
         assert_eq!(read(&mut content, 7, true), ("bcdefgh".to_owned(), false));
         assert_eq!(passed_on(&mut content), "bcdefghijkl");
@@ -311,7 +319,7 @@ mod tests {
 
     #[test]
     fn written_bytes_replace_the_received_body() {
-        let mut content = Content::coming(pieces(&["abc", "def"]), 100);
+        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 100);
         assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
         write(&mut content, b"AB").unwrap();
         assert_eq!(read(&mut content, 9, true), ("cdef".to_owned(), true), "reading goes on");
@@ -319,7 +327,7 @@ mod tests {
         assert_eq!(content.written_len(), Some(6));
         assert_eq!(passed_on(&mut content), "ABCDEF");
 
-        let mut content = Content::coming(pieces(&["abc"]), 100);
+        let mut content = BodyBuffer::coming(pieces(&["abc"]), 100);
         write(&mut content, b"").unwrap();
         assert_eq!(passed_on(&mut content), "", "nothing is something too");
     }
@@ -327,16 +335,16 @@ mod tests {
     #[test]
     fn no_more_is_held_than_allowed() {
         let budget = BufferBudget::default();
-        let mut content = Content::coming(pieces(&["abc", "def"]), 5);
+        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
         let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
-        assert!(matches!(error, ContentError::TooLarge { max: 5 }));
+        assert!(matches!(error, BodyBufferError::TooLarge { max: 5 }));
 
         let body = Full::from("abcdef").map_err(never).boxed_unsync();
-        let mut content = Content::coming(Some(body), 5);
+        let mut content = BodyBuffer::coming(Some(body), 5);
         let error = block_on(content.read(&mut [0; 2], true, &budget)).unwrap_err();
-        assert!(matches!(error, ContentError::TooLarge { max: 5 }));
+        assert!(matches!(error, BodyBufferError::TooLarge { max: 5 }));
 
-        let mut content = Content::coming(pieces(&["abc", "def"]), 5);
+        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
         assert_eq!(read(&mut content, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
         write(&mut content, b"12345").unwrap();
         assert!(write(&mut content, b"6").is_err());
@@ -346,19 +354,19 @@ mod tests {
     fn full_now_is_not_too_large() {
         let budget = BufferBudget::new(1000);
         let others = budget.charge(900).unwrap();
-        let mut content = Content::coming(pieces(&["abc"]), 5000);
+        let mut content = BodyBuffer::coming(pieces(&["abc"]), 5000);
         let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
-        assert!(matches!(error, ContentError::Full));
-        assert!(matches!(content.write(b"a", &budget), Err(ContentError::Full)));
+        assert!(matches!(error, BodyBufferError::Full));
+        assert!(matches!(content.write(b"a", &budget), Err(BodyBufferError::Full)));
         let error = content.write(&[0; 1001], &budget).unwrap_err();
-        assert!(matches!(error, ContentError::TooLarge { max: 1000 }));
+        assert!(matches!(error, BodyBufferError::TooLarge { max: 1000 }));
         drop(others);
         content.write(b"a", &budget).unwrap();
     }
 
     #[test]
     fn earlier_writes_precede_received_bytes() {
-        let mut content = Content::empty(100);
+        let mut content = BodyBuffer::empty(100);
         write(&mut content, b"guest ").unwrap();
         content.settle_written();
         content.push(Bytes::from_static(b"inner"), &BufferBudget::default()).unwrap();

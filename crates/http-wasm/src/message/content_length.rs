@@ -12,13 +12,13 @@ use http_body::{Body, Frame, SizeHint};
 use crate::message::body_buffer::BoxError;
 use crate::message::framing;
 
-pub(crate) struct Counted<B> {
+pub(crate) struct LengthChecked<B> {
     body: Pin<Box<B>>,
     /// Bytes to come, where that is known.
     due: Option<u64>,
 }
 
-impl<B: Body> Counted<B> {
+impl<B: Body> LengthChecked<B> {
     /// A body with this head. Without one of its own, as of an answer to HEAD, what the head says is not about
     /// it.
     pub(crate) fn new(body: B, head: &HeaderMap, bodiless: bool) -> Self {
@@ -36,7 +36,7 @@ impl<B: Body> Counted<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Counted<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for LengthChecked<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -94,7 +94,7 @@ mod tests {
     use http_body::{Body as _, Frame};
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
-    use super::Counted;
+    use super::LengthChecked;
 
     fn head(length: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from_static(length))])
@@ -105,7 +105,7 @@ mod tests {
         let data = pieces.iter().map(|piece| Frame::data(Bytes::from_static(piece.as_bytes())));
         let frames = data.chain([Frame::trailers(HeaderMap::new())]).map(Ok::<_, Infallible>);
         let body = StreamBody::new(futures::stream::iter(frames));
-        let all = block_on(Counted::new(body, head, bodiless).collect()).ok()?;
+        let all = block_on(LengthChecked::new(body, head, bodiless).collect()).ok()?;
         Some(String::from_utf8(all.to_bytes().to_vec()).unwrap())
     }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_wrong_end_of_stream_hint_is_ignored() {
-        let mut body = Counted::new(Full::new(Bytes::from("abc")), &head("4"), false);
+        let mut body = LengthChecked::new(Full::new(Bytes::from("abc")), &head("4"), false);
         assert!(block_on(body.frame()).unwrap().is_ok());
         assert!(!body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(1));
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_body_is_held_to_its_known_length() {
-        let mut body = Counted::new(Full::new(Bytes::from("abc")), &HeaderMap::new(), false);
+        let mut body = LengthChecked::new(Full::new(Bytes::from("abc")), &HeaderMap::new(), false);
         assert!(!body.is_all());
         assert!(block_on(body.frame()).unwrap().is_ok());
         assert!(body.is_all() && body.is_end_stream());

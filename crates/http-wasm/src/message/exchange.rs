@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, request
 use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::{Result, format_err};
 
-use crate::message::body_buffer::{Content, ContentError, Incoming, Read};
+use crate::message::body_buffer::{BodyBuffer, BodyBufferError, Incoming, Read};
 use crate::message::budget::BufferBudget;
 use crate::message::features::Features;
 use crate::message::forward::RequestBody;
@@ -29,9 +29,9 @@ pub(crate) struct Exchange {
     features: Features,
     pub(crate) request: request::Parts,
     pub(crate) source: Option<SocketAddr>,
-    request_body: Content,
+    request_body: BodyBuffer,
     pub(crate) response: Head,
-    pub(crate) response_body: Content,
+    pub(crate) response_body: BodyBuffer,
     /// Where bodies that are held have their room from.
     pub(crate) buffers: BufferBudget,
     /// Bytes of headers that the guest has set, or had removed.
@@ -75,9 +75,9 @@ impl Exchange {
             features: Features::default(),
             request,
             source,
-            request_body: Content::coming(body, max_body),
+            request_body: BodyBuffer::coming(body, max_body),
             response: Head::default(),
-            response_body: Content::empty(max_body),
+            response_body: BodyBuffer::empty(max_body),
             buffers,
             set: 0,
         }
@@ -240,7 +240,7 @@ impl Exchange {
     pub(crate) async fn read_request_body(
         &mut self,
         buf: &mut [u8],
-    ) -> Result<Result<Read, ContentError>> {
+    ) -> Result<Result<Read, BodyBufferError>> {
         let keep = self.features.contains(Features::BUFFER_REQUEST);
         if self.half == Half::Response && !keep {
             return Err(format_err!(
@@ -250,7 +250,10 @@ impl Exchange {
         Ok(self.request_body.read(buf, keep, &self.buffers).await)
     }
 
-    pub(crate) fn write_request_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
+    pub(crate) fn write_request_body(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Result<(), BodyBufferError>> {
         self.require_request_half("write the request body")?;
         Ok(self.request_body.write(bytes, &self.buffers))
     }
@@ -264,7 +267,10 @@ impl Exchange {
         Ok(self.response_body.read_whole(buf))
     }
 
-    pub(crate) fn write_response_body(&mut self, bytes: &[u8]) -> Result<Result<(), ContentError>> {
+    pub(crate) fn write_response_body(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Result<(), BodyBufferError>> {
         self.require_response("write the response body")?;
         Ok(self.response_body.write(bytes, &self.buffers))
     }

@@ -6,35 +6,35 @@ use std::sync::{Arc, Mutex};
 use millpond_engine::lock;
 use millpond_pool_core::InstanceId;
 
-use crate::module::version::Generation;
+use crate::module::version::ModuleVersion;
 
-pub(crate) struct Modules {
+pub(crate) struct VersionRegistry {
     state: Mutex<State>,
 }
 
 struct State {
-    current: Arc<Generation>,
+    current: Arc<ModuleVersion>,
     /// Its live instances that the pool knows to have started.
     instances: BTreeSet<InstanceId>,
     /// Those that have started, and of which the pool is about to be told.
     started: BTreeSet<InstanceId>,
 }
 
-impl Modules {
-    pub(crate) fn new(current: Arc<Generation>) -> Self {
+impl VersionRegistry {
+    pub(crate) fn new(current: Arc<ModuleVersion>) -> Self {
         let (instances, started) = Default::default();
         let state = State { current, instances, started };
         Self { state: Mutex::new(state) }
     }
 
-    pub(crate) fn current(&self) -> Arc<Generation> {
+    pub(crate) fn current(&self) -> Arc<ModuleVersion> {
         Arc::clone(&lock(&self.state).current)
     }
 
     /// An instance of this version has started. `false`: it is not the current one any more.
-    pub(crate) fn note_start(&self, id: InstanceId, generation: &Arc<Generation>) -> bool {
+    pub(crate) fn note_start(&self, id: InstanceId, version: &Arc<ModuleVersion>) -> bool {
         let mut state = lock(&self.state);
-        let is_current = Arc::ptr_eq(&state.current, generation);
+        let is_current = Arc::ptr_eq(&state.current, version);
         if is_current {
             state.started.insert(id);
         }
@@ -59,10 +59,10 @@ impl Modules {
     }
 
     /// Makes another version current, and gives the instances of the one before.
-    pub(crate) fn replace(&self, generation: Arc<Generation>) -> BTreeSet<InstanceId> {
+    pub(crate) fn replace(&self, version: Arc<ModuleVersion>) -> BTreeSet<InstanceId> {
         let (before, instances) = {
             let mut state = lock(&self.state);
-            let before = std::mem::replace(&mut state.current, generation);
+            let before = std::mem::replace(&mut state.current, version);
             state.started.clear();
             (before, std::mem::take(&mut state.instances))
         };

@@ -11,7 +11,7 @@ use crate::host::state::GuestState;
 use crate::host::wasi::Wasi;
 use crate::module::inspect::Traits;
 
-pub(crate) struct Generation {
+pub(crate) struct ModuleVersion {
     name: Arc<str>,
     pre: InstancePre<GuestState>,
     traits: Traits,
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) console: Console,
 }
 
-impl Generation {
+impl ModuleVersion {
     /// Compiles and links a module.
     pub(crate) fn new(
         name: &str,

@@ -10,9 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
 use crate::message::body_buffer::BoxError;
-use crate::message::content_length::Counted;
+use crate::message::content_length::LengthChecked;
 use crate::message::forward::{Forward, Polled};
-use crate::service::second_call::Back;
+use crate::service::second_call::SecondCall;
 
 /// What the client gets as the response's body.
 ///
@@ -23,7 +23,7 @@ pub struct ResponseBody<B>(Kind<B>);
 
 enum Kind<B> {
     Own(Full<Bytes>),
-    Forward(Forward<Counted<B>>),
+    Forward(Forward<LengthChecked<B>>),
     Leased(Box<Leased<B>>),
 }
 
@@ -34,12 +34,12 @@ impl<B> ResponseBody<B> {
     }
 
     /// One that no guest waits for.
-    pub(crate) fn new(forward: Forward<Counted<B>>) -> Self {
+    pub(crate) fn new(forward: Forward<LengthChecked<B>>) -> Self {
         Self(Kind::Forward(forward))
     }
 
     /// One whose end the guest is to be told.
-    pub(crate) fn leased(forward: Forward<Counted<B>>, back: Back) -> Self {
+    pub(crate) fn leased(forward: Forward<LengthChecked<B>>, back: SecondCall) -> Self {
         Self(Kind::Leased(Box::new(Leased { forward, state: State::Streaming(back) })))
     }
 }
@@ -48,12 +48,12 @@ pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Sen
 
 /// A response body whose end a guest is to be told.
 struct Leased<B> {
-    forward: Forward<Counted<B>>,
+    forward: Forward<LengthChecked<B>>,
     state: State,
 }
 
 enum State {
-    Streaming(Back),
+    Streaming(SecondCall),
     /// The guest is being told; then comes this.
     Ending(Ending, Polled),
     /// The guest has been told. Where a content-length said that it was over, trailers may come.
@@ -115,7 +115,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
     fn is_last(&self, polled: &Polled) -> bool {
         let Some(Ok(frame)) = polled else { return true };
         let Forward { chunks, rest, trailers } = &self.forward;
-        let is_over = |rest: &Counted<B>| rest.is_all() || rest.is_end_stream();
+        let is_over = |rest: &LengthChecked<B>| rest.is_all() || rest.is_end_stream();
         // With trailers of the guest's, it does ask.
         let is_all = trailers.known().is_empty() && rest.as_ref().is_none_or(is_over);
         !frame.is_data() || chunks.is_empty() && is_all

@@ -8,15 +8,15 @@ use tower::Service;
 
 use crate::instance::lease::lease;
 use crate::message::body_buffer::{BoxError, Incoming};
-use crate::message::content_length::Counted;
+use crate::message::content_length::LengthChecked;
 use crate::message::exchange::Exchange;
 use crate::message::forward::RequestBody;
 use crate::message::framing::{announce, length, set_length, unframe};
 use crate::pool::{HttpWasmPool, Waiting};
 use crate::service::body::ResponseBody;
-use crate::service::second_call::{Back, has_no_body, passed_on};
+use crate::service::second_call::{SecondCall, has_no_body, passed_on};
 
-pub(crate) struct Passage<S> {
+pub(crate) struct Handle<S> {
     pub(crate) pool: HttpWasmPool,
     /// Ready to be called.
     pub(crate) inner: S,
@@ -38,7 +38,7 @@ impl<E> From<Error> for Failure<E> {
     }
 }
 
-impl<S, R> Passage<S>
+impl<S, R> Handle<S>
 where
     S: Service<Request<RequestBody>, Response = Response<R>>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -48,13 +48,13 @@ where
         waiting: Result<Waiting, Error>,
         request: Request<Option<Incoming>>,
     ) -> Result<Response<ResponseBody<R>>, Failure<S::Error>> {
-        let (submitted, desk) = waiting?;
+        let (submitted, reply) = waiting?;
         let (parts, body) = request.into_parts();
         let source = self.pool.source(&parts.extensions);
         let exchange =
             Box::new(Exchange::new(parts, body, source, self.pool.max_body(), self.pool.buffers()));
 
-        let mut lease = lease(submitted, desk).await?;
+        let mut lease = lease(submitted, reply).await?;
         let (ctx_next, mut exchange) = lease.handle_request(exchange).await?;
         if !ctx_next.next() {
             lease.finish().await?;
@@ -72,7 +72,7 @@ where
         let keep = traits.sees_heads && lease.is_some();
         let asked_head = exchange.request.method == Method::HEAD;
         let answered = self.inner.call(exchange.next_request(keep)).await;
-        let back = Back::new(lease, ctx_next.ctx(), exchange);
+        let back = SecondCall::new(lease, ctx_next.ctx(), exchange);
         let response = match answered {
             Ok(response) => response,
             Err(error) => {
@@ -82,7 +82,7 @@ where
         };
         let (parts, body) = response.into_parts();
         let bodiless = has_no_body(asked_head, parts.status);
-        let body = Counted::new(body, &parts.headers, bodiless);
+        let body = LengthChecked::new(body, &parts.headers, bodiless);
         Ok(back.answer(parts, body, bodiless, self.head).await?)
     }
 

@@ -11,8 +11,8 @@ use http_body::{Body, Frame};
 use millpond_pool_core::{Error, ErrorKind};
 
 use crate::instance::lease::GuestLease;
-use crate::message::body_buffer::{BoxError, ContentError};
-use crate::message::content_length::Counted;
+use crate::message::body_buffer::{BodyBufferError, BoxError};
+use crate::message::content_length::LengthChecked;
 use crate::message::exchange::Exchange;
 use crate::message::forward::Forward;
 use crate::message::framing::{announce, set_length, unframe};
@@ -20,7 +20,7 @@ use crate::message::merge::merge;
 use crate::service::body::{Ending, ResponseBody};
 
 /// The guest that waits, if it still does, and what it is to see.
-pub(crate) struct Back {
+pub(crate) struct SecondCall {
     lease: Option<GuestLease>,
     ctx: u32,
     exchange: Box<Exchange>,
@@ -34,7 +34,7 @@ enum Left {
     Nothing,
 }
 
-impl Back {
+impl SecondCall {
     pub(crate) fn new(lease: Option<GuestLease>, ctx: u32, mut exchange: Box<Exchange>) -> Self {
         exchange.begin_response();
         Self { lease, ctx, exchange }
@@ -45,7 +45,7 @@ impl Back {
     pub(crate) async fn answer<R>(
         mut self,
         mut parts: response::Parts,
-        mut body: Counted<R>,
+        mut body: LengthChecked<R>,
         bodiless: bool,
         head: bool,
     ) -> Result<Response<ResponseBody<R>>, Error>
@@ -101,7 +101,7 @@ impl Back {
     async fn fail<T>(self, error: BoxError) -> Result<T, Error> {
         self.tell_failure().await;
         let kind = match error.downcast_ref() {
-            Some(ContentError::Full) => ErrorKind::ResourcesExhausted,
+            Some(BodyBufferError::Full) => ErrorKind::ResourcesExhausted,
             _ => ErrorKind::Upstream,
         };
         Err(Error::new(kind).with_source(error))
@@ -124,7 +124,7 @@ impl Back {
     }
 
     /// Takes what has come of the response's body, without waiting, and says what may be left.
-    async fn peek<R>(&mut self, body: &mut Counted<R>) -> Result<Left, BoxError>
+    async fn peek<R>(&mut self, body: &mut LengthChecked<R>) -> Result<Left, BoxError>
     where
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -150,7 +150,7 @@ impl Back {
     }
 
     /// Waits for all of a response's body.
-    async fn collect<R>(&mut self, body: &mut Counted<R>) -> Result<(), BoxError>
+    async fn collect<R>(&mut self, body: &mut LengthChecked<R>) -> Result<(), BoxError>
     where
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -205,7 +205,7 @@ impl Back {
     async fn stream<R>(
         mut self,
         parts: response::Parts,
-        body: Counted<R>,
+        body: LengthChecked<R>,
     ) -> Result<Response<ResponseBody<R>>, Error>
     where
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -257,7 +257,7 @@ pub(crate) fn has_no_body(head: bool, status: StatusCode) -> bool {
 pub(crate) fn passed_on<R>(
     mut parts: response::Parts,
     exchange: &mut Exchange,
-    rest: Option<Counted<R>>,
+    rest: Option<LengthChecked<R>>,
     head: bool,
 ) -> Response<ResponseBody<R>>
 where
@@ -276,7 +276,7 @@ where
 
 /// Sets the content-length of an answer to HEAD, if the service's body knows its length, as hyper would.
 /// If the guest has put something before that body, the length is unknown: the service may have made none.
-fn tell_length<R>(headers: &mut HeaderMap, body: &Forward<Counted<R>>)
+fn tell_length<R>(headers: &mut HeaderMap, body: &Forward<LengthChecked<R>>)
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -290,7 +290,10 @@ where
 }
 
 /// What there is of a response's body, and what is to come.
-fn forward<R>(exchange: &mut Exchange, rest: Option<Counted<R>>) -> Forward<Counted<R>> {
+fn forward<R>(
+    exchange: &mut Exchange,
+    rest: Option<LengthChecked<R>>,
+) -> Forward<LengthChecked<R>> {
     let (chunks, _) = exchange.response_body.pass_on();
     Forward { chunks, rest, trailers: std::mem::take(&mut exchange.response_body.trailers) }
 }

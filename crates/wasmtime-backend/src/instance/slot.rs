@@ -26,7 +26,7 @@ use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::instance::guest::Guest;
 use crate::instance::reply::{Job, Reply};
-use crate::instance::wake_state::Gate;
+use crate::instance::wake_state::WakeState;
 use crate::record::DumpPlace;
 use crate::response::body::BodyCell;
 
@@ -43,7 +43,7 @@ pub struct Slot<H: Host> {
     /// The task that ends the instance.
     ender: AtomicWaker,
     /// For an instance that takes several requests at a time, with what its guest wakes.
-    gate: OnceLock<(Arc<Gate>, Waker)>,
+    wake_state: OnceLock<(Arc<WakeState>, Waker)>,
     /// For a shared instance: the requests that it has been given and has not yet begun.
     inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
     /// The callers that wait for an answer from it.
@@ -93,7 +93,7 @@ impl<H: Host> Default for Slot<H> {
             doom: OnceLock::new(),
             task: AtomicWaker::new(),
             ender: AtomicWaker::new(),
-            gate: OnceLock::new(),
+            wake_state: OnceLock::new(),
             inbox: Mutex::default(),
             waiting: Mutex::default(),
             bodies: Mutex::default(),
@@ -125,9 +125,9 @@ impl<H: Host> Slot<H> {
     /// Begins the instance's first run, unless it has been ended before it began.
     pub(crate) fn begin(&self, run: Run<H>, shared: bool) {
         if shared {
-            let gate = Gate::new();
-            let waker = gate.waker();
-            let _ = self.gate.set((gate, waker));
+            let wake_state = WakeState::new();
+            let waker = wake_state.waker();
+            let _ = self.wake_state.set((wake_state, waker));
         }
         let late = self.with_seat(|seat| match seat {
             Seat::New => {
@@ -161,12 +161,12 @@ impl<H: Host> Slot<H> {
     }
 
     pub(crate) fn is_shared(&self) -> bool {
-        self.gate.get().is_some()
+        self.wake_state.get().is_some()
     }
 
     pub(crate) fn doom(&self, reason: Reason) {
         let _ = self.doom.set(reason);
-        if let Some((_, waker)) = self.gate.get() {
+        if let Some((_, waker)) = self.wake_state.get() {
             waker.wake_by_ref();
         }
     }
@@ -194,16 +194,16 @@ impl<H: Host> Slot<H> {
         }
         inbox.push_back((ticket, job));
         drop(inbox);
-        if let Some((gate, _)) = self.gate.get() {
-            gate.note();
+        if let Some((wake_state, _)) = self.wake_state.get() {
+            wake_state.note();
         }
         Ok(())
     }
 
     /// Leaves the requests in a shared instance's inbox to its worker, unless a helper is there.
     pub(crate) fn pass_on(&self) {
-        if let Some((gate, _)) = self.gate.get() {
-            gate.pass_on();
+        if let Some((wake_state, _)) = self.wake_state.get() {
+            wake_state.pass_on();
         }
     }
 
@@ -257,12 +257,12 @@ pub(crate) fn poll_run<H: Host>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let slot = instance.slot();
-    if let Some(gate) = slot.gate.get() {
-        if !gate.0.work(cx) {
+    if let Some(wake_state) = slot.wake_state.get() {
+        if !wake_state.0.work(cx) {
             return Poll::Pending;
         }
         // The current poller wakes the worker for unfinished work.
-        return helper::try_drive(pool, instance, gate).unwrap_or(Poll::Pending);
+        return helper::try_drive(pool, instance, wake_state).unwrap_or(Poll::Pending);
     }
     let polled =
         slot.with_seat(|seat| if slot.run() == run { seat.poll(cx) } else { Poll::Ready(None) });
@@ -309,9 +309,9 @@ impl<H: Host> Seat<H> {
     }
 
     /// The same for a guest that several drive.
-    fn poll_shared(&mut self, gate: &(Arc<Gate>, Waker)) -> Poll<Option<Report<H>>> {
-        gate.0.begin();
-        self.poll(&mut Context::from_waker(&gate.1))
+    fn poll_shared(&mut self, wake_state: &(Arc<WakeState>, Waker)) -> Poll<Option<Report<H>>> {
+        wake_state.0.begin();
+        self.poll(&mut Context::from_waker(&wake_state.1))
     }
 
     fn take(&mut self) -> Self {
@@ -427,7 +427,7 @@ impl<H: Host> End<H> {
         let Self { pool, instance, .. } = self;
         let slot = instance.slot();
         slot.task.wake();
-        if let Some((_, waker)) = slot.gate.get() {
+        if let Some((_, waker)) = slot.wake_state.get() {
             waker.wake_by_ref();
         }
         let reason = slot.doomed().unwrap_or(Reason::Host);

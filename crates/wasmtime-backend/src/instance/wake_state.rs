@@ -2,7 +2,7 @@
 //!
 //! The worker is a task, and waking a task costs more than many a request. So a request that was given
 //! to such a guest, or reads what the guest sends, is a *helper*: it drives the guest in its own poll.
-//! Everything the guest waits for wakes the gate. While there are helpers, the gate only notes this.
+//! Whatever the guest waits for wakes a [`WakeState`]. While there are helpers, it only notes this.
 //! The last helper drives the guest once more, and leaves the rest to the worker.
 
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use std::task::{Context, Wake, Waker};
 
 use futures::task::AtomicWaker;
 
-/// One for each shared instance.
-pub(crate) struct Gate {
+/// Who is to drive a shared instance; each has one.
+pub(crate) struct WakeState {
     helpers: AtomicUsize,
     /// Whether something came up since the guest was last driven.
     woken: AtomicBool,
     worker: AtomicWaker,
 }
 
-impl Gate {
+impl WakeState {
     pub(crate) fn new() -> Arc<Self> {
         // A guest that has never been driven has everything to do.
         let (helpers, woken) = (AtomicUsize::new(0), AtomicBool::new(true));
@@ -73,7 +73,7 @@ impl Gate {
     }
 }
 
-impl Wake for Gate {
+impl Wake for WakeState {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -98,45 +98,45 @@ mod tests {
         }
     }
 
-    /// A gate whose worker waits, and how often that was woken.
-    fn gate() -> (Arc<Gate>, Arc<Bell>, impl Fn() -> bool) {
-        let (gate, bell) = (Gate::new(), Arc::new(Bell::default()));
-        let (worker, there) = (Waker::from(Arc::clone(&bell)), Arc::clone(&gate));
+    /// A wake state whose worker waits, and how often that was woken.
+    fn wake_state() -> (Arc<WakeState>, Arc<Bell>, impl Fn() -> bool) {
+        let (wake_state, bell) = (WakeState::new(), Arc::new(Bell::default()));
+        let (worker, there) = (Waker::from(Arc::clone(&bell)), Arc::clone(&wake_state));
         let work = move || there.work(&mut Context::from_waker(&worker));
         assert!(work(), "what was never driven is to be driven");
-        gate.begin();
+        wake_state.begin();
         assert!(!work());
-        (gate, bell, work)
+        (wake_state, bell, work)
     }
 
     #[test]
     fn without_helpers_the_worker_is_woken() {
-        let (gate, bell, work) = gate();
-        gate.waker().wake();
+        let (wake_state, bell, work) = wake_state();
+        wake_state.waker().wake();
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
         assert!(work());
     }
 
     #[test]
     fn a_driving_helper_spares_the_worker() {
-        let (gate, bell, work) = gate();
-        gate.enter();
-        gate.waker().wake();
-        gate.begin();
-        gate.leave();
+        let (wake_state, bell, work) = wake_state();
+        wake_state.enter();
+        wake_state.waker().wake();
+        wake_state.begin();
+        wake_state.leave();
         assert_eq!(bell.0.load(Ordering::SeqCst), 0);
         assert!(!work());
     }
 
     #[test]
     fn the_last_helper_wakes_the_worker() {
-        let (gate, bell, work) = gate();
-        gate.enter();
-        gate.enter();
-        gate.note();
-        gate.leave();
+        let (wake_state, bell, work) = wake_state();
+        wake_state.enter();
+        wake_state.enter();
+        wake_state.note();
+        wake_state.leave();
         assert_eq!(bell.0.load(Ordering::SeqCst), 0);
-        gate.leave();
+        wake_state.leave();
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
         assert!(work());
     }

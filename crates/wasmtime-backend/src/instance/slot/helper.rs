@@ -9,7 +9,7 @@ use millpond_pool_core::{Instance, PoolHandle};
 use super::{End, poll_run, report_end};
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::instance::wake_state::Gate;
+use crate::instance::wake_state::WakeState;
 
 /// How often a helper drives a guest that wants more, before it leaves it to the worker.
 const MOST_TIMES: usize = 4;
@@ -23,8 +23,8 @@ pub(crate) struct Helper<'a, H: Host> {
     entered: Option<Entered<'a>>,
 }
 
-/// Leaves the gate when dropped, whatever happens before.
-struct Entered<'a>(&'a (Arc<Gate>, Waker));
+/// Is a helper no more when dropped, whatever happens before.
+struct Entered<'a>(&'a (Arc<WakeState>, Waker));
 
 impl<'a, H: Host> Helper<'a, H> {
     pub(crate) fn new(
@@ -32,9 +32,9 @@ impl<'a, H: Host> Helper<'a, H> {
         instance: &'a Instance<WasmDriver<H>>,
         run: u64,
     ) -> Self {
-        let entered = instance.slot().gate.get().map(|gate| {
-            gate.0.enter();
-            Entered(gate)
+        let entered = instance.slot().wake_state.get().map(|wake_state| {
+            wake_state.0.enter();
+            Entered(wake_state)
         });
         Self { pool, instance, run, entered }
     }
@@ -42,23 +42,23 @@ impl<'a, H: Host> Helper<'a, H> {
     /// Drives it as far as it goes.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) {
         match &self.entered {
-            Some(Entered(gate)) => self.help(gate),
+            Some(Entered(wake_state)) => self.help(wake_state),
             None => drop(poll_run(self.pool, self.instance, self.run, cx)),
         }
     }
 
-    fn help(&self, gate: &(Arc<Gate>, Waker)) {
+    fn help(&self, wake_state: &(Arc<WakeState>, Waker)) {
         // A guest often wakes itself while it is driven; one that does so without end is the worker's.
         for _ in 0..MOST_TIMES {
-            if !gate.0.is_woken() {
+            if !wake_state.0.is_woken() {
                 return;
             }
-            match try_drive(self.pool, self.instance, gate) {
+            match try_drive(self.pool, self.instance, wake_state) {
                 None => return,
                 Some(Poll::Pending) => {}
                 Some(Poll::Ready(())) => {
                     // The worker has an end to see.
-                    gate.0.note();
+                    wake_state.0.note();
                     return;
                 }
             }
@@ -68,12 +68,12 @@ impl<'a, H: Host> Helper<'a, H> {
 
 impl<H: Host> Drop for Helper<'_, H> {
     fn drop(&mut self) {
-        let Some(Entered(gate)) = &self.entered else { return };
+        let Some(Entered(wake_state)) = &self.entered else { return };
         if std::thread::panicking() {
-            gate.0.note();
+            wake_state.0.note();
         } else {
             // What it woke itself, by taking what the guest had sent.
-            self.help(gate);
+            self.help(wake_state);
         }
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Entered<'_> {
 pub(super) fn try_drive<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    gate: &(Arc<Gate>, Waker),
+    wake_state: &(Arc<WakeState>, Waker),
 ) -> Option<Poll<()>> {
     let slot = instance.slot();
     let polled = {
@@ -100,7 +100,7 @@ pub(super) fn try_drive<H: Host>(
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        seat.poll_shared(gate)
+        seat.poll_shared(wake_state)
     };
     Some(report_end(pool, instance, polled))
 }
