@@ -14,7 +14,6 @@
 
 mod accept_errors;
 pub(crate) mod connection;
-mod frames;
 mod head_timer;
 mod idle;
 mod pace;
@@ -104,7 +103,7 @@ impl Listener {
         bind().map_err(|error: io::Error| {
             let what = match error.kind() {
                 io::ErrorKind::AddrInUse => {
-                    "the address is in use; stop who listens there or choose another".into()
+                    "the address is in use; stop what listens there, or choose another".into()
                 }
                 io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
                 io::ErrorKind::PermissionDenied => {

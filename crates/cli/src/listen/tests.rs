@@ -285,7 +285,7 @@ async fn an_address_in_use_is_named() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot listen on {}: the address is in use; stop who listens there or choose another",
+            "cannot listen on {}: the address is in use; stop what listens there, or choose another",
             taken.local_addr()
         )
     );

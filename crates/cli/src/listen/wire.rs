@@ -10,6 +10,8 @@
 //! - What is written has to move, at the least rate; else writing fails. Only time in which the kernel takes no more
 //!   counts.
 
+mod frames;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,9 +21,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::frames::FrameBudget;
 use super::pace::{Pace, Rule, Slow};
 use super::traffic::{Connection, Cut};
+use frames::FrameBudget;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
