@@ -213,3 +213,14 @@ async fn a_listing_holds_no_thread() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_keeps_its_place() {
+    // All of it is read at once, and the listing is not at its end.
+    let given = format!("--dir={}::/data", directory("few").display());
+    let process = Process::start(HttpVersion::P3, &[&given]).await;
+    assert_eq!(process.get("/list?n=100").await.1, "1 Ok(())\n");
+    let (_, text) = process.get("/list?n=101").await;
+    assert!(text.starts_with("0 Err("), "100 of an instance may be open: {text}");
+    assert_eq!(process.get("/list?n=100").await.1, "1 Ok(())\n", "they come back");
+}

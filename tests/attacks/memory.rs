@@ -1,9 +1,11 @@
 //! Guests that make the host hold as much as it will, and those that call it with as much as they can.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use millpond::HttpVersion::{self, P2, P3};
 use millpond_tests::Process;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 const MIB: u64 = 1 << 20;
@@ -18,6 +20,23 @@ struct Server {
     process: Process,
     /// Where connections are taken and nothing is answered.
     hole: TcpListener,
+    /// Where each request gets an answer, and its connection is closed.
+    source: SocketAddr,
+}
+
+/// Answers as long as there is something to answer.
+async fn source() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 4000\r\nconnection: close\r\n\r\n";
+            // The guest may be gone.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(format!("{head}{}", "x".repeat(4000)).as_bytes()).await;
+        }
+    });
+    addr
 }
 
 impl Server {
@@ -26,7 +45,7 @@ impl Server {
         let args = ["--max-memory=16MiB", "--max-instance-reuse-count=1", "--log=error"];
         let process = Process::start(version, &args).await;
         let hole = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let server = Self { process, hole };
+        let server = Self { process, hole, source: source().await };
         for _ in 0..20 {
             server.innocent().await;
         }
@@ -52,7 +71,8 @@ impl Server {
     async fn hold(&self, kind: &str, n: u32) -> (u64, u16) {
         // The highest so far is what it is now.
         std::fs::write(self.file("clear_refs"), "5").expect("a process of ours");
-        let to = self.hole.local_addr().expect("it is bound");
+        let hole = self.hole.local_addr().expect("it is bound");
+        let to = if kind == "responses" { self.source } else { hole };
         let (status, text) = self.process.get(&format!("/hold?kind={kind}&n={n}&to={to}")).await;
         assert!(status == 500 || text == format!("held {n}\n"), "{kind}: {status} {text}");
         self.innocent().await;
@@ -115,6 +135,7 @@ async fn bombs_of_p3() {
         ("streams", 100_000),
         ("futures", 100_000),
         ("results", 1000),
+        ("responses", 60),
         ("subtasks", 100_000),
         ("outputs", 100_000),
         ("unfinished", 1000),

@@ -70,7 +70,7 @@ async fn own_resources_are_bounded() {
         let import = r#"(import "canon" "new" (func $new (param i32) (result i32)))"#;
         format!("{import} {}", repeat(n, "(drop (call $new (i32.const 1)))"))
     };
-    assert!(comes_to_its_end(canon, imports, bomb(9_000)).await);
+    assert!(comes_to_its_end(canon, imports, bomb(10_000)).await);
     assert!(!comes_to_its_end(canon, imports, bomb(1_000_000)).await, "1 000 000 handles");
 }
 

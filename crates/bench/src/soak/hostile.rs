@@ -1,6 +1,6 @@
 //! Clients of ill will, and requests for guests that are. Each attack is one connection after another, with a pause
 //! between them, and ends by itself after some seconds: what is measured is what it leaves behind, and what others
-//! notice, not how much of the machine it can take. On two cores, all of them take about one.
+//! notice, not how much of the machine it can take.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

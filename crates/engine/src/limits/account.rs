@@ -100,19 +100,11 @@ impl Charge {
         true
     }
 
-    /// Counts that something was refused for want of room.
-    pub fn refused(&self) {
-        if let Some(account) = &self.account {
-            account.0.refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns what an instance for which there is no room fails to start with, and counts that it does.
-    pub fn exhausted(&self) -> MemoryExhausted {
-        self.refused();
-        let account = self.account.as_ref();
-        let (used, limit) = account.map_or((0, 0), |account| (account.used(), account.limit()));
-        MemoryExhausted { used, limit }
+    /// Counts that something is refused for want of room, and returns why: an instance fails to start with it.
+    pub fn refuse(&self) -> MemoryExhausted {
+        let Some(account) = &self.account else { return MemoryExhausted { used: 0, limit: 0 } };
+        account.0.refused.fetch_add(1, Ordering::Relaxed);
+        MemoryExhausted { used: account.used(), limit: account.limit() }
     }
 }
 
@@ -140,7 +132,7 @@ impl std::error::Error for MemoryExhausted {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Charge, MemoryAccount};
+    use super::{Charge, MemoryAccount, MemoryExhausted};
 
     #[test]
     fn a_charge_is_refunded_when_dropped() {
@@ -152,7 +144,7 @@ mod tests {
         assert!(one.set(10) && other.set(90) && !other.set(91));
         drop(one);
         assert_eq!((account.used(), account.refused()), (90, 0));
-        other.refused();
+        assert_eq!(other.refuse(), MemoryExhausted { used: 90, limit: 100 });
         assert_eq!(account.refused(), 1);
         drop(other);
         assert_eq!(account.used(), 0);

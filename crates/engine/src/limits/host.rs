@@ -13,7 +13,7 @@
 /// | --- | --- | --- |
 /// | resources: fields, bodies and their chunks, streams, requests that are under way, errors, files, and the room of headers that were deleted | [`resource_bytes`](Self::resource_bytes): 9 MiB | the first 1.8 MiB from its start, the rest before |
 /// | what a single call adds before that is noticed: three times [`call_bytes`](Self::call_bytes), as a small header takes three times its bytes | 0.4 MiB | before |
-/// | handle tables of its components: [`handles`](Self::handles) of 48 bytes each | 0.5 MiB | from its start |
+/// | handle tables of its components: [`handles`](Self::handles) of 48 bytes each | 0.6 MiB | from its start |
 /// | tasks, streams, futures and waitable sets of wasi 0.3: [`async_entries`](Self::async_entries) of 640 bytes each | 1.3 MiB | from its start |
 /// | response bodies that have left for the client: two chunks and trailers each, of 16 requests at a time | 4 MiB | of the first, from its start; of others, not |
 /// | tables: 100 000 elements of 8 bytes | 0.8 MiB | before |
@@ -36,7 +36,7 @@ pub struct HostLimits {
     /// and it traps when it asks for one. Default: 9 MiB.
     pub resource_bytes: usize,
     /// Handles in the tables of the guest's components. Beyond it, what would make another one traps.
-    /// Default: 10 000.
+    /// Default: 12 000.
     pub handles: usize,
     /// Tasks, threads, streams, futures and waitable sets of a guest of wasi 0.3. Beyond it, what would make
     /// another one traps. Default: 2048, of which a request takes a dozen or two.
@@ -65,7 +65,7 @@ impl Default for HostLimits {
             call_bytes: 128 << 10,
             resources: 10_000,
             resource_bytes: 9 << 20,
-            handles: 10_000,
+            handles: 12_000,
             async_entries: 2048,
             body_chunk: 64 << 10,
             random_bytes: 64 << 10,
@@ -79,8 +79,9 @@ impl HostLimits {
         self.call_bytes.saturating_mul(3)
     }
 
-    /// Returns the bytes of resources that an instance is to be charged for that has as many, so that its next calls
-    /// need not be looked at.
+    /// Returns what to charge an instance for resources of so many bytes: with what its next calls may add, so that
+    /// nothing need be counted before these.
+    #[doc(hidden)]
     pub fn resources_charged(&self, bytes: usize) -> usize {
         // Where there are many, to count them takes longer, and is done more seldom.
         let ahead = self.call_growth().saturating_mul(CALLS).max(bytes / 2);
@@ -89,8 +90,9 @@ impl HostLimits {
         most.max(bytes.saturating_add(self.call_growth()))
     }
 
-    /// Returns the bytes of what nothing counts, at most: an instance is charged for these from its start. Only guests of
-    /// wasi 0.3 are `concurrent`.
+    /// Returns what to charge an instance for from its start, as nothing counts it: handles, asynchronous state, if its guest
+    /// is `concurrent` (of wasi 0.3), and a response.
+    #[doc(hidden)]
     pub fn uncounted(&self, concurrent: bool) -> usize {
         let entries = if concurrent { self.async_entries } else { 0 }.saturating_mul(ASYNC_ENTRY);
         let handles = self.handles.saturating_mul(HANDLE);

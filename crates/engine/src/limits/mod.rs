@@ -75,7 +75,7 @@ impl GuestLimits {
             return Ok(false);
         }
         if !self.charge.set(memory + elements * TABLE_ELEMENT) {
-            let exhausted = self.charge.exhausted();
+            let exhausted = self.charge.refuse();
             return if is_new { Err(exhausted.into()) } else { Ok(false) };
         }
         (self.memory, self.elements) = (memory, elements);

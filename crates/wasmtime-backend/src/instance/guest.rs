@@ -12,7 +12,7 @@ use crate::driver::WasmDriver;
 use crate::host::{Ended, Host};
 use crate::record::{DumpPlace, Records};
 
-/// Bytes of linear memory that are given back in less than a tick, touched or not.
+/// An instance with more bytes of linear memory than this ends on a thread of its own.
 const LARGE: usize = 8 << 20;
 
 pub(crate) struct Guest<H: Host> {

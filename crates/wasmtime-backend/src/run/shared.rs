@@ -41,6 +41,7 @@ pub(crate) async fn run<H: Host>(
     let Err(fault) = until_doomed(driver, slot, worker.serve(&mut guest)).await else {
         return RunEnd::Quiet(guest, None);
     };
+    // Its end depends on how large it is.
     guest.usage();
     if let Fault::Doomed = fault {
         return RunEnd::Doomed(Some(guest));

@@ -14,7 +14,7 @@ use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::files::Files;
-use super::held::{GuestKind, Held};
+use super::held::{GuestKind, Held, UnderWay};
 use super::hooks::Hooks;
 use super::keyvalue::{self, KeyValue, Preset};
 use super::outbound::Outbound;
@@ -74,13 +74,8 @@ impl StoreData {
     }
 
     /// Charges the account with what an instance is charged from its start.
-    pub(super) fn begin(
-        &mut self,
-        concurrent: bool,
-        has_files: bool,
-    ) -> Result<(), MemoryExhausted> {
-        let stored = self.keyvalue.preset_bytes();
-        self.hooks.held.begin(GuestKind { concurrent, has_files, stored })
+    pub(super) fn begin(&mut self, kind: GuestKind) -> Result<(), MemoryExhausted> {
+        self.hooks.held.begin(kind, self.keyvalue.preset_bytes())
     }
 
     // In place, as all of it is large, and made for each request.
@@ -91,6 +86,11 @@ impl StoreData {
 
     pub(super) fn set_files(&mut self, files: Files) {
         self.files = Some(files);
+    }
+
+    /// Counts bytes that are in no table, until what this returns is dropped.
+    pub(super) fn under_way(&mut self, bytes: usize) -> UnderWay {
+        self.hooks.held.under_way(bytes)
     }
 
     pub(super) fn files(&mut self) -> &mut Files {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -178,16 +177,11 @@ impl store::HostBucket for View<'_> {
     ) -> wasmtime::Result<Result<store::KeyResponse, store::Error>> {
         self.table.get(&bucket)?;
         // The cursor is the hash of the last key that was given.
-        let after = cursor.and_then(|last| last.checked_add(1)).map(|next| (next, String::new()));
-        let from = match (cursor, after) {
-            (None, _) => Bound::Unbounded,
-            (Some(_), Some(after)) => Bound::Included(after),
-            (Some(_), None) => {
-                return Ok(Ok(store::KeyResponse { keys: Vec::new(), cursor: None }));
-            }
+        let Some(from) = cursor.map_or(Some(0), |last| last.checked_add(1)) else {
+            return Ok(Ok(store::KeyResponse { keys: Vec::new(), cursor: None }));
         };
         let (mut keys, mut bytes, mut last) = (Vec::new(), 0, None);
-        for (hash, key) in self.store.data.range((from, Bound::Unbounded)).map(|(key, _)| key) {
+        for (hash, key) in self.store.data.range((from, String::new())..).map(|(key, _)| key) {
             let is_full = keys.len() >= KEYS || bytes >= self.held.limits().call_bytes;
             if is_full && last.is_some_and(|last| last != *hash) {
                 return Ok(Ok(store::KeyResponse { keys, cursor: last }));

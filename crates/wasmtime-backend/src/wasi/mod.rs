@@ -32,6 +32,7 @@ pub use outbound::{Destination, ParseDestinationError};
 use crate::host::{Host, RequestStart};
 use files::Files;
 use guest_io::FILES_OF_INSTANCE;
+use held::GuestKind;
 use keyvalue::Preset;
 use outbound::{Outbound, Policy};
 
@@ -291,7 +292,10 @@ impl Host for WasiHost {
         if let Some(preset) = &self.keyvalue {
             data.set_keyvalue(preset);
         }
-        data.begin(self.concurrent.load(Ordering::Relaxed), !self.dirs.is_empty())?;
+        data.begin(GuestKind {
+            concurrent: self.concurrent.load(Ordering::Relaxed),
+            has_files: !self.dirs.is_empty(),
+        })?;
         data.set_outbound(outbound);
         data.set_files(Files::new(self.io.clone(), self.max_files));
         data.set_tag(tag);

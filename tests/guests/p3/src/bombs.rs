@@ -73,6 +73,20 @@ pub(crate) async fn hold(query: &Query) -> Response {
                 let text = "x".repeat(100_000);
                 begin(writer.write(Err(ErrorCode::InternalError(Some(text)))));
             }
+            // A byte of each is read, and its connection ends.
+            "responses" => {
+                let (writer, trailers) = wit_future::new(|| Ok(None));
+                let (request, _) = Request::new(Fields::new(), None, trailers, None);
+                drop(writer);
+                request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+                request.set_authority(Some(to)).expect("an authority");
+                request.set_path_with_query(Some("/")).expect("a path");
+                let response = client::send(request).await.expect("a response");
+                let (writer, done) = wit_future::new(|| Ok(()));
+                let (mut body, end) = Response::consume_body(response, done);
+                let read = body.read(Vec::with_capacity(1)).await;
+                forget((writer, body, end, read));
+            }
             "subtasks" => begin(monotonic_clock::wait_for(u64::MAX / 2)),
             "outputs" => {
                 let (writer, reader) = wit_stream::new();
@@ -82,6 +96,7 @@ pub(crate) async fn hold(query: &Query) -> Response {
                 let request = request();
                 request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
                 request.set_authority(Some(to)).expect("an authority");
+                request.set_path_with_query(Some("/")).expect("a path");
                 begin(client::send(request));
             }
             other => return text(400, format!("no {other:?} at {i}\n")),

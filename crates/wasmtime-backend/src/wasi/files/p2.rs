@@ -7,7 +7,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 
-use super::listing::measure;
+use super::listing::{DIRECTORY, measure};
 use super::open::{Request, dir, handle, open, too_many};
 use crate::wasi::StoreData;
 
@@ -52,7 +52,10 @@ pub(in crate::wasi) fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<
                 };
                 let listed: Result<Resource<DirectoryEntryStream>, ErrorCode> = match fits {
                     Ok(()) => {
-                        let mut filesystem = store.data_mut().filesystem();
+                        let data = store.data_mut();
+                        // All of it at once, before it is in the table: more than other calls add.
+                        let _listed = data.under_way(DIRECTORY);
+                        let mut filesystem = data.filesystem();
                         match HostDescriptor::read_directory(&mut filesystem, fd).await {
                             Ok(entries) => Ok(entries),
                             Err(error) => Err(error.downcast()?),

@@ -1,6 +1,7 @@
 //! The body of a response to a guest.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,16 +11,24 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
+use crate::wasi::held::UnderWay;
+
 /// A body that fails when nothing comes for too long.
 pub(super) struct IncomingBody {
     incoming: Incoming,
     between_bytes: Duration,
     timeout: Pin<Box<Sleep>>,
+    _under_way: Arc<UnderWay>,
 }
 
 impl IncomingBody {
-    pub(super) fn new(incoming: Incoming, between_bytes: Duration) -> Self {
-        Self { incoming, between_bytes, timeout: Box::pin(tokio::time::sleep(between_bytes)) }
+    pub(super) fn new(
+        incoming: Incoming,
+        between_bytes: Duration,
+        under_way: Arc<UnderWay>,
+    ) -> Self {
+        let timeout = Box::pin(tokio::time::sleep(between_bytes));
+        Self { incoming, between_bytes, timeout, _under_way: under_way }
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) use policy::Policy;
 pub(super) use send::Io;
 
 use super::guest_io::{ConnectionPermit, GuestIo};
+use super::held::UnderWay;
 
 /// Requests of one instance at a time. Each may hold 64 KiB of its response, which counts as memory of the instance.
 pub(super) const MAX_PER_INSTANCE: usize = 64;
@@ -53,16 +54,18 @@ impl Outbound {
         self.io.refused();
     }
 
-    /// Sends a request where the policy lets it go.
+    /// Sends a request where the policy lets it go. It is under way until its connection and its response's body are
+    /// dropped: what was read of a body is held for as long as the guest does not read it.
     pub(super) fn send(
         &self,
         permit: ConnectionPermit,
+        under_way: Arc<UnderWay>,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> impl Future<Output = Sent> + Send + 'static {
         let (policy, io) = (Arc::clone(&self.policy), self.io.clone());
         let options = options.unwrap_or_default();
-        async move { send::send(&policy, &io, permit, request, options).await }
+        async move { send::send(&policy, &io, (permit, under_way), request, options).await }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::destination;
 use super::policy::{Denial, Policy};
 use super::resolve::resolve;
 use crate::wasi::guest_io::{ConnectionPermit, GuestIo};
+use crate::wasi::held::UnderWay;
 
 /// Of a guest that asks for none; wasmtime's.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -34,7 +36,7 @@ pub(in crate::wasi) type Io = Box<dyn Future<Output = Result<(), Error>> + Send>
 pub(super) async fn send(
     policy: &Policy,
     io: &GuestIo,
-    permit: ConnectionPermit,
+    (permit, under_way): (ConnectionPermit, Arc<UnderWay>),
     mut request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Io), Error> {
@@ -52,10 +54,11 @@ pub(super) async fn send(
     // Only a proxy is told the scheme and the authority.
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    let of_body = Arc::clone(&under_way);
     let answered = async move {
         let response = timeout(first_byte, sender.send_request(request)).await;
         let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(error)?;
-        Ok(response.map(|body| IncomingBody::new(body, between_bytes).boxed_unsync()))
+        Ok(response.map(|body| IncomingBody::new(body, between_bytes, of_body).boxed_unsync()))
     };
 
     let mut answered = pin!(answered);
@@ -74,6 +77,7 @@ pub(super) async fn send(
     });
     let response = response.await?;
     let driver = async move {
+        let _under_way = under_way;
         match connection {
             Some(connection) => connection.await.map_err(error),
             None => Ok(()),

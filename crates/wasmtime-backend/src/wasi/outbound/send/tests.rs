@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Empty;
+use millpond_engine::{Charge, HostLimits};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::wasi::held::Held;
 
 /// Longer than the way to loopback takes, shorter than the test's patience.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -20,7 +22,9 @@ async fn send_to(io: &GuestIo, url: &str, connect: Duration) -> Result<Response<
     let request = Request::builder().uri(url).header("host", "test").body(body).unwrap();
     let options = RequestOptions { connect_timeout: Some(connect), ..Default::default() };
     let policy = Policy::default();
-    let sent = send(&policy, io, permit, request, options);
+    let mut held = Held::new(HostLimits::default(), Charge::default());
+    let under_way = held.send(&request).unwrap();
+    let sent = send(&policy, io, (permit, under_way), request, options);
     let (response, _) = timeout(PATIENCE, sent).await.expect("it gives up")?;
     Ok(response)
 }
