@@ -26,6 +26,7 @@ pub(crate) enum News<H: Host> {
     Failed(Error),
 }
 
+/// Where the answer to a request arrives, and what its caller waits on.
 pub(crate) struct Reply<H: Host> {
     state: Mutex<State<H>>,
 }

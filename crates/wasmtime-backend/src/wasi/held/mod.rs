@@ -25,6 +25,8 @@ const LARGE_BODIES: usize = 16;
 const SET: usize = 144;
 /// Headers and values that may be set before the room of those that are gone is given back: 2 MiB.
 const MOST_SET: usize = (2 << 20) / SET;
+/// Bytes that are counted for one resource at most, so that no sum of them overflows.
+const MOST_COUNTED: usize = 1 << 40;
 /// Bytes of a place in a table, which stays with the table when it is free.
 const PLACE: usize = 48;
 /// A body beyond those gets a chunk this much smaller.
@@ -81,7 +83,8 @@ impl Held {
     }
 
     /// Charges what an instance is charged from its start, so that for want of memory it is a start that waits, and not a
-    /// guest that runs and has done nothing odd. The operator gave it so many bytes to begin with.
+    /// guest that runs and has done nothing odd. Its store of
+    /// `wasi:keyvalue` begins with `preset` bytes.
     ///
     /// # Errors
     ///
@@ -167,7 +170,9 @@ impl Held {
 
     /// Counts the bytes and the resources in the table.
     fn count(&mut self, table: &mut ResourceTable) -> (usize, usize) {
-        let written = if self.has_files { self.limits.call_bytes } else { 0 };
+        // More would be too much in any case.
+        let most = self.limits.resource_bytes.min(MOST_COUNTED);
+        let written = if self.has_files { self.limits.call_bytes.min(most) } else { 0 };
         let count = Count::of(table, written);
         if count.maps == 0 {
             // Nor is there room of what they had.
@@ -248,7 +253,8 @@ impl Held {
         if sent.sum.load(Ordering::Relaxed) > self.limits.resource_bytes / 4 * 3 {
             return None;
         }
-        // Rather this request fails than all of its guest, if there is no room.
+        // Rather this request fails than all of its guest, if there is no room: by the estimate, as there is no table here
+        // to count.
         if self.bound > self.ahead && !self.charge_ahead(self.bound) {
             self.charge.refuse();
             return None;

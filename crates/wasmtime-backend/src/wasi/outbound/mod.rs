@@ -20,7 +20,7 @@ pub(super) use send::Io;
 use super::guest_io::{ConnectionPermit, GuestIo};
 use super::held::UnderWay;
 
-/// Requests of one instance at a time. Each may hold 64 KiB of its response, which counts as memory of the instance.
+/// Requests of one instance at a time. Where they have bodies, what the host holds for them allows fewer.
 pub(super) const MAX_PER_INSTANCE: usize = 64;
 
 /// What became of a request: the response, and what drives its connection.
