@@ -247,15 +247,15 @@ impl HttpWasmBuilder {
         };
         let (max_memory, account) = (self.max_memory, self.account);
         let console = Console::new(self.output, self.max_output);
-        let new = ModuleSource { name, bytes, config: self.config };
+        let new = NewModule { name, bytes, config: self.config };
         let version = new.prepare(self.limits.start_timeout, move |name| {
             let engine = needs.engine();
             let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
             let ticks = tick(&engine);
             Ok(Arc::new(Shared { engine, ticks, max_memory, account, console }))
         });
-        let modules = VersionRegistry::new(version.await?);
-        let driver = GuestDriver::new(modules, self.expiration);
+        let versions = VersionRegistry::new(version.await?);
+        let driver = GuestDriver::new(versions, self.expiration);
         let (max_body, buffers) = (self.max_body, self.buffers);
         let settings = Settings { max_body, buffers, source: self.source };
         Ok(HttpWasmPool::new(PoolHandle::new(driver, self.limits, self.seed), settings))
@@ -266,13 +266,13 @@ impl HttpWasmBuilder {
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A module that is to become a pool's.
-pub(crate) struct ModuleSource {
+pub(crate) struct NewModule {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
     pub(crate) config: Arc<[u8]>,
 }
 
-impl ModuleSource {
+impl NewModule {
     /// Compiles it, and starts a guest, to see that it can.
     pub(crate) async fn prepare(
         self,

@@ -10,7 +10,7 @@ use millpond_pool_core::{
     Submitted, Warmed,
 };
 
-use crate::build::{FindSource, HttpWasmBuilder, ModuleSource, read_file};
+use crate::build::{FindSource, HttpWasmBuilder, NewModule, read_file};
 use crate::error::BuildError;
 use crate::instance::driver::GuestDriver;
 use crate::instance::reply::{Job, Reply};
@@ -139,14 +139,14 @@ impl HttpWasmPool {
         config: Option<Arc<[u8]>>,
     ) -> Result<(), BuildError> {
         let handle = &self.pool.handle;
-        let modules = handle.driver().modules();
-        let before = modules.current();
+        let versions = handle.driver().versions();
+        let before = versions.current();
         let config = config.unwrap_or_else(|| before.named().1);
         let shared = Arc::clone(before.shared());
         drop(before);
-        let new = ModuleSource { name, bytes, config };
+        let new = NewModule { name, bytes, config };
         let new = new.prepare(handle.limits().start_timeout, move |_| Ok(shared)).await?;
-        for id in modules.replace(new) {
+        for id in versions.replace(new) {
             handle.report(id, InstanceEvent::Drain(Reason::Swap));
         }
         Ok(())

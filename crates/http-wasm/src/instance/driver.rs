@@ -26,7 +26,7 @@ static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// The wasmtime side of a pool.
 pub struct GuestDriver {
-    modules: Arc<VersionRegistry>,
+    versions: Arc<VersionRegistry>,
     expiration: MakeExpiration,
     runtime: Tokio,
     /// The newest errors of starts, for the requests that are refused because of them.
@@ -35,24 +35,24 @@ pub struct GuestDriver {
 }
 
 impl GuestDriver {
-    pub(crate) fn new(modules: VersionRegistry, expiration: MakeExpiration) -> Self {
-        let (modules, runtime) = (Arc::new(modules), Tokio::current());
+    pub(crate) fn new(versions: VersionRegistry, expiration: MakeExpiration) -> Self {
+        let (versions, runtime) = (Arc::new(versions), Tokio::current());
         let (start_error, exhaustion) = Default::default();
-        Self { modules, expiration, runtime, start_error, exhaustion }
+        Self { versions, expiration, runtime, start_error, exhaustion }
     }
 
-    pub(crate) fn modules(&self) -> &VersionRegistry {
-        &self.modules
+    pub(crate) fn versions(&self) -> &VersionRegistry {
+        &self.versions
     }
 
     /// Starts a guest of the module that is current when it has started.
     fn starting(&self, id: InstanceId) -> Starting {
-        let modules = Arc::clone(&self.modules);
+        let versions = Arc::clone(&self.versions);
         Box::pin(async move {
             loop {
-                let version = modules.current();
+                let version = versions.current();
                 let guest = Guest::start(&version, Some(id)).await?;
-                if modules.note_start(id, &version) {
+                if versions.note_start(id, &version) {
                     return Ok(guest);
                 }
             }
@@ -62,7 +62,7 @@ impl GuestDriver {
     /// Reports a request's start that is complete. It keeps its guest, though the module be replaced by now.
     pub(crate) fn started(&self, pool: &PoolHandle<Self>, id: InstanceId) {
         pool.report(id, InstanceEvent::Started);
-        if !self.modules.enlist(id) {
+        if !self.versions.enlist(id) {
             pool.report(id, InstanceEvent::Drain(Reason::Swap));
         }
     }
@@ -148,7 +148,7 @@ impl Driver for GuestDriver {
         self.runtime.spawn(Box::pin(async move {
             let seat = instance.slot().clear().await;
             let _ = millpond_engine::catch_panic(|| drop(seat));
-            pool.driver().modules.delist(instance.id());
+            pool.driver().versions.delist(instance.id());
             pool.report(instance.id(), InstanceEvent::Dropped);
             // Effects come in any order: the pool may have told a caller who was not there yet.
             if let Some(caller) = instance.slot().take_caller(None) {
@@ -161,7 +161,7 @@ impl Driver for GuestDriver {
 async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
     let (driver, id) = (pool.driver(), instance.id());
     match poll_fn(|cx| instance.slot().poll_spare(cx)).await {
-        Ok(_) if driver.modules.enlist(id) => pool.report(id, InstanceEvent::Started),
+        Ok(_) if driver.versions.enlist(id) => pool.report(id, InstanceEvent::Started),
         // The module was replaced meanwhile: no request is to have this one.
         Ok(_) => pool.report(id, InstanceEvent::Drain(Reason::Swap)),
         // The task that ends it reports that.

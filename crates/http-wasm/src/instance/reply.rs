@@ -10,6 +10,7 @@ use millpond_pool_core::{Error, ErrorKind, Instance, Ticket};
 
 use crate::instance::driver::GuestDriver;
 
+/// What a request waits on: which instance it gets, or why none.
 #[derive(Default)]
 pub(crate) struct Reply {
     state: Mutex<State>,
@@ -120,9 +121,9 @@ impl Job {
     ) -> Result<(), Self> {
         let Some(reply) = self.reply.take() else { return Ok(()) };
         let slot = instance.slot();
-        // First, so that a task that ends it from here on finds the reply to tell.
+        // First, so that a task that ends it from here on finds the caller to tell.
         slot.set_caller(ticket, Arc::clone(&reply));
-        // With the fence in `doom`: either this sees the doom, or that task sees the reply.
+        // With the fence in `doom`: either this sees the doom, or that task sees the caller.
         fence(Ordering::SeqCst);
         if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
             self.reply = Some(reply);

@@ -24,7 +24,7 @@ pub struct Slot {
     /// Why it ends. From then on nothing is polled.
     doom: OnceLock<Reason>,
     /// The waker of the task that drives a spare's start, to be woken when the instance is doomed. A
-    /// request's task is told by its reply.
+    /// request's task is told through its [`Reply`].
     starter: Mutex<Option<Waker>>,
     /// Told when the seat has been unlocked since it is doomed.
     freed: Notify,
@@ -186,8 +186,8 @@ impl Slot {
         drop(before);
     }
 
-    /// Takes the reply of the request that was handed to it last; with a ticket, only if it is that one. If
-    /// that request has had its answer, what the reply is told is not heard.
+    /// Takes what the request waits on that was handed to it last; with a ticket, only if it is that one. A request that
+    /// has had its answer does not hear what it is told.
     pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Reply>> {
         let mut caller = lock(&self.caller);
         let (_, reply) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;

@@ -264,19 +264,19 @@ mod tests {
         Some(StreamBody::new(futures::stream::iter(frames)).map_err(never).boxed_unsync())
     }
 
-    fn read(content: &mut BodyBuffer, len: usize, keep: bool) -> (String, bool) {
+    fn read(buffer: &mut BodyBuffer, len: usize, keep: bool) -> (String, bool) {
         let mut buf = vec![0; len];
         let Read { len, end } =
-            block_on(content.read(&mut buf, keep, &BufferBudget::default())).unwrap();
+            block_on(buffer.read(&mut buf, keep, &BufferBudget::default())).unwrap();
         (String::from_utf8(buf[..len].to_vec()).unwrap(), end)
     }
 
-    fn write(content: &mut BodyBuffer, bytes: &[u8]) -> Result<(), BodyBufferError> {
-        content.write(bytes, &BufferBudget::default())
+    fn write(buffer: &mut BodyBuffer, bytes: &[u8]) -> Result<(), BodyBufferError> {
+        buffer.write(bytes, &BufferBudget::default())
     }
 
-    fn passed_on(content: &mut BodyBuffer) -> String {
-        let (chunks, rest) = content.pass_on();
+    fn passed_on(buffer: &mut BodyBuffer) -> String {
+        let (chunks, rest) = buffer.pass_on();
         let mut all: Vec<u8> = chunks.iter().flatten().copied().collect();
         if let Some(rest) = rest {
             all.extend_from_slice(&block_on(rest.collect()).unwrap().to_bytes());
@@ -286,93 +286,93 @@ mod tests {
 
     #[test]
     fn a_full_read_reports_the_end_at_once() {
-        let mut content = BodyBuffer::coming(pieces(&["ab", "", "cd"]), 100);
-        assert_eq!(read(&mut content, 3, true), ("abc".to_owned(), false));
-        assert_eq!(read(&mut content, 1, true), ("d".to_owned(), true), "full, and the end");
-        assert_eq!(read(&mut content, 1, true), (String::new(), true));
-        assert_eq!(passed_on(&mut content), "abcd");
-        assert_eq!(read(&mut content, 9, true), ("abcd".to_owned(), true), "again, from the start");
+        let mut buffer = BodyBuffer::coming(pieces(&["ab", "", "cd"]), 100);
+        assert_eq!(read(&mut buffer, 3, true), ("abc".to_owned(), false));
+        assert_eq!(read(&mut buffer, 1, true), ("d".to_owned(), true), "full, and the end");
+        assert_eq!(read(&mut buffer, 1, true), (String::new(), true));
+        assert_eq!(passed_on(&mut buffer), "abcd");
+        assert_eq!(read(&mut buffer, 9, true), ("abcd".to_owned(), true), "again, from the start");
     }
 
     #[test]
     fn a_known_length_ends_without_waiting() {
         let body = Full::from("abcd").map_err(never).boxed_unsync();
-        let mut content = BodyBuffer::coming(Some(body), 100);
-        assert_eq!(read(&mut content, 4, true), ("abcd".to_owned(), true));
+        let mut buffer = BodyBuffer::coming(Some(body), 100);
+        assert_eq!(read(&mut buffer, 4, true), ("abcd".to_owned(), true));
     }
 
     #[test]
     fn unkept_bytes_are_gone_the_rest_goes_on() {
-        let mut content = BodyBuffer::coming(pieces(&["abc", "def", "ghi"]), 100);
-        assert_eq!(read(&mut content, 4, false), ("abcd".to_owned(), false));
-        assert!(content.is_changed());
-        assert_eq!(passed_on(&mut content), "efghi");
+        let mut buffer = BodyBuffer::coming(pieces(&["abc", "def", "ghi"]), 100);
+        assert_eq!(read(&mut buffer, 4, false), ("abcd".to_owned(), false));
+        assert!(buffer.is_changed());
+        assert_eq!(passed_on(&mut buffer), "efghi");
     }
 
     #[test]
     fn bytes_read_before_keeping_stay_gone() {
-        let mut content = BodyBuffer::coming(pieces(&["abc", "defghi", "jkl"]), 100);
-        assert_eq!(read(&mut content, 1, false), ("a".to_owned(), false));
-        assert_eq!(read(&mut content, 7, true), ("bcdefgh".to_owned(), false));
-        assert_eq!(passed_on(&mut content), "bcdefghijkl");
+        let mut buffer = BodyBuffer::coming(pieces(&["abc", "defghi", "jkl"]), 100);
+        assert_eq!(read(&mut buffer, 1, false), ("a".to_owned(), false));
+        assert_eq!(read(&mut buffer, 7, true), ("bcdefgh".to_owned(), false));
+        assert_eq!(passed_on(&mut buffer), "bcdefghijkl");
     }
 
     #[test]
     fn written_bytes_replace_the_received_body() {
-        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 100);
-        assert_eq!(read(&mut content, 2, true), ("ab".to_owned(), false));
-        write(&mut content, b"AB").unwrap();
-        assert_eq!(read(&mut content, 9, true), ("cdef".to_owned(), true), "reading goes on");
-        write(&mut content, b"CDEF").unwrap();
-        assert_eq!(content.written_len(), Some(6));
-        assert_eq!(passed_on(&mut content), "ABCDEF");
+        let mut buffer = BodyBuffer::coming(pieces(&["abc", "def"]), 100);
+        assert_eq!(read(&mut buffer, 2, true), ("ab".to_owned(), false));
+        write(&mut buffer, b"AB").unwrap();
+        assert_eq!(read(&mut buffer, 9, true), ("cdef".to_owned(), true), "reading goes on");
+        write(&mut buffer, b"CDEF").unwrap();
+        assert_eq!(buffer.written_len(), Some(6));
+        assert_eq!(passed_on(&mut buffer), "ABCDEF");
 
-        let mut content = BodyBuffer::coming(pieces(&["abc"]), 100);
-        write(&mut content, b"").unwrap();
-        assert_eq!(passed_on(&mut content), "", "nothing is something too");
+        let mut buffer = BodyBuffer::coming(pieces(&["abc"]), 100);
+        write(&mut buffer, b"").unwrap();
+        assert_eq!(passed_on(&mut buffer), "", "nothing is something too");
     }
 
     #[test]
     fn no_more_is_held_than_allowed() {
         let budget = BufferBudget::default();
-        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
-        let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
+        let mut buffer = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
+        let error = block_on(buffer.read(&mut [0; 9], true, &budget)).unwrap_err();
         assert!(matches!(error, BodyBufferError::TooLarge { max: 5 }));
 
         let body = Full::from("abcdef").map_err(never).boxed_unsync();
-        let mut content = BodyBuffer::coming(Some(body), 5);
-        let error = block_on(content.read(&mut [0; 2], true, &budget)).unwrap_err();
+        let mut buffer = BodyBuffer::coming(Some(body), 5);
+        let error = block_on(buffer.read(&mut [0; 2], true, &budget)).unwrap_err();
         assert!(matches!(error, BodyBufferError::TooLarge { max: 5 }));
 
-        let mut content = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
-        assert_eq!(read(&mut content, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
-        write(&mut content, b"12345").unwrap();
-        assert!(write(&mut content, b"6").is_err());
+        let mut buffer = BodyBuffer::coming(pieces(&["abc", "def"]), 5);
+        assert_eq!(read(&mut buffer, 9, false), ("abcdef".to_owned(), true), "a piece at a time");
+        write(&mut buffer, b"12345").unwrap();
+        assert!(write(&mut buffer, b"6").is_err());
     }
 
     #[test]
     fn full_now_is_not_too_large() {
         let budget = BufferBudget::new(1000);
         let others = budget.charge(900).unwrap();
-        let mut content = BodyBuffer::coming(pieces(&["abc"]), 5000);
-        let error = block_on(content.read(&mut [0; 9], true, &budget)).unwrap_err();
+        let mut buffer = BodyBuffer::coming(pieces(&["abc"]), 5000);
+        let error = block_on(buffer.read(&mut [0; 9], true, &budget)).unwrap_err();
         assert!(matches!(error, BodyBufferError::Full));
-        assert!(matches!(content.write(b"a", &budget), Err(BodyBufferError::Full)));
-        let error = content.write(&[0; 1001], &budget).unwrap_err();
+        assert!(matches!(buffer.write(b"a", &budget), Err(BodyBufferError::Full)));
+        let error = buffer.write(&[0; 1001], &budget).unwrap_err();
         assert!(matches!(error, BodyBufferError::TooLarge { max: 1000 }));
         drop(others);
-        content.write(b"a", &budget).unwrap();
+        buffer.write(b"a", &budget).unwrap();
     }
 
     #[test]
     fn earlier_writes_precede_received_bytes() {
-        let mut content = BodyBuffer::empty(100);
-        write(&mut content, b"guest ").unwrap();
-        content.settle_written();
-        content.push(Bytes::from_static(b"inner"), &BufferBudget::default()).unwrap();
+        let mut buffer = BodyBuffer::empty(100);
+        write(&mut buffer, b"guest ").unwrap();
+        buffer.settle_written();
+        buffer.push(Bytes::from_static(b"inner"), &BufferBudget::default()).unwrap();
         let mut buf = [0; 20];
-        assert_eq!(content.read_whole(&mut buf), Read { len: 11, end: true });
+        assert_eq!(buffer.read_whole(&mut buf), Read { len: 11, end: true });
         assert_eq!(&buf[..11], b"guest inner");
-        assert!(!content.is_changed());
+        assert!(!buffer.is_changed());
     }
 }

@@ -39,8 +39,8 @@ impl<B> ResponseBody<B> {
     }
 
     /// One whose end the guest is to be told.
-    pub(crate) fn leased(forward: Forward<LengthChecked<B>>, back: SecondCall) -> Self {
-        Self(Kind::Leased(Box::new(Leased { forward, state: State::Streaming(back) })))
+    pub(crate) fn leased(forward: Forward<LengthChecked<B>>, second_call: SecondCall) -> Self {
+        Self(Kind::Leased(Box::new(Leased { forward, state: State::Streaming(second_call) })))
     }
 }
 
@@ -70,24 +70,24 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Leased<B> {
                     self.state = State::Told;
                     return self.forward.poll_frame(cx);
                 }
-                State::Streaming(mut back) => {
-                    if let Some(error) = back.poll_lost(cx) {
+                State::Streaming(mut second_call) => {
+                    if let Some(error) = second_call.poll_lost(cx) {
                         return Poll::Ready(Some(Err(error)));
                     }
                     let Poll::Ready(polled) = self.forward.poll_frame(cx) else {
-                        back.wait();
-                        self.state = State::Streaming(back);
+                        second_call.wait();
+                        self.state = State::Streaming(second_call);
                         return Poll::Pending;
                     };
-                    back.progress();
+                    second_call.progress();
                     if !self.is_last(&polled) {
-                        self.state = State::Streaming(back);
+                        self.state = State::Streaming(second_call);
                         return Poll::Ready(polled);
                     }
                     let frame = polled.as_ref().and_then(|polled| polled.as_ref().ok());
                     let trailers = frame.and_then(Frame::trailers_ref).cloned();
                     let error = matches!(polled, Some(Err(_)));
-                    self.state = State::Ending(back.end(error, trailers), polled);
+                    self.state = State::Ending(second_call.end(error, trailers), polled);
                 }
                 State::Ending(mut ending, polled) => match ending.as_mut().poll(cx) {
                     Poll::Pending => {

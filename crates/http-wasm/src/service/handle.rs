@@ -16,7 +16,7 @@ use crate::pool::{HttpWasmPool, Waiting};
 use crate::service::body::ResponseBody;
 use crate::service::second_call::{SecondCall, has_no_body, passed_on};
 
-pub(crate) struct Handle<S> {
+pub(crate) struct HandleRequest<S> {
     pub(crate) pool: HttpWasmPool,
     /// Ready to be called.
     pub(crate) inner: S,
@@ -38,12 +38,12 @@ impl<E> From<Error> for Failure<E> {
     }
 }
 
-impl<S, R> Handle<S>
+impl<S, R> HandleRequest<S>
 where
     S: Service<Request<RequestBody>, Response = Response<R>>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    pub(crate) async fn pass(
+    pub(crate) async fn run(
         mut self,
         waiting: Result<Waiting, Error>,
         request: Request<Option<Incoming>>,
@@ -72,18 +72,18 @@ where
         let keep = traits.sees_heads && lease.is_some();
         let asked_head = exchange.request.method == Method::HEAD;
         let answered = self.inner.call(exchange.next_request(keep)).await;
-        let back = SecondCall::new(lease, ctx_next.ctx(), exchange);
+        let second_call = SecondCall::new(lease, ctx_next.ctx(), exchange);
         let response = match answered {
             Ok(response) => response,
             Err(error) => {
-                back.tell_failure().await;
+                second_call.tell_failure().await;
                 return Err(Failure::Inner(error));
             }
         };
         let (parts, body) = response.into_parts();
         let bodiless = has_no_body(asked_head, parts.status);
         let body = LengthChecked::new(body, &parts.headers, bodiless);
-        Ok(back.answer(parts, body, bodiless, self.head).await?)
+        Ok(second_call.answer(parts, body, bodiless, self.head).await?)
     }
 
     /// What the guest answers in place of the service.

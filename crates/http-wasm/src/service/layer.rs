@@ -18,7 +18,7 @@ use crate::message::body_buffer::BoxError;
 use crate::message::forward::RequestBody;
 use crate::pool::{HttpWasmPool, Permit};
 use crate::service::body::ResponseBody;
-use crate::service::handle::{Failure, Handle};
+use crate::service::handle::{Failure, HandleRequest};
 
 /// Puts a guest in front of a service: each request gets one of the pool's guests for itself, from
 /// `handle_request` to `handle_response`, however long the service takes in between.
@@ -186,8 +186,7 @@ where
             let request = request.map(|body| {
                 (!body.is_end_stream()).then(|| body.map_err(Into::into).boxed_unsync())
             });
-            let handle = Handle { pool, inner, head };
-            match handle.pass(waiting, request).await {
+            match (HandleRequest { pool, inner, head }).run(waiting, request).await {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
                 Err(Failure::Guest(error)) => {
