@@ -44,33 +44,34 @@ enum Attack {
     Pipelined,
 }
 
-/// Each with the pause after it, in milliseconds.
+/// Each with the pause after it, in milliseconds. All of them together ask for a third of two cores: of an attack that asks for
+/// all of them, others notice that they have fewer.
 const ATTACKS: [(Attack, u64); 24] = [
-    (Attack::Ask("/trap"), 100),
-    (Attack::Cut("/trap-mid-body"), 100),
-    (Attack::Cut("/abort-body"), 200),
-    (Attack::Cut("/bytes?n=1000&lie=2000"), 200),
-    (Attack::Ask("/spin?ms=20"), 500),
+    (Attack::Ask("/trap"), 300),
+    (Attack::Cut("/trap-mid-body"), 300),
+    (Attack::Cut("/abort-body"), 600),
+    (Attack::Cut("/bytes?n=1000&lie=2000"), 600),
+    (Attack::Ask("/spin?ms=20"), 1500),
     // Until its timeout.
-    (Attack::Ask("/spin"), 10_000),
-    (Attack::Ask("/never"), 500),
-    (Attack::Ask("/no-response"), 100),
-    (Attack::Ask("/exit?code=1"), 200),
-    (Attack::Ask("/error?code=internal-error"), 200),
-    (Attack::Ask("/alloc?mib=40"), 1000),
-    (Attack::Ask("/alloc?mib=100"), 1000),
-    (Attack::Ask("/print?n=1000&out=a-line-of-a-guest&err=another"), 500),
-    (Attack::Ask("/bytes?n=10000000"), 2000),
-    (Attack::Leave("/sleep?ms=300"), 50),
-    (Attack::Leave("/bytes?n=10000000"), 200),
-    (Attack::SlowReader("/bytes?n=10000000"), 1000),
-    (Attack::SlowHead, 100),
-    (Attack::SlowBody, 100),
-    (Attack::Flood, 1000),
-    (Attack::Malformed, 50),
-    (Attack::Resets, 500),
-    (Attack::Pings, 500),
-    (Attack::Silent, 100),
+    (Attack::Ask("/spin"), 30_000),
+    (Attack::Ask("/never"), 1500),
+    (Attack::Ask("/no-response"), 300),
+    (Attack::Ask("/exit?code=1"), 600),
+    (Attack::Ask("/error?code=internal-error"), 600),
+    (Attack::Ask("/alloc?mib=40"), 3000),
+    (Attack::Ask("/alloc?mib=100"), 3000),
+    (Attack::Ask("/print?n=1000&out=a-line-of-a-guest&err=another"), 1500),
+    (Attack::Ask("/bytes?n=10000000"), 6000),
+    (Attack::Leave("/sleep?ms=300"), 150),
+    (Attack::Leave("/bytes?n=10000000"), 600),
+    (Attack::SlowReader("/bytes?n=10000000"), 3000),
+    (Attack::SlowHead, 300),
+    (Attack::SlowBody, 300),
+    (Attack::Flood, 3000),
+    (Attack::Malformed, 150),
+    (Attack::Resets, 1500),
+    (Attack::Pings, 1500),
+    (Attack::Silent, 300),
 ];
 
 /// Tries to have as many instances at once as there may be, each of which touches more memory than is kept.
@@ -90,12 +91,14 @@ pub(super) async fn fill(addrs: [SocketAddr; 2], instances: usize, seen: &Arc<Se
 /// They end when this is dropped.
 pub(super) fn start(addrs: [SocketAddr; 2], attackers: usize, seen: &Arc<Seen>) -> JoinSet<()> {
     let mut hostile = JoinSet::new();
-    let pipelined = (Attack::Pipelined, 1000);
+    let pipelined = (Attack::Pipelined, 3000);
     for addr in addrs {
-        for (attack, pause) in ATTACKS.into_iter().chain([pipelined]) {
+        for (number, (attack, pause)) in (1..).zip(ATTACKS.into_iter().chain([pipelined])) {
             for _ in 0..attackers {
                 let seen = Arc::clone(seen);
                 hostile.spawn(async move {
+                    // Not all at once: what many have for a pause would bring them back together.
+                    sleep(Duration::from_millis(number * 97)).await;
                     loop {
                         // What the server says to this is its own business.
                         let _ = timeout(LONGEST, attack.run(addr, &seen)).await;
