@@ -1,5 +1,11 @@
 //! HTTP/1.1 clients that are slow, leave, or send something else.
 
+mod h2;
+mod h2_conformance;
+mod http1_conformance;
+mod ingress;
+mod smuggling;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ use millpond_tests::{PATIENCE, Server, pool_of};
 
 mod answers;
 mod calls;
+mod exceptions;
 mod headers;
 mod panics;
 mod secrets;

@@ -6,23 +6,8 @@
 #[macro_use]
 mod setup;
 
-mod backpressure;
-mod bodies;
-mod budget;
 mod clients;
-mod drain;
-mod exhaustion;
-mod exit;
-mod expiration;
-mod hammer;
+mod guests;
 mod hooks;
-mod limits;
-mod memory;
-mod queue;
-mod records;
+mod pool;
 mod service;
-mod spares;
-mod starts;
-mod timeouts;
-mod trap;
-mod usage;

@@ -5,23 +5,11 @@
 
 mod setup;
 
-mod answers;
-mod bodies;
 mod clients;
 mod config;
-mod drain;
-mod features;
-mod limits;
+mod instances;
 mod log;
-mod memory;
-mod pinning;
-mod reload;
-mod requests;
+mod messages;
 mod service;
 mod stack;
-mod starts;
-mod streams;
-mod timeouts;
-mod trailers;
-mod traps;
 mod wasi;

@@ -44,8 +44,8 @@ enum Attack {
     Pipelined,
 }
 
-/// Each with the pause after it, in milliseconds. All of them together ask for a third of two cores: of an attack that asks for
-/// all of them, others notice that they have fewer.
+/// Each with the pause after it, in milliseconds. All of them together take a quarter of one core: of an attack that takes
+/// all cores, others notice first that they have fewer.
 const ATTACKS: [(Attack, u64); 24] = [
     (Attack::Ask("/trap"), 300),
     (Attack::Cut("/trap-mid-body"), 300),

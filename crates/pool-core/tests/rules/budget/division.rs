@@ -1,10 +1,10 @@
-//! Random lives of a budget, between pools of paper. The book compares each effect with its own idea.
+//! Random lives of a budget, between fake pools. The model compares each effect with its own idea.
 
 use millpond_pool_core::{BudgetLimits, Share};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::paper::Office;
+use super::fake_pools::FakePools;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -59,36 +59,36 @@ fn share(memory: impl Strategy<Value = usize>) -> impl Strategy<Value = Share> {
     })
 }
 
-fn take(office: &mut Office, step: Step, memory: bool) {
-    let pools = office.pools.len();
+fn take(fakes: &mut FakePools, step: Step, memory: bool) {
+    let pools = fakes.pools.len();
     match step {
-        Step::Want(n, many) => office.change(n % pools, |pool| pool.want += many),
-        Step::Forget(n) => office.change(n % pools, |pool| pool.want = pool.want.saturating_sub(1)),
-        Step::Finish(n) if office.pools[n % pools].busy > 0 => office.change(n % pools, |pool| {
+        Step::Want(n, many) => fakes.change(n % pools, |pool| pool.want += many),
+        Step::Forget(n) => fakes.change(n % pools, |pool| pool.want = pool.want.saturating_sub(1)),
+        Step::Finish(n) if fakes.pools[n % pools].busy > 0 => fakes.change(n % pools, |pool| {
             (pool.busy, pool.idle) = (pool.busy - 1, pool.idle + 1);
         }),
-        Step::End(n) if office.pools[n % pools].idle > 0 => office.change(n % pools, |pool| {
+        Step::End(n) if fakes.pools[n % pools].idle > 0 => fakes.change(n % pools, |pool| {
             (pool.idle, pool.leaving) = (pool.idle - 1, pool.leaving + 1);
         }),
-        Step::Drop(n) if office.pools[n % pools].leaving > 0 => office.change(n % pools, |pool| {
+        Step::Drop(n) if fakes.pools[n % pools].leaving > 0 => fakes.change(n % pools, |pool| {
             pool.leaving -= 1;
             pool.claim.released += 1;
         }),
-        Step::Spares(n, many) => office.change(n % pools, |pool| pool.spares = many),
-        Step::Starve(n) if office.pools[n % pools].want > 0 => office.change(n % pools, |pool| {
+        Step::Spares(n, many) => fakes.change(n % pools, |pool| pool.spares = many),
+        Step::Starve(n) if fakes.pools[n % pools].want > 0 => fakes.change(n % pools, |pool| {
             (pool.want, pool.starved) = (pool.want - 1, pool.starved + 1);
         }),
-        Step::Claim(n) => office.deliver_claim(n),
-        Step::Effect(n) => office.deliver_effect(n),
-        Step::Stale(n) => office.deliver_stale(n),
+        Step::Claim(n) => fakes.deliver_claim(n),
+        Step::Effect(n) => fakes.deliver_effect(n),
+        Step::Stale(n) => fakes.deliver_stale(n),
         Step::Limits(most, bytes) => {
             let limits = BudgetLimits::instances(most);
-            office.limits(if memory { limits.memory(bytes) } else { limits });
+            fakes.limits(if memory { limits.memory(bytes) } else { limits });
         }
         Step::Share(n, weight, guaranteed) => {
-            let mut share = office.budget.snapshot().members[n % pools].share;
+            let mut share = fakes.budget.snapshot().members[n % pools].share;
             (share.weight, share.guaranteed) = (weight, guaranteed);
-            office.share(n % pools, share);
+            fakes.share(n % pools, share);
         }
         Step::Finish(_) | Step::End(_) | Step::Drop(_) | Step::Starve(_) => {}
     }
@@ -96,7 +96,7 @@ fn take(office: &mut Office, step: Step, memory: bool) {
 
 fn live(limits: BudgetLimits, shares: &[Share], steps: &[Step]) {
     let memory = shares.iter().any(|share| share.memory > 0);
-    let Some(mut office) = Office::new(limits, shares) else {
+    let Some(mut fakes) = FakePools::new(limits, shares) else {
         let fits = |limit: usize, each: fn(&Share) -> usize| {
             shares.iter().map(|share| share.guaranteed * each(share)).sum::<usize>() <= limit
         };
@@ -106,22 +106,22 @@ fn live(limits: BudgetLimits, shares: &[Share], steps: &[Step]) {
         return;
     };
     for step in steps {
-        take(&mut office, *step, memory);
+        take(&mut fakes, *step, memory);
     }
-    office.rest();
-    office.book.check_rest();
+    fakes.rest();
+    fakes.model.check_rest();
     // All requests end: nothing is lost on the way.
     for _ in 0..1000 {
-        let busy = (0..office.pools.len()).find(|pool| office.pools[*pool].busy > 0);
+        let busy = (0..fakes.pools.len()).find(|pool| fakes.pools[*pool].busy > 0);
         let Some(pool) = busy else { break };
-        office.change(pool, |pool| (pool.busy, pool.idle) = (pool.busy - 1, pool.idle + 1));
-        office.rest();
-        office.book.check_rest();
+        fakes.change(pool, |pool| (pool.busy, pool.idle) = (pool.busy - 1, pool.idle + 1));
+        fakes.rest();
+        fakes.model.check_rest();
     }
-    for (pool, id) in office.ids.iter().enumerate() {
-        let members = office.budget.snapshot().members;
+    for (pool, id) in fakes.ids.iter().enumerate() {
+        let members = fakes.budget.snapshot().members;
         let member = members.iter().find(|member| member.id == *id).expect("a member");
-        assert_eq!(member.used, office.pools[pool].live(), "grants were lost");
+        assert_eq!(member.used, fakes.pools[pool].live(), "grants were lost");
     }
 }
 

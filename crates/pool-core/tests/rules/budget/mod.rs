@@ -1,7 +1,7 @@
-//! A budget over several pools: alone, between pools of paper, and between real ones.
+//! A budget over several pools: alone, between fake pools, and between real ones.
 
-mod book;
 mod division;
-mod paper;
+mod fake_pools;
+mod model;
 mod rules;
 mod together;

@@ -3,7 +3,7 @@
 use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, MemberId, Share};
 
 /// A budget, and the claims of its pools, which a test changes and sends.
-struct Desk {
+struct Fixture {
     budget: Budget,
     ids: Vec<MemberId>,
     claims: Vec<Claim>,
@@ -16,7 +16,7 @@ fn share(weight: u32, guaranteed: usize, memory: usize) -> Share {
     share
 }
 
-impl Desk {
+impl Fixture {
     fn new(limits: BudgetLimits, shares: &[Share]) -> Self {
         let mut budget = Budget::new(limits);
         let ids: Vec<_> =
@@ -60,66 +60,66 @@ impl Desk {
 
 #[test]
 fn who_wants_gets_what_is_there() {
-    let mut desk = Desk::new(BudgetLimits::instances(2), &[Share::default()]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 3), ["grant 0", "grant 0"]);
-    assert_eq!(desk.budget.used(), 2);
+    let mut fixture = Fixture::new(BudgetLimits::instances(2), &[Share::default()]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 3), ["grant 0", "grant 0"]);
+    assert_eq!(fixture.budget.used(), 2);
 }
 
 #[test]
 fn a_grant_on_its_way_is_not_given_twice() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default()]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 1), ["grant 0"]);
-    assert_eq!(desk.claim(0, |claim| claim.idle = 0), [""; 0], "it has not yet seen it");
-    assert_eq!(desk.claim(0, |claim| claim.granted = 1), ["grant 0"], "it wants another");
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default()]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 1), ["grant 0"]);
+    assert_eq!(fixture.claim(0, |claim| claim.idle = 0), [""; 0], "it has not yet seen it");
+    assert_eq!(fixture.claim(0, |claim| claim.granted = 1), ["grant 0"], "it wants another");
 }
 
 #[test]
 fn a_returned_grant_is_given_again() {
-    let mut desk = Desk::new(BudgetLimits::instances(1), &[Share::default(); 2]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 1), ["grant 0"]);
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 1), [""; 0]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(1), &[Share::default(); 2]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 1), ["grant 0"]);
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 1), [""; 0]);
     let unused = |claim: &mut Claim| {
         (claim.wanted, claim.granted, claim.released) = (0, 1, 1);
     };
-    assert_eq!(desk.claim(0, unused), ["grant 1"]);
+    assert_eq!(fixture.claim(0, unused), ["grant 1"]);
 }
 
 #[test]
 fn an_older_claim_changes_nothing() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default()]);
-    desk.claim(0, |claim| claim.wanted = 1);
-    let old = desk.claims[0];
-    desk.claim(0, |claim| (claim.wanted, claim.granted, claim.idle) = (0, 1, 1));
-    let before = desk.budget.snapshot();
-    desk.budget.handle_claim(desk.ids[0], old);
-    desk.budget.handle_claim(desk.ids[0], desk.claims[0]);
-    assert_eq!((desk.effects().len(), desk.budget.snapshot()), (0, before));
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default()]);
+    fixture.claim(0, |claim| claim.wanted = 1);
+    let old = fixture.claims[0];
+    fixture.claim(0, |claim| (claim.wanted, claim.granted, claim.idle) = (0, 1, 1));
+    let before = fixture.budget.snapshot();
+    fixture.budget.handle_claim(fixture.ids[0], old);
+    fixture.budget.handle_claim(fixture.ids[0], fixture.claims[0]);
+    assert_eq!((fixture.effects().len(), fixture.budget.snapshot()), (0, before));
 }
 
 #[test]
 fn scarce_grants_go_to_the_least_for_weight() {
-    let mut desk = Desk::new(BudgetLimits::instances(6), &[share(1, 0, 0), share(2, 0, 0)]);
-    desk.idle(0, 6);
-    desk.claim(0, |claim| (claim.wanted, claim.idle) = (9, 0));
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 9), [""; 0]);
-    let granted = desk.claim(0, |claim| claim.released = 6);
+    let mut fixture = Fixture::new(BudgetLimits::instances(6), &[share(1, 0, 0), share(2, 0, 0)]);
+    fixture.idle(0, 6);
+    fixture.claim(0, |claim| (claim.wanted, claim.idle) = (9, 0));
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 9), [""; 0]);
+    let granted = fixture.claim(0, |claim| claim.released = 6);
     let of_1 = granted.iter().filter(|line| *line == "grant 1").count();
     assert_eq!((granted.len(), of_1), (6, 4), "{granted:?}");
 }
 
 #[test]
 fn guaranteed_instances_are_kept_free() {
-    let mut desk = Desk::new(BudgetLimits::instances(4), &[share(1, 0, 0), share(1, 2, 0)]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 9), ["grant 0", "grant 0"]);
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 9), ["grant 1", "grant 1"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(4), &[share(1, 0, 0), share(1, 2, 0)]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 9), ["grant 0", "grant 0"]);
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 9), ["grant 1", "grant 1"]);
 }
 
 #[test]
 fn guaranteed_memory_is_kept_free() {
     let limits = BudgetLimits::instances(9).memory(100);
-    let mut desk = Desk::new(limits, &[share(1, 0, 10), share(1, 2, 30)]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 9).len(), 4, "40 of 100 bytes");
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 9).len(), 2);
+    let mut fixture = Fixture::new(limits, &[share(1, 0, 10), share(1, 2, 30)]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 9).len(), 4, "40 of 100 bytes");
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 9).len(), 2);
 }
 
 #[test]
@@ -140,41 +140,41 @@ fn guarantees_that_do_not_fit_are_refused() {
 
 #[test]
 fn spares_get_what_no_request_wants() {
-    let mut desk = Desk::new(BudgetLimits::instances(3), &[Share::default(); 2]);
-    desk.idle(0, 3);
-    desk.claim(0, |claim| claim.idle = 0);
-    desk.claim(1, |claim| claim.spares = 2);
-    desk.claim(0, |claim| claim.wanted = 1);
-    let granted = desk.claim(0, |claim| (claim.released, claim.leaving) = (2, 0));
+    let mut fixture = Fixture::new(BudgetLimits::instances(3), &[Share::default(); 2]);
+    fixture.idle(0, 3);
+    fixture.claim(0, |claim| claim.idle = 0);
+    fixture.claim(1, |claim| claim.spares = 2);
+    fixture.claim(0, |claim| claim.wanted = 1);
+    let granted = fixture.claim(0, |claim| (claim.released, claim.leaving) = (2, 0));
     assert_eq!(granted, ["grant 0", "grant 1"]);
 }
 
 #[test]
 fn nothing_is_reclaimed_for_spares() {
-    let mut desk = Desk::new(BudgetLimits::instances(2), &[Share::default(); 2]);
-    desk.idle(0, 2);
-    assert_eq!(desk.claim(1, |claim| claim.spares = 2), [""; 0]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(2), &[Share::default(); 2]);
+    fixture.idle(0, 2);
+    assert_eq!(fixture.claim(1, |claim| claim.spares = 2), [""; 0]);
 }
 
 #[test]
 fn no_more_is_reclaimed_than_wanted() {
-    let mut desk = Desk::new(BudgetLimits::instances(5), &[Share::default(); 2]);
-    desk.idle(0, 5);
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 2), ["reclaim 0", "reclaim 0"]);
-    assert_eq!(desk.claim(1, |claim| claim.spares = 1), [""; 0], "they are on their way");
+    let mut fixture = Fixture::new(BudgetLimits::instances(5), &[Share::default(); 2]);
+    fixture.idle(0, 5);
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 2), ["reclaim 0", "reclaim 0"]);
+    assert_eq!(fixture.claim(1, |claim| claim.spares = 1), [""; 0], "they are on their way");
     let left = |claim: &mut Claim| (claim.idle, claim.leaving, claim.reclaims) = (4, 1, 1);
-    assert_eq!(desk.claim(0, left), [""; 0]);
+    assert_eq!(fixture.claim(0, left), [""; 0]);
     let gone = |claim: &mut Claim| (claim.idle, claim.reclaims, claim.released) = (3, 2, 1);
-    assert_eq!(desk.claim(0, gone), ["grant 1"]);
+    assert_eq!(fixture.claim(0, gone), ["grant 1"]);
 }
 
 #[test]
 fn reclaims_come_from_the_most_for_weight() {
     let limits = BudgetLimits::instances(9);
-    let mut desk = Desk::new(limits, &[share(1, 0, 0), share(3, 0, 0), share(1, 0, 0)]);
-    desk.idle(0, 4);
-    desk.idle(1, 5);
-    let reclaimed = desk.claim(2, |claim| claim.wanted = 2);
+    let mut fixture = Fixture::new(limits, &[share(1, 0, 0), share(3, 0, 0), share(1, 0, 0)]);
+    fixture.idle(0, 4);
+    fixture.idle(1, 5);
+    let reclaimed = fixture.claim(2, |claim| claim.wanted = 2);
     assert_eq!(
         reclaimed,
         ["reclaim 0", "reclaim 0"],
@@ -184,107 +184,107 @@ fn reclaims_come_from_the_most_for_weight() {
 
 #[test]
 fn guaranteed_instances_are_not_reclaimed() {
-    let mut desk = Desk::new(BudgetLimits::instances(4), &[share(1, 3, 0), share(1, 0, 0)]);
-    desk.idle(0, 4);
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 4), ["reclaim 0"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(4), &[share(1, 3, 0), share(1, 0, 0)]);
+    fixture.idle(0, 4);
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 4), ["reclaim 0"]);
 }
 
 #[test]
 fn busy_instances_are_not_reclaimed() {
-    let mut desk = Desk::new(BudgetLimits::instances(4), &[Share::default(); 2]);
-    desk.idle(0, 4);
-    desk.claim(0, |claim| claim.idle = 1);
-    assert_eq!(desk.claim(1, |claim| claim.wanted = 4), ["reclaim 0"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(4), &[Share::default(); 2]);
+    fixture.idle(0, 4);
+    fixture.claim(0, |claim| claim.idle = 1);
+    assert_eq!(fixture.claim(1, |claim| claim.wanted = 4), ["reclaim 0"]);
 }
 
 #[test]
 fn a_failed_reclaim_is_made_elsewhere() {
-    let mut desk = Desk::new(BudgetLimits::instances(3), &[Share::default(); 3]);
-    desk.idle(0, 2);
-    desk.idle(1, 1);
-    assert_eq!(desk.claim(2, |claim| claim.wanted = 1), ["reclaim 0"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(3), &[Share::default(); 3]);
+    fixture.idle(0, 2);
+    fixture.idle(1, 1);
+    assert_eq!(fixture.claim(2, |claim| claim.wanted = 1), ["reclaim 0"]);
     let busy = |claim: &mut Claim| (claim.idle, claim.reclaims) = (0, 1);
-    assert_eq!(desk.claim(0, busy), ["reclaim 1"]);
+    assert_eq!(fixture.claim(0, busy), ["reclaim 1"]);
 }
 
 #[test]
 fn lower_limits_reclaim_and_grant_nothing() {
-    let mut desk = Desk::new(BudgetLimits::instances(5), &[Share::default(); 2]);
-    desk.idle(0, 5);
-    desk.budget.handle_limits(BudgetLimits::instances(3)).expect("room");
-    assert_eq!(desk.effects(), ["reclaim 0", "reclaim 0"]);
-    desk.claim(0, |claim| (claim.idle, claim.reclaims, claim.wanted) = (3, 2, 1));
-    assert_eq!(desk.claim(0, |claim| claim.released = 2), [""; 0]);
-    assert_eq!(desk.claim(0, |claim| claim.released = 3), ["grant 0"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(5), &[Share::default(); 2]);
+    fixture.idle(0, 5);
+    fixture.budget.handle_limits(BudgetLimits::instances(3)).expect("room");
+    assert_eq!(fixture.effects(), ["reclaim 0", "reclaim 0"]);
+    fixture.claim(0, |claim| (claim.idle, claim.reclaims, claim.wanted) = (3, 2, 1));
+    assert_eq!(fixture.claim(0, |claim| claim.released = 2), [""; 0]);
+    assert_eq!(fixture.claim(0, |claim| claim.released = 3), ["grant 0"]);
 }
 
 #[test]
 fn a_raised_limit_is_given_out_at_once() {
-    let mut desk = Desk::new(BudgetLimits::instances(1), &[Share::default()]);
-    desk.claim(0, |claim| claim.wanted = 3);
-    desk.budget.handle_limits(BudgetLimits::instances(9)).expect("room");
-    assert_eq!(desk.effects(), ["grant 0", "grant 0"]);
+    let mut fixture = Fixture::new(BudgetLimits::instances(1), &[Share::default()]);
+    fixture.claim(0, |claim| claim.wanted = 3);
+    fixture.budget.handle_limits(BudgetLimits::instances(9)).expect("room");
+    assert_eq!(fixture.effects(), ["grant 0", "grant 0"]);
 }
 
 #[test]
 fn a_pool_that_leaves_gives_back_all_it_had() {
-    let mut desk = Desk::new(BudgetLimits::instances(2), &[share(1, 1, 0), share(1, 0, 0)]);
-    desk.idle(0, 2);
-    desk.claim(0, |claim| claim.idle = 0);
-    desk.claim(1, |claim| claim.wanted = 2);
-    desk.budget.handle_leave(desk.ids[0]);
-    assert_eq!(desk.effects(), ["grant 1", "grant 1"]);
-    assert_eq!(desk.claim(0, |claim| claim.wanted = 1), [""; 0], "it is a stranger now");
+    let mut fixture = Fixture::new(BudgetLimits::instances(2), &[share(1, 1, 0), share(1, 0, 0)]);
+    fixture.idle(0, 2);
+    fixture.claim(0, |claim| claim.idle = 0);
+    fixture.claim(1, |claim| claim.wanted = 2);
+    fixture.budget.handle_leave(fixture.ids[0]);
+    assert_eq!(fixture.effects(), ["grant 1", "grant 1"]);
+    assert_eq!(fixture.claim(0, |claim| claim.wanted = 1), [""; 0], "it is a stranger now");
 }
 
 #[test]
 fn a_starved_pool_hears_of_dropped_stores() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.idle(0, 2);
-    assert_eq!(desk.claim(1, |claim| claim.starved = 1), ["reclaim 0"]);
-    desk.claim(0, |claim| (claim.idle, claim.leaving, claim.reclaims) = (1, 1, 1));
-    let gone = desk.claim(0, |claim| (claim.leaving, claim.released, claim.dropped) = (0, 1, 1));
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.idle(0, 2);
+    assert_eq!(fixture.claim(1, |claim| claim.starved = 1), ["reclaim 0"]);
+    fixture.claim(0, |claim| (claim.idle, claim.leaving, claim.reclaims) = (1, 1, 1));
+    let gone = fixture.claim(0, |claim| (claim.leaving, claim.released, claim.dropped) = (0, 1, 1));
     assert_eq!(gone, ["room 1"], "and the other idle one is not reclaimed for the same need");
     let seen = |claim: &mut Claim| (claim.starved, claim.wanted, claim.rooms) = (0, 1, 1);
-    assert_eq!(desk.claim(1, seen), ["grant 1"]);
+    assert_eq!(fixture.claim(1, seen), ["grant 1"]);
 }
 
 #[test]
 fn a_returned_grant_is_no_allocator_room() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.claim(0, |claim| claim.wanted = 1);
-    desk.claim(1, |claim| claim.starved = 1);
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.claim(0, |claim| claim.wanted = 1);
+    fixture.claim(1, |claim| claim.starved = 1);
     let back = |claim: &mut Claim| (claim.wanted, claim.granted, claim.released) = (0, 1, 1);
-    assert_eq!(desk.claim(0, back), [""; 0]);
+    assert_eq!(fixture.claim(0, back), [""; 0]);
 }
 
 #[test]
 fn insufficient_room_reclaims_again() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.idle(0, 2);
-    desk.claim(1, |claim| claim.starved = 1);
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.idle(0, 2);
+    fixture.claim(1, |claim| claim.starved = 1);
     let gone = |claim: &mut Claim| {
         (claim.idle, claim.reclaims) = (1, 1);
         (claim.released, claim.dropped) = (1, 1);
     };
-    desk.claim(0, gone);
-    assert_eq!(desk.claim(1, |claim| claim.rooms = 1), ["reclaim 0"]);
+    fixture.claim(0, gone);
+    assert_eq!(fixture.claim(1, |claim| claim.rooms = 1), ["reclaim 0"]);
 }
 
 #[test]
 fn a_starved_pool_awaits_its_own_drop() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.idle(0, 2);
-    desk.idle(1, 1);
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.idle(0, 2);
+    fixture.idle(1, 1);
     let going = |claim: &mut Claim| (claim.idle, claim.leaving, claim.starved) = (0, 1, 1);
-    assert_eq!(desk.claim(1, going), [""; 0]);
+    assert_eq!(fixture.claim(1, going), [""; 0]);
 }
 
 #[test]
 fn each_starved_start_reclaims_one() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.idle(0, 3);
-    let asked = desk.claim(1, |claim| claim.starved = 2);
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.idle(0, 3);
+    let asked = fixture.claim(1, |claim| claim.starved = 2);
     assert_eq!(asked, ["reclaim 0", "reclaim 0"], "and the third one stays");
 }
 
@@ -307,10 +307,10 @@ fn a_grant_names_its_limits() {
 
 #[test]
 fn the_snapshot_sums_the_pools_use() {
-    let mut desk = Desk::new(BudgetLimits::instances(9), &[Share::default(); 2]);
-    desk.idle(0, 3);
-    desk.claim(1, |claim| claim.wanted = 2);
-    let snapshot = desk.budget.snapshot();
+    let mut fixture = Fixture::new(BudgetLimits::instances(9), &[Share::default(); 2]);
+    fixture.idle(0, 3);
+    fixture.claim(1, |claim| claim.wanted = 2);
+    let snapshot = fixture.budget.snapshot();
     let used: Vec<_> = snapshot.members.iter().map(|member| member.used).collect();
     assert_eq!((used, snapshot.used()), (vec![3, 2], 5), "what was granted counts at once");
 }

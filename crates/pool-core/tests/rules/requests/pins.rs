@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{Rig, exclusive, secs, shared, with};
-use crate::leases::pinned;
+use crate::requests::leases::pinned;
 use millpond_pool_core::{InstanceEvent, MaxRequests, Reason, Status};
 
 #[test]

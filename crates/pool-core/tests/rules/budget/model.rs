@@ -70,14 +70,14 @@ impl Entry {
 }
 
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct Model {
     limits: BudgetLimits,
     entries: Vec<Entry>,
     /// Neither limits nor shares have changed: what is guaranteed is there.
     calm: bool,
 }
 
-impl Book {
+impl Model {
     pub(super) fn new(limits: BudgetLimits, shares: &[Share]) -> Self {
         let entry = |share: &Share| {
             let (granted, reclaims, rooms) = (0, 0, 0);

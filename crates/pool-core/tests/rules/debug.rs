@@ -16,7 +16,7 @@ use millpond_pool_core::{
     Runtime, SharedBudget, Start, Ticket,
 };
 
-fn shown(what: &impl std::fmt::Debug) -> String {
+fn debug(what: &impl std::fmt::Debug) -> String {
     format!("{what:?}")
 }
 
@@ -24,20 +24,20 @@ fn shown(what: &impl std::fmt::Debug) -> String {
 fn ids_and_tickets_print_their_numbers() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
-    assert_eq!((shown(&rig.id(2)), rig.id(2).to_string()), ("InstanceId(2)".into(), "2".into()));
+    assert_eq!((debug(&rig.id(2)), rig.id(2).to_string()), ("InstanceId(2)".into(), "2".into()));
     let ticket = rig.ticket(2);
-    assert_eq!((shown(&ticket), ticket.to_string()), ("Ticket(2)".into(), "2".into()));
+    assert_eq!((debug(&ticket), ticket.to_string()), ("Ticket(2)".into(), "2".into()));
 }
 
 #[test]
 fn retirements_print_by_reason() {
     let mut rig = Rig::new(exclusive(3));
-    assert_eq!(shown(&rig.pool.snapshot().retired), "{}");
+    assert_eq!(debug(&rig.pool.snapshot().retired), "{}");
     rig.submit_many(3);
     rig.broken(1, Reason::Trap);
     rig.broken(2, Reason::Trap);
     rig.broken(3, Reason::Exit);
-    assert_eq!(shown(&rig.pool.snapshot().retired), r#"{"trap": 2, "exit": 1}"#);
+    assert_eq!(debug(&rig.pool.snapshot().retired), r#"{"trap": 2, "exit": 1}"#);
 }
 
 #[test]
@@ -47,31 +47,31 @@ fn a_histogram_prints_its_count_and_sum() {
     rig.at(secs(2));
     rig.started(1);
     rig.started(2);
-    let shown = shown(&rig.pool.snapshot().start_time);
+    let shown = debug(&rig.pool.snapshot().start_time);
     assert_eq!(shown, "Histogram { count: 2, sum: 4s, .. }");
 }
 
 #[test]
 fn a_signal_shows_whether_it_is_raised() {
     let signal = Signal::new();
-    assert_eq!(shown(&signal), "Signal { raised: false }");
+    assert_eq!(debug(&signal), "Signal { raised: false }");
     signal.raise();
-    assert_eq!(shown(&signal), "Signal { raised: true }");
+    assert_eq!(debug(&signal), "Signal { raised: true }");
 }
 
 #[test]
 fn combined_policies_print_their_parts() {
     let age = || boxed(max_age(secs(1)));
-    assert_eq!(shown(&any([age(), age()])), "Any { policies: 2 }");
-    assert_eq!(shown(&all([age(), age(), age()])), "All { policies: 3 }");
-    assert_eq!(shown(&from_fn(|_| Poll::Ready(Expired::Drain(Reason::Age)))), "FromFn");
-    assert_eq!(shown(&max_age(secs(1)).jitter(0.25)), "Jitter { fraction: 0.25, .. }");
+    assert_eq!(debug(&any([age(), age()])), "Any { policies: 2 }");
+    assert_eq!(debug(&all([age(), age(), age()])), "All { policies: 3 }");
+    assert_eq!(debug(&from_fn(|_| Poll::Ready(Expired::Drain(Reason::Age)))), "FromFn");
+    assert_eq!(debug(&max_age(secs(1)).jitter(0.25)), "Jitter { fraction: 0.25, .. }");
 }
 
 #[test]
 fn a_shared_budget_shows_how_it_is_divided() {
     let budget = SharedBudget::new(BudgetLimits::instances(5).memory(7));
-    let shown = shown(&budget);
+    let shown = debug(&budget);
     assert!(shown.contains("max_instances: 5, max_memory: 7"), "{shown}");
 }
 
@@ -126,12 +126,12 @@ fn what_a_pool_hands_out_shows_which_it_is() {
     let keeper = Keeper::default();
     let kept = Arc::clone(&keeper.0);
     let pool = PoolHandle::new(keeper, Limits::default(), 0);
-    assert_eq!(shown(&pool), "PoolHandle { .. }", "it takes no lock");
-    assert_eq!(shown(&pool.reserve()), "Reserve { place: None }", "it stands in no line yet");
+    assert_eq!(debug(&pool), "PoolHandle { .. }", "it takes no lock");
+    assert_eq!(debug(&pool.reserve()), "Reserve { place: None }", "it stands in no line yet");
     let permit = pool.try_reserve().expect("a place");
-    assert_eq!(shown(&permit), "OwnedPermit");
+    assert_eq!(debug(&permit), "OwnedPermit");
     let submitted = pool.submit(permit, ());
-    assert_eq!(shown(&submitted), "Submitted(Ticket(1))");
+    assert_eq!(debug(&submitted), "Submitted(Ticket(1))");
     let instance = kept.lock().expect("not poisoned").take().expect("one was started");
-    assert_eq!(shown(&instance), "Instance(InstanceId(1))");
+    assert_eq!(debug(&instance), "Instance(InstanceId(1))");
 }

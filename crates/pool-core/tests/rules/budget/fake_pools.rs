@@ -1,13 +1,13 @@
-//! Pools of paper, which hold counts and nothing else, and messages that are late and overtake one
+//! Fake pools, which hold counts and nothing else, and messages that are late and overtake one
 //! another on their way to a budget and back.
 
 use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, MemberId, Share};
 
-use super::book::Book;
+use super::model::Model;
 
-/// A pool of paper.
+/// A fake pool.
 #[derive(Debug, Default)]
-pub(super) struct Paper {
+pub(super) struct FakePool {
     /// Requests that wait for an instance.
     pub(super) want: usize,
     /// The same, and the allocator was full for them.
@@ -20,7 +20,7 @@ pub(super) struct Paper {
     pub(super) claim: Claim,
 }
 
-impl Paper {
+impl FakePool {
     /// The newest claim.
     fn claim(&mut self) -> Claim {
         while self.want > 0 && self.idle > 0 {
@@ -59,31 +59,31 @@ impl Paper {
 
 /// A budget, its pools, and what is on its way between them.
 #[derive(Debug)]
-pub(super) struct Office {
+pub(super) struct FakePools {
     pub(super) budget: Budget,
-    pub(super) book: Book,
+    pub(super) model: Model,
     pub(super) ids: Vec<MemberId>,
-    pub(super) pools: Vec<Paper>,
+    pub(super) pools: Vec<FakePool>,
     claims: Vec<(usize, Claim)>,
     effects: Vec<(usize, BudgetEffect)>,
     /// Claims that were delivered.
     old: Vec<(usize, Claim)>,
 }
 
-impl Office {
+impl FakePools {
     /// `None`: the guarantees do not fit.
     pub(super) fn new(limits: BudgetLimits, shares: &[Share]) -> Option<Self> {
         let mut budget = Budget::new(limits);
         let ids = shares.iter().map(|share| budget.handle_join(*share).ok());
         let ids: Vec<_> = ids.collect::<Option<_>>()?;
-        let pools = shares.iter().map(|_| Paper::default()).collect();
+        let pools = shares.iter().map(|_| FakePool::default()).collect();
         let (claims, effects, old) = (Vec::new(), Vec::new(), Vec::new());
-        let book = Book::new(limits, shares);
-        Some(Self { budget, book, ids, pools, claims, effects, old })
+        let model = Model::new(limits, shares);
+        Some(Self { budget, model, ids, pools, claims, effects, old })
     }
 
     /// Something happens in a pool, which tells the budget.
-    pub(super) fn change(&mut self, pool: usize, change: impl FnOnce(&mut Paper)) {
+    pub(super) fn change(&mut self, pool: usize, change: impl FnOnce(&mut FakePool)) {
         change(&mut self.pools[pool]);
         self.claims.push((pool, self.pools[pool].claim()));
     }
@@ -95,7 +95,7 @@ impl Office {
         }
         let (pool, claim) = self.claims.swap_remove(n % self.claims.len());
         self.old.push((pool, claim));
-        self.book.claims(pool, claim);
+        self.model.claims(pool, claim);
         self.budget.handle_claim(self.ids[pool], claim);
         self.settle();
     }
@@ -132,7 +132,7 @@ impl Office {
 
     pub(super) fn limits(&mut self, limits: BudgetLimits) {
         if self.budget.handle_limits(limits).is_ok() {
-            self.book.limits(limits);
+            self.model.limits(limits);
             self.settle();
         }
     }
@@ -140,7 +140,7 @@ impl Office {
     pub(super) fn share(&mut self, pool: usize, share: Share) {
         let fits = self.budget.handle_share(self.ids[pool], share).is_ok();
         if fits {
-            self.book.share(pool, share);
+            self.model.share(pool, share);
             self.settle();
         }
     }
@@ -162,24 +162,24 @@ impl Office {
         panic!("budget and pools talk without end: {self:?}");
     }
 
-    /// What the budget wants done is entered in the book and sent.
+    /// What the budget wants done is entered in the model and sent.
     fn settle(&mut self) {
         while let Some(effect) = self.budget.poll_effect() {
             let member = effect.member();
             let pool = self.ids.iter().position(|id| *id == member).expect("a member");
             match effect {
-                BudgetEffect::Grant { .. } => self.book.saw_grant(pool),
-                BudgetEffect::Reclaim { .. } => self.book.saw_reclaim(pool),
-                BudgetEffect::Room { .. } => self.book.saw_room(pool),
+                BudgetEffect::Grant { .. } => self.model.saw_grant(pool),
+                BudgetEffect::Reclaim { .. } => self.model.saw_reclaim(pool),
+                BudgetEffect::Room { .. } => self.model.saw_room(pool),
                 other => panic!("unknown effect {other:?}"),
             }
             self.effects.push((pool, effect));
         }
-        self.book.check();
+        self.model.check();
         let snapshot = self.budget.snapshot();
         for (pool, member) in snapshot.members.iter().enumerate() {
-            assert_eq!(member.used, self.book.used(pool), "{snapshot:?}");
-            assert_eq!(member.wanted, self.book.wanted(pool), "{snapshot:?}");
+            assert_eq!(member.used, self.model.used(pool), "{snapshot:?}");
+            assert_eq!(member.wanted, self.model.wanted(pool), "{snapshot:?}");
             assert!(self.pools[pool].live() <= member.used, "more live than counted");
         }
     }

@@ -1,0 +1,7 @@
+//! What guests may hold, one by one and all together.
+
+mod account;
+mod components;
+mod descriptors;
+mod memory;
+mod middleware_buffers;
