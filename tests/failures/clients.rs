@@ -26,7 +26,7 @@ async fn leaving_the_queue_reaches_no_guest(setup: Setup) {
         assert_answer(&held.let_go().await, "0");
     }
     assert_answer(&server.get("/counter").await, "1\n");
-    // Two left; theirs are the tickets between.
+    // Two left; theirs are the ids between.
     let expected: Vec<u64> = (1..=seats).chain([seats + 3]).collect();
     assert_eq!(record.requests(), expected);
 }

@@ -16,7 +16,8 @@ async fn hooks_see_all_in_order(setup: Setup) {
     }
     drain(&server).await;
     let started = |instance| Seen::Started { instance };
-    let request = |instance, ticket| Seen::Request { instance, ticket, alone: !setup.is_shared() };
+    let request =
+        |instance, request_id| Seen::Request { instance, request_id, alone: !setup.is_shared() };
     let retired = |instance, reason| Seen::Retired { instance, reason, error: false };
     let expected = if setup.is_reused() {
         vec![started(1), request(1, 1), request(1, 2), request(1, 3), retired(1, Reason::Drain)]
@@ -102,7 +103,7 @@ setups!(data_panicking_in_drop_harms_no_others);
 
 async fn a_panicking_request_hook_fails_one(setup: Setup) {
     let (mut recorder, record) = Recorder::new();
-    recorder.at_request = Box::new(|ticket| assert!(ticket % 2 == 1, "told to panic"));
+    recorder.at_request = Box::new(|request_id| assert!(request_id % 2 == 1, "told to panic"));
     let server = setup
         .serve_host(recorder, |builder| builder.limits(|limits| limits.max_instances = 1))
         .await;

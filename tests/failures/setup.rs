@@ -268,7 +268,7 @@ pub(crate) async fn drain<H: Host>(server: &Server<H>) -> Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Started { instance: u64 },
-    Request { instance: u64, ticket: u64, alone: bool },
+    Request { instance: u64, request_id: u64, alone: bool },
     Retired { instance: u64, reason: Reason, error: bool },
 }
 
@@ -317,11 +317,11 @@ impl Record {
 
     /// The requests that guests were given.
     pub(crate) fn requests(&self) -> Vec<u64> {
-        let ticket = |seen| match seen {
-            Seen::Request { ticket, .. } => Some(ticket),
+        let request_id = |seen| match seen {
+            Seen::Request { request_id, .. } => Some(request_id),
             _ => None,
         };
-        self.all().into_iter().filter_map(ticket).collect()
+        self.all().into_iter().filter_map(request_id).collect()
     }
 
     /// Waits until it has seen `count` retirements, and gives them.
@@ -389,10 +389,10 @@ impl Host for Recorder {
     }
 
     fn on_request_start(&self, start: RequestStart<'_, Data>) {
-        let (instance, ticket) = (start.id.number(), start.ticket.number());
+        let (instance, request_id) = (start.id.number(), start.request_id.number());
         assert_eq!(start.store.data().instance, instance, "the store is the instance's own");
-        self.see(Seen::Request { instance, ticket, alone: start.alone });
-        (self.at_request)(ticket);
+        self.see(Seen::Request { instance, request_id, alone: start.alone });
+        (self.at_request)(request_id);
     }
 
     fn on_retire(&self, ended: Ended<'_, Data>) {

@@ -32,7 +32,7 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// Clones are the same.
 #[derive(Clone)]
 pub(crate) struct App {
-    answers: Answers,
+    answers: Target,
     /// The outermost first.
     middleware: Vec<HttpWasmPool>,
     /// What all of these together hold of bodies.
@@ -45,7 +45,7 @@ pub(crate) struct App {
 
 /// Who answers what the middleware lets pass.
 #[derive(Clone)]
-enum Answers {
+enum Target {
     Component(WasmPool),
     Upstream(Upstream),
 }
@@ -69,7 +69,7 @@ impl App {
             }
             let middleware = middleware::pools(settings, &memory, &buffers).await?;
             let answers =
-                Answers::Upstream(Upstream::new(origin.clone(), settings, shares.upstream));
+                Target::Upstream(Upstream::new(origin.clone(), settings, shares.upstream));
             return Ok(Self { answers, middleware, buffers, io, memory });
         }
         let (pool, middleware) = tokio::try_join!(
@@ -79,7 +79,7 @@ impl App {
         if settings.component.is_none() {
             say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
         }
-        Ok(Self { answers: Answers::Component(pool), middleware, buffers, io, memory })
+        Ok(Self { answers: Target::Component(pool), middleware, buffers, io, memory })
     }
 
     /// Serves until `shutdown` resolves and the connections have ended. Each request first passes the ingress, and then
@@ -99,18 +99,18 @@ impl App {
         };
         // What has nothing in front is not put into boxes.
         let service = match (&self.answers, &self.middleware[..]) {
-            (Answers::Component(pool), []) => {
+            (Target::Component(pool), []) => {
                 let service = InfallibleService::new(pool.clone()).map_request(set);
                 return listener.serve(ingress.layer(service), limits, shutdown).await;
             }
-            (Answers::Upstream(upstream), []) => {
+            (Target::Upstream(upstream), []) => {
                 let service = upstream.clone().map_request(set);
                 return listener.serve(ingress.layer(service), limits, shutdown).await;
             }
-            (Answers::Component(pool), middleware) => {
+            (Target::Component(pool), middleware) => {
                 middleware::in_front(middleware, InfallibleService::new(pool.clone()))
             }
-            (Answers::Upstream(upstream), middleware) => {
+            (Target::Upstream(upstream), middleware) => {
                 middleware::in_front(middleware, upstream.clone())
             }
         };
@@ -125,8 +125,8 @@ impl App {
     /// The component's pool.
     fn pool(&self) -> Option<&WasmPool> {
         match &self.answers {
-            Answers::Component(pool) => Some(pool),
-            Answers::Upstream(_) => None,
+            Target::Component(pool) => Some(pool),
+            Target::Upstream(_) => None,
         }
     }
 
@@ -136,10 +136,10 @@ impl App {
     }
 
     /// What all pools count.
-    pub(crate) fn measure(&self) -> Vec<Measured> {
+    pub(crate) fn measure(&self) -> Vec<PoolMetrics> {
         let component = self.pool().map(WasmPool::snapshot);
-        let component = component.map(|snapshot| Measured { middleware: None, snapshot });
-        let middleware = self.middleware.iter().enumerate().map(|(index, pool)| Measured {
+        let component = component.map(|snapshot| PoolMetrics { middleware: None, snapshot });
+        let middleware = self.middleware.iter().enumerate().map(|(index, pool)| PoolMetrics {
             middleware: Some(index + 1),
             snapshot: pool.snapshot(),
         });
@@ -188,8 +188,8 @@ impl App {
     /// The requests at the upstream, if there is one.
     pub(crate) fn at_upstream(&self) -> Option<Usage> {
         match &self.answers {
-            Answers::Component(_) => None,
-            Answers::Upstream(upstream) => Some(upstream.usage()),
+            Target::Component(_) => None,
+            Target::Upstream(upstream) => Some(upstream.usage()),
         }
     }
 
@@ -197,14 +197,14 @@ impl App {
     pub(crate) fn requests(&self) -> u64 {
         match (self.middleware.first(), &self.answers) {
             (Some(pool), _) => pool.snapshot().submitted,
-            (None, Answers::Component(pool)) => pool.snapshot().submitted,
-            (None, Answers::Upstream(upstream)) => upstream.usage().taken,
+            (None, Target::Component(pool)) => pool.snapshot().submitted,
+            (None, Target::Upstream(upstream)) => upstream.usage().taken,
         }
     }
 }
 
 /// A pool's gauges and counters.
-pub(crate) struct Measured {
+pub(crate) struct PoolMetrics {
     /// Its number, if it is a middleware's; the outermost has 1.
     pub(crate) middleware: Option<usize>,
     pub(crate) snapshot: Snapshot,

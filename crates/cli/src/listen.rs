@@ -126,7 +126,7 @@ impl Listener {
     }
 
     /// Waits for one connection, closes it, and says who it was.
-    pub(crate) async fn knock(self) -> SocketAddr {
+    pub(crate) async fn accept_once(self) -> SocketAddr {
         let (_, peer) = self.accept_one(&mut AcceptErrors::default()).await;
         peer
     }

@@ -52,16 +52,16 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     }
     say(&format!("Serving HTTP on http://{}/", listener.local_addr()));
 
-    let knock = async {
+    let accept_once = async {
         match shutdown_listener {
-            Some(listener) => listener.knock().await,
+            Some(listener) => listener.accept_once().await,
             None => std::future::pending().await,
         }
     };
     let shutdown = async {
         tokio::select! {
             signal = signal => info!("{signal}: draining"),
-            peer = knock => info!("connection from {peer} to the shutdown address: draining"),
+            peer = accept_once => info!("connection from {peer} to the shutdown address: draining"),
         }
         draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(settings.drain_delay).await;

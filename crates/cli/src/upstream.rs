@@ -1,11 +1,11 @@
 //! `--upstream URL`: an existing HTTP server answers the requests, in place of a component.
 //!
-//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. [`Places`] bounds what is
+//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. [`ConcurrencyLimit`] bounds what is
 //! held for them. A client that the server keeps waiting for longer than `--request-timeout` gets a 504.
 
 mod body;
 mod head;
-mod places;
+mod limit;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -24,13 +24,13 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use millpond::{Error, ErrorKind, LogRate, response, unlogged};
 use tower::Service;
 
-pub(crate) use places::Usage;
+pub(crate) use limit::Usage;
 
 use crate::config::origin::Origin;
 use crate::config::settings::Settings;
 use crate::error::BoxError;
-use body::Held;
-use places::Places;
+use body::StallGuard;
+use limit::ConcurrencyLimit;
 
 /// For a response head, as for the guests of a pool.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,14 +52,14 @@ pub(crate) struct Upstream(Arc<Shared>);
 struct Shared {
     origin: Origin,
     client: Client<HttpConnector, UnsyncBoxBody<Bytes, BoxError>>,
-    places: Places,
+    limit: ConcurrencyLimit,
     timeout: Duration,
 }
 
 impl Upstream {
     /// Nothing is connected yet, and the server need not be there yet. It has so many `descriptors` for connections.
     pub(crate) fn new(origin: Origin, settings: &Settings, descriptors: usize) -> Self {
-        let places = Places::new(settings, descriptors / 2);
+        let limit = ConcurrencyLimit::new(settings, descriptors / 2);
         let mut connector = HttpConnector::new();
         // A small write must not wait for the answer to the last one.
         connector.set_nodelay(true);
@@ -74,19 +74,19 @@ impl Upstream {
         Self(Arc::new(Shared {
             origin,
             client,
-            places,
+            limit,
             timeout: settings.request_timeout.unwrap_or(REQUEST_TIMEOUT),
         }))
     }
 
     /// The requests that are under way.
     pub(crate) fn usage(&self) -> Usage {
-        self.0.places.usage()
+        self.0.limit.usage()
     }
 }
 
 impl Shared {
-    async fn forward<B>(&self, request: Request<B>) -> Result<Response<Held>, Error>
+    async fn forward<B>(&self, request: Request<B>) -> Result<Response<StallGuard>, Error>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -96,7 +96,7 @@ impl Shared {
             return Err(error.with_source("there are no tunnels here").not_started());
         }
         let request = head::for_upstream(request, &self.origin)?;
-        let place = self.places.take().await?;
+        let slot = self.limit.take().await?;
         let sent = self.client.request(request.map(|body| body.map_err(Into::into).boxed_unsync()));
         let answered = tokio::time::timeout(self.timeout, sent).await;
         let answered = answered.map_err(|_| Error::new(ErrorKind::RequestTimeout))?;
@@ -110,7 +110,7 @@ impl Shared {
             return Err(error.with_source("it switches to another protocol, unasked"));
         }
         let response = head::for_client(response)?;
-        Ok(response.map(|body| Held::new(body, place)))
+        Ok(response.map(|body| StallGuard::new(body, slot)))
     }
 
     fn log(&self, error: &Error) {
@@ -132,7 +132,7 @@ impl<B> Service<Request<B>> for Upstream
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<Either<Held, Full<Bytes>>>;
+    type Response = Response<Either<StallGuard, Full<Bytes>>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 

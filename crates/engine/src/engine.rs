@@ -15,7 +15,7 @@ const KEEP_RESIDENT: usize = 1 << 20;
 
 /// What an engine is made for.
 #[derive(Clone, Debug)]
-pub struct Needs {
+pub struct EngineConfig {
     /// What it runs.
     pub guests: Guests,
     /// How many instances at a time. `usize::MAX`: as many as there is memory for, each of which is
@@ -53,7 +53,7 @@ pub enum CacheChoice {
     Off,
 }
 
-impl Needs {
+impl EngineConfig {
     /// An engine with the pooling allocator; where the address space is too short for that, one that
     /// allocates on demand. Its epochs stand still until it is made to [`tick`](crate::tick).
     ///

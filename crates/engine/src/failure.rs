@@ -97,16 +97,16 @@ impl std::error::Error for InstantiationError {
 
 /// A wasmtime error that several share.
 #[derive(Debug, Clone)]
-pub struct Cause(pub Arc<wasmtime::Error>);
+pub struct SharedError(pub Arc<wasmtime::Error>);
 
-impl fmt::Display for Cause {
+impl fmt::Display for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Its root, on one line; the chain and the backtrace are for the log.
         write!(f, "{}", self.0.root_cause())
     }
 }
 
-impl std::error::Error for Cause {
+impl std::error::Error for SharedError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         let error: &(dyn std::error::Error + Send + Sync + 'static) = self.0.as_ref().as_ref();
         Some(error)

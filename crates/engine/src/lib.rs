@@ -1,6 +1,6 @@
 //! What pools on wasmtime have in common, whatever their guests are.
 //!
-//! [`Needs`] makes an engine: with the pooling allocator and a cache of compiled code.
+//! [`EngineConfig`] makes an engine: with the pooling allocator and a cache of compiled code.
 //! [`tick`] makes its epochs tick, [`begin_ticks`] makes a store's guest give way at each, [`GuestLimits`] bounds
 //! what it may hold, [`Console`] is where what it prints goes, [`HostStream`] where all that is written goes, and
 //! [`Tokio`] is the runtime that pool-core asks for.
@@ -18,8 +18,8 @@ mod runtime;
 mod sync;
 mod ticks;
 
-pub use engine::{CacheChoice, Guests, Needs};
-pub use failure::{Cause, InstantiationError, chain, is_exhaustion, one_line};
+pub use engine::{CacheChoice, EngineConfig, Guests};
+pub use failure::{InstantiationError, SharedError, chain, is_exhaustion, one_line};
 pub use file::{DEFAULT_MAX_SIZE, read_file};
 pub use limits::{
     Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, MemoryExhausted,

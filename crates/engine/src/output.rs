@@ -13,7 +13,7 @@ mod stream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use millpond_pool_core::{InstanceId, Ticket};
+use millpond_pool_core::{InstanceId, RequestId};
 
 pub use allowance::{DEFAULT_MAX_OUTPUT, cut_output};
 pub use escape::printable;
@@ -48,8 +48,8 @@ pub struct Tag {
 
 impl Tag {
     /// What it prints from here on is for this request.
-    pub fn set_request(&self, request: Option<Ticket>) {
-        self.request.store(request.map_or(0, Ticket::number), Ordering::Relaxed);
+    pub fn set_request(&self, request: Option<RequestId>) {
+        self.request.store(request.map_or(0, RequestId::number), Ordering::Relaxed);
     }
 
     /// Whether the instance may have this printed. If not, it is counted as cut.

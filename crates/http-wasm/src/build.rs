@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::Extensions;
 use millpond_engine::{
-    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, DEFAULT_MAX_SIZE, Guests,
-    MemoryAccount, Needs, Output, is_exhaustion, tick,
+    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, DEFAULT_MAX_SIZE, EngineConfig,
+    Guests, MemoryAccount, Output, is_exhaustion, tick,
 };
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
@@ -237,7 +237,7 @@ impl HttpWasmBuilder {
     }
 
     async fn build(self, name: String, bytes: Vec<u8>) -> Result<HttpWasmPool, BuildError> {
-        let needs = Needs {
+        let config = EngineConfig {
             guests: Guests::Modules,
             // One more, to try out another module while the pool is full.
             max_instances: self.limits.max_instances.saturating_add(1),
@@ -249,7 +249,7 @@ impl HttpWasmBuilder {
         let console = Console::new(self.output, self.max_output);
         let new = NewModule { name, bytes, config: self.config };
         let version = new.prepare(self.limits.start_timeout, move |name| {
-            let engine = needs.engine();
+            let engine = config.engine();
             let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
             let ticks = tick(&engine);
             Ok(Arc::new(Shared { engine, ticks, max_memory, account, console }))
@@ -285,8 +285,8 @@ impl NewModule {
             move || {
                 let fail = |problem| BuildError::new(&name, problem);
                 let bytes = wat::parse_bytes(&bytes).map_err(|error| fail(Problem::Text(error)))?;
-                let traits = inspect::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
-                ModuleVersion::new(&name, &bytes, traits, config, shared(&name)?)
+                let info = inspect::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
+                ModuleVersion::new(&name, &bytes, info, config, shared(&name)?)
                     .map_err(|error| fail(Problem::Compile(error)))
             }
         });

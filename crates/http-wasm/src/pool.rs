@@ -43,11 +43,11 @@ use crate::message::budget::BufferBudget;
 /// ```
 #[derive(Clone)]
 pub struct HttpWasmPool {
-    pool: Arc<Owned>,
+    pool: Arc<DrainOnDrop>,
 }
 
 /// Instances hold on to their pool; so what users hold is this, and its end is theirs.
-struct Owned {
+struct DrainOnDrop {
     handle: PoolHandle<GuestDriver>,
     settings: Settings,
     /// One reload at a time: there is one place to try a module in.
@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     pub(crate) source: Box<FindSource>,
 }
 
-impl Drop for Owned {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         // It goes on by itself.
         drop(self.handle.drain());
@@ -81,7 +81,7 @@ impl HttpWasmPool {
 
     pub(crate) fn new(handle: PoolHandle<GuestDriver>, settings: Settings) -> Self {
         let reloading = tokio::sync::Mutex::default();
-        Self { pool: Arc::new(Owned { handle, settings, reloading }) }
+        Self { pool: Arc::new(DrainOnDrop { handle, settings, reloading }) }
     }
 
     /// Puts another module in place of the pool's, with the same configuration. Requests that have a guest
@@ -207,7 +207,7 @@ impl HttpWasmPool {
             Ok(submitted) => Ok((submitted, reply)),
             Err((error, _)) => {
                 if error.kind() == millpond_pool_core::ErrorKind::Overloaded {
-                    self.pool.handle.turned_away();
+                    self.pool.handle.record_rejection();
                 }
                 Err(error)
             }

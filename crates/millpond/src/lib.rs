@@ -35,8 +35,8 @@
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram,
     InstanceGauges, InstanceId, InstanceView, Limits, Load, MaxRequests, MemberId, MemberSnapshot,
-    OwnedPermit, Reason, Reserve, Retirements, Serve, Share, SharedBudget, Snapshot, Status,
-    Ticket, Usage, Warmed, expiration,
+    OwnedPermit, Reason, RequestId, Reserve, Retirements, Serve, Share, SharedBudget, Snapshot,
+    Status, Usage, Warmed, expiration,
 };
 
 #[cfg(feature = "http-wasm")]

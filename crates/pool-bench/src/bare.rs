@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use millpond_pool_core::expiration::{ExpirationContext, standard};
-use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, Ticket, Usage};
+use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, RequestId, Usage};
 
 use crate::case::{Case, Shape};
 
@@ -18,8 +18,8 @@ pub struct Bare {
     shape: Shape,
     now: Instant,
     /// The hand-over that the last submission led to.
-    handed_over: Option<(InstanceId, Ticket)>,
-    in_flight: VecDeque<(InstanceId, Ticket)>,
+    handed_over: Option<(InstanceId, RequestId)>,
+    in_flight: VecDeque<(InstanceId, RequestId)>,
 }
 
 impl Bare {
@@ -40,8 +40,8 @@ impl Bare {
         bare.input(|pool, now| pool.handle_timeout(now));
         let crowd = case.crowd();
         let mut all: Vec<_> = (0..crowd.submitted).map(|_| bare.submit()).collect();
-        for (id, ticket) in all.split_off(crowd.left) {
-            bare.finish(id, ticket);
+        for (id, request_id) in all.split_off(crowd.left) {
+            bare.finish(id, request_id);
             bare.report(id, InstanceEvent::Quiet);
         }
         for _ in 0..crowd.in_flight {
@@ -59,32 +59,32 @@ impl Bare {
     pub fn request(&mut self) {
         let request = self.submit();
         self.in_flight.push_back(request);
-        let Some((id, ticket)) = self.in_flight.pop_front() else { return };
+        let Some((id, request_id)) = self.in_flight.pop_front() else { return };
         if self.shape == Shape::Leased {
-            self.report(id, InstanceEvent::Pinned(ticket));
-            self.report(id, InstanceEvent::Resumed(ticket));
+            self.report(id, InstanceEvent::Pinned(request_id));
+            self.report(id, InstanceEvent::Resumed(request_id));
         }
-        self.finish(id, ticket);
+        self.finish(id, request_id);
         if self.in_flight.is_empty() {
             self.report(id, InstanceEvent::Usage(Usage::default()));
             self.report(id, InstanceEvent::Quiet);
         }
     }
 
-    fn submit(&mut self) -> (InstanceId, Ticket) {
+    fn submit(&mut self) -> (InstanceId, RequestId) {
         let permit = self.pool.handle_reserve().expect("a place");
-        let ticket = self.input(|pool, now| pool.handle_submit(now, permit, 0));
+        let request_id = self.input(|pool, now| pool.handle_submit(now, permit, 0));
         let handed_over = self.handed_over.take().expect("an instance takes it at once");
-        assert_eq!(handed_over.1, ticket);
+        assert_eq!(handed_over.1, request_id);
         handed_over
     }
 
     /// Head, one frame, end of the body.
-    fn finish(&mut self, id: InstanceId, ticket: Ticket) {
-        let waits = self.input(|pool, now| pool.handle_responded(now, ticket));
+    fn finish(&mut self, id: InstanceId, request_id: RequestId) {
+        let waits = self.input(|pool, now| pool.handle_responded(now, request_id));
         assert!(waits);
-        self.report(id, InstanceEvent::Progress(ticket));
-        self.report(id, InstanceEvent::Ended(ticket));
+        self.report(id, InstanceEvent::Progress(request_id));
+        self.report(id, InstanceEvent::Ended(request_id));
     }
 
     fn report(&mut self, id: InstanceId, event: InstanceEvent<u64>) {
@@ -108,15 +108,15 @@ impl Bare {
         while let Some(effect) = self.pool.poll_effect() {
             match effect {
                 Effect::Start { id, request, .. } => {
-                    if let Some((ticket, item)) = request {
+                    if let Some((request_id, item)) = request {
                         black_box(item);
-                        self.handed_over = Some((id, ticket));
+                        self.handed_over = Some((id, request_id));
                     }
                     self.pool.handle_instance(now, id, InstanceEvent::Started);
                 }
-                Effect::Assign { id, ticket, item, .. } => {
+                Effect::Assign { id, request_id, item, .. } => {
                     black_box(item);
-                    self.handed_over = Some((id, ticket));
+                    self.handed_over = Some((id, request_id));
                     if self.shape.mode() == Mode::Shared {
                         self.pool.handle_instance(now, id, InstanceEvent::Settled);
                     }

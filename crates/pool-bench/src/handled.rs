@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use millpond_pool_core::expiration::{BoxExpiration, boxed, standard};
 use millpond_pool_core::{
-    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, Start,
-    Submitted, Ticket, Usage,
+    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, RequestId,
+    Start, Submitted, Usage,
 };
 
 use crate::case::{Case, Shape};
@@ -64,7 +64,7 @@ impl Driver for Host {
         &self,
         pool: &PoolHandle<Self>,
         instance: Instance<Self>,
-        _: Ticket,
+        _: RequestId,
         seat: Arc<Seat>,
     ) {
         let id = instance.id();
@@ -74,12 +74,12 @@ impl Driver for Host {
         }
     }
 
-    fn refuse(&self, ticket: Ticket, _: Arc<Seat>, refusal: Refusal) {
-        panic!("{ticket} is refused: {refusal:?}");
+    fn refuse(&self, request_id: RequestId, _: Arc<Seat>, refusal: Refusal) {
+        panic!("{request_id} is refused: {refusal:?}");
     }
 
-    fn fail(&self, _: Instance<Self>, ticket: Ticket, failure: Failure) {
-        panic!("{ticket} fails: {failure:?}");
+    fn fail(&self, _: Instance<Self>, request_id: RequestId, failure: Failure) {
+        panic!("{request_id} fails: {failure:?}");
     }
 
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, _: Reason) {
@@ -177,7 +177,7 @@ impl Caller {
 
     /// Head, one frame, end of the body.
     fn finish(&self, id: InstanceId, mut request: Submitted<Host>) {
-        assert!(self.pool.responded(request.ticket()));
+        assert!(self.pool.responded(request.request_id()));
         request.progress(id);
         request.ended(id);
     }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Limits, Pool, Ticket, Usage};
+use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Limits, Pool, RequestId, Usage};
 
 use crate::case::{Beside, Case, Shape};
 
@@ -46,8 +46,8 @@ impl Unserved {
 
     /// A request comes, finds that it has to wait, and goes.
     pub fn come_and_go(&mut self) {
-        let ticket = self.submit();
-        let item = self.input(|pool, now| pool.handle_cancel(now, ticket));
+        let request_id = self.submit();
+        let item = self.input(|pool, now| pool.handle_cancel(now, request_id));
         assert!(item.is_some(), "it waited");
     }
 
@@ -60,7 +60,7 @@ impl Unserved {
         self.input(|pool, now| pool.handle_instance(now, id, InstanceEvent::Usage(usage)));
     }
 
-    fn submit(&mut self) -> Ticket {
+    fn submit(&mut self) -> RequestId {
         let permit = self.pool.handle_reserve().expect("a place");
         self.input(|pool, now| pool.handle_submit(now, permit, ()))
     }

@@ -7,7 +7,7 @@ use crate::expiration::Asked;
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::reason::{Reason, Refusal};
-use crate::view::{InstanceId, InstanceView, Ticket};
+use crate::view::{InstanceId, InstanceView, RequestId};
 
 /// The right to submit one request: a place in the queue or on an instance. Spend it in
 /// [`Pool::handle_submit`](crate::Pool::handle_submit) or give it back with
@@ -34,7 +34,7 @@ pub enum Effect<T, H> {
         mode: Mode,
         /// An exclusive instance is started by the request it is for, which comes with the start
         /// and is handed over to it with no further effect. `None`: not tied to a request.
-        request: Option<(Ticket, T)>,
+        request: Option<(RequestId, T)>,
     },
     /// Hand a request to a live instance.
     Assign {
@@ -43,14 +43,14 @@ pub enum Effect<T, H> {
         /// Its handle.
         handle: H,
         /// Which request.
-        ticket: Ticket,
+        request_id: RequestId,
         /// The request.
         item: T,
     },
     /// Turn a request away; no guest has seen it.
     Refuse {
         /// Which request.
-        ticket: Ticket,
+        request_id: RequestId,
         /// The request.
         item: T,
         /// Why.
@@ -63,7 +63,7 @@ pub enum Effect<T, H> {
         /// Its handle.
         handle: H,
         /// Which request.
-        ticket: Ticket,
+        request_id: RequestId,
         /// Why.
         failure: Failure,
     },
@@ -147,7 +147,7 @@ pub enum InstanceEvent<T> {
     /// time to time, until its deadline.
     Exhausted {
         /// What came with [`Effect::Start`].
-        request: Option<(Ticket, T)>,
+        request: Option<(RequestId, T)>,
     },
     /// A shared instance waits for something other than itself: it can take another request.
     Settled,
@@ -155,12 +155,12 @@ pub enum InstanceEvent<T> {
     /// back.
     Backpressure(bool),
     /// A request failed, and its caller has been told.
-    Failed(Ticket),
+    Failed(RequestId),
     /// A frame of a request's response body moved. If its guest was [pinned](Self::Pinned), the body's time
     /// runs again.
-    Progress(Ticket),
+    Progress(RequestId),
     /// A request's response body has ended.
-    Ended(Ticket),
+    Ended(RequestId),
     /// The guest of a request that was handed over waits for the host between two calls. The request
     /// keeps the instance, which is given no other request: it sees both halves of the one. That time is
     /// not the guest's: [`request_timeout`](crate::Limits::request_timeout) does not run, nor does any policy's.
@@ -176,27 +176,27 @@ pub enum InstanceEvent<T> {
     /// # let mut pool: Pool<&str> = Pool::new(Limits::default(), 0);
     /// # let now = Instant::now();
     /// # let permit = pool.handle_reserve().unwrap();
-    /// # let ticket = pool.handle_submit(now, permit, "GET /");
+    /// # let request_id = pool.handle_submit(now, permit, "GET /");
     /// # let Some(Effect::Start { id, .. }) = pool.poll_effect() else { panic!() };
     /// # pool.handle_instance(now, id, InstanceEvent::Started);
     /// // The guest's first half is done. The host may take its time with what comes between.
-    /// pool.handle_instance(now, id, InstanceEvent::Pinned(ticket));
+    /// pool.handle_instance(now, id, InstanceEvent::Pinned(request_id));
     /// assert_eq!((pool.snapshot().busy, pool.snapshot().pinned), (0, 1));
     ///
     /// let later = now + 100 * pool.limits().request_timeout;
     /// pool.handle_timeout(later);
-    /// pool.handle_instance(later, id, InstanceEvent::Resumed(ticket));
+    /// pool.handle_instance(later, id, InstanceEvent::Resumed(request_id));
     /// // The second half. It has `request_timeout` from now.
-    /// assert!(pool.handle_responded(later, ticket));
+    /// assert!(pool.handle_responded(later, request_id));
     /// ```
-    Pinned(Ticket),
+    Pinned(RequestId),
     /// The guest of a pinned request works on it again, and has
     /// [`request_timeout`](crate::Limits::request_timeout) from now. Only for one that is pinned, or whose
     /// head is out, otherwise ignored. Once the head is out, it is the last call: no caller waits for a
     /// head and could be told, so a guest that takes longer is retired.
-    Resumed(Ticket),
+    Resumed(RequestId),
     /// A request that was handed over, but that no guest has seen, comes back.
-    Returned(Ticket, T),
+    Returned(RequestId, T),
     /// What the guest holds, for its policy. Report it before [`Quiet`](Self::Quiet).
     Usage(Usage),
     /// The guest works on nothing any more.

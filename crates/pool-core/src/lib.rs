@@ -50,4 +50,4 @@ pub use pool::Pool;
 pub use reason::{Outcome, Reason, Refusal};
 pub use serve::Serve;
 pub use snapshot::{InstanceGauges, Retirements, Snapshot};
-pub use view::{InstanceId, InstanceView, Status, Ticket};
+pub use view::{InstanceId, InstanceView, RequestId, Status};

@@ -41,7 +41,7 @@ pub trait Serve<Request>: Clone + Send + Sync + 'static {
 
     /// A request was turned away because [`try_reserve`](Self::try_reserve) or
     /// [`try_serve`](Self::try_serve) gave no place: counts it.
-    fn turned_away(&self) {}
+    fn record_rejection(&self) {}
 
     /// How many requests are between submission and the end of their body.
     fn load(&self) -> usize;

@@ -28,26 +28,26 @@ impl fmt::Debug for InstanceId {
     }
 }
 
-/// Names one submitted request of a pool. Older requests have smaller tickets.
+/// Names one submitted request of a pool. Older requests have smaller ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(crate) Key);
+pub struct RequestId(pub(crate) Key);
 
-impl Ticket {
+impl RequestId {
     /// The number people see in logs, counted from 1.
     pub fn number(self) -> u64 {
         self.0.serial()
     }
 }
 
-impl fmt::Display for Ticket {
+impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.number().fmt(f)
     }
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket({})", self.number())
+        write!(f, "RequestId({})", self.number())
     }
 }
 
@@ -103,7 +103,7 @@ pub struct InstanceView {
     /// It waits for its first request, made ahead for [`min_idle`](crate::Limits::min_idle).
     pub spare: bool,
     /// A number drawn for this instance, uniform from 0 to below 1; the same in each poll.
-    pub draw: f64,
+    pub random: f64,
 }
 
 impl InstanceView {
@@ -143,7 +143,7 @@ impl InstanceView {
             memory: 0,
             resources: 0,
             spare: false,
-            draw: 0.0,
+            random: 0.0,
         }
     }
 }

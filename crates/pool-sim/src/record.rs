@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use millpond_pool_core::expiration::Expired;
 use millpond_pool_core::{
-    Claim, Effect, Failure, InstanceEvent, InstanceId, Limits, Mode, Reason, Refusal, Ticket,
+    Claim, Effect, Failure, InstanceEvent, InstanceId, Limits, Mode, Reason, Refusal, RequestId,
 };
 
 use crate::item::Item;
@@ -15,26 +15,26 @@ pub(crate) enum Record {
     Reserve(Result<(), Refusal>),
     Release,
     Overloaded,
-    Submit(Ticket),
+    Submit(RequestId),
     /// And whether the item came back.
-    Cancel(Ticket, bool),
+    Cancel(RequestId, bool),
     Timeout,
     Drain,
     Stop,
     Limits(Box<Limits>, Spread),
     Event(InstanceId, Event),
     /// And whether the head may be given to the caller.
-    Responded(Ticket, bool),
+    Responded(RequestId, bool),
     Verdict(InstanceId, u64, Poll<Expired>),
     Wake(InstanceId),
     Grant,
     Reclaim,
     Room,
 
-    Start(InstanceId, Mode, Option<Ticket>),
-    Assign(InstanceId, Ticket),
-    Refuse(Ticket, Refusal),
-    Fail(InstanceId, Ticket, Failure),
+    Start(InstanceId, Mode, Option<RequestId>),
+    Assign(InstanceId, RequestId),
+    Refuse(RequestId, Refusal),
+    Fail(InstanceId, RequestId, Failure),
     Retire(InstanceId, Reason),
     Gone,
     Discard,
@@ -68,15 +68,15 @@ impl Spread {
 pub(crate) enum Event {
     Started,
     StartFailed,
-    Exhausted(Option<Ticket>),
+    Exhausted(Option<RequestId>),
     Settled,
     Backpressure(bool),
-    Failed(Ticket),
-    Progress(Ticket),
-    Ended(Ticket),
-    Pinned(Ticket),
-    Resumed(Ticket),
-    Returned(Ticket),
+    Failed(RequestId),
+    Progress(RequestId),
+    Ended(RequestId),
+    Pinned(RequestId),
+    Resumed(RequestId),
+    Returned(RequestId),
     Usage,
     Quiet,
     Drain(Reason),
@@ -90,16 +90,16 @@ impl Event {
             InstanceEvent::Started => Self::Started,
             InstanceEvent::StartFailed => Self::StartFailed,
             InstanceEvent::Exhausted { request } => {
-                Self::Exhausted(request.as_ref().map(|(ticket, _)| *ticket))
+                Self::Exhausted(request.as_ref().map(|(request_id, _)| *request_id))
             }
             InstanceEvent::Settled => Self::Settled,
             InstanceEvent::Backpressure(on) => Self::Backpressure(*on),
-            InstanceEvent::Failed(ticket) => Self::Failed(*ticket),
-            InstanceEvent::Progress(ticket) => Self::Progress(*ticket),
-            InstanceEvent::Ended(ticket) => Self::Ended(*ticket),
-            InstanceEvent::Pinned(ticket) => Self::Pinned(*ticket),
-            InstanceEvent::Resumed(ticket) => Self::Resumed(*ticket),
-            InstanceEvent::Returned(ticket, _) => Self::Returned(*ticket),
+            InstanceEvent::Failed(request_id) => Self::Failed(*request_id),
+            InstanceEvent::Progress(request_id) => Self::Progress(*request_id),
+            InstanceEvent::Ended(request_id) => Self::Ended(*request_id),
+            InstanceEvent::Pinned(request_id) => Self::Pinned(*request_id),
+            InstanceEvent::Resumed(request_id) => Self::Resumed(*request_id),
+            InstanceEvent::Returned(request_id, _) => Self::Returned(*request_id),
             InstanceEvent::Usage(_) => Self::Usage,
             InstanceEvent::Quiet => Self::Quiet,
             InstanceEvent::Drain(reason) => Self::Drain(*reason),
@@ -114,11 +114,11 @@ impl Record {
     pub(crate) fn of(effect: &Effect<Item, ()>) -> Self {
         match effect {
             Effect::Start { id, mode, request, .. } => {
-                Self::Start(*id, *mode, request.as_ref().map(|(ticket, _)| *ticket))
+                Self::Start(*id, *mode, request.as_ref().map(|(request_id, _)| *request_id))
             }
-            Effect::Assign { id, ticket, .. } => Self::Assign(*id, *ticket),
-            Effect::Refuse { ticket, refusal, .. } => Self::Refuse(*ticket, *refusal),
-            Effect::Fail { id, ticket, failure, .. } => Self::Fail(*id, *ticket, *failure),
+            Effect::Assign { id, request_id, .. } => Self::Assign(*id, *request_id),
+            Effect::Refuse { request_id, refusal, .. } => Self::Refuse(*request_id, *refusal),
+            Effect::Fail { id, request_id, failure, .. } => Self::Fail(*id, *request_id, *failure),
             Effect::Retire { id, reason, .. } => Self::Retire(*id, *reason),
             Effect::Gone { .. } => Self::Gone,
             Effect::Discard { .. } => Self::Discard,
@@ -137,14 +137,14 @@ impl Record {
             Self::Reserve(result) => (1, reserve(result), 0),
             Self::Release => (2, 0, 0),
             Self::Overloaded => (3, 0, 0),
-            Self::Submit(ticket) => (4, ticket.number(), 0),
-            Self::Cancel(ticket, back) => (5, ticket.number(), u64::from(*back)),
+            Self::Submit(request_id) => (4, request_id.number(), 0),
+            Self::Cancel(request_id, back) => (5, request_id.number(), u64::from(*back)),
             Self::Timeout => (6, 0, 0),
             Self::Drain => (7, 0, 0),
             Self::Stop => (8, 0, 0),
             Self::Limits(limits, _) => (9, limits.max_instances as u64, limits.concurrency as u64),
-            Self::Event(id, event) => (32 + event.number(), id.number(), event.ticket()),
-            Self::Responded(ticket, waits) => (11, ticket.number(), u64::from(*waits)),
+            Self::Event(id, event) => (32 + event.number(), id.number(), event.request_id()),
+            Self::Responded(request_id, waits) => (11, request_id.number(), u64::from(*waits)),
             Self::Verdict(id, revision, verdict) => {
                 (12 + 64 * u64::from(verdict.is_ready()), id.number(), *revision)
             }
@@ -152,13 +152,13 @@ impl Record {
             Self::Grant => (14, 0, 0),
             Self::Reclaim => (15, 0, 0),
             Self::Room => (16, 0, 0),
-            Self::Start(id, mode, ticket) => {
+            Self::Start(id, mode, request_id) => {
                 let shared = u64::from(*mode == Mode::Shared);
-                (17 + 64 * shared, id.number(), ticket.map_or(0, Ticket::number))
+                (17 + 64 * shared, id.number(), request_id.map_or(0, RequestId::number))
             }
-            Self::Assign(id, ticket) => (18, id.number(), ticket.number()),
-            Self::Refuse(ticket, refusal) => (19, ticket.number(), *refusal as u64),
-            Self::Fail(id, ticket, _) => (20, id.number(), ticket.number()),
+            Self::Assign(id, request_id) => (18, id.number(), request_id.number()),
+            Self::Refuse(request_id, refusal) => (19, request_id.number(), *refusal as u64),
+            Self::Fail(id, request_id, _) => (20, id.number(), request_id.number()),
             Self::Retire(id, reason) => (21, id.number(), *reason as u64),
             Self::Gone => (22, 0, 0),
             Self::Discard => (23, 0, 0),
@@ -191,15 +191,15 @@ impl Event {
         }
     }
 
-    fn ticket(self) -> u64 {
+    fn request_id(self) -> u64 {
         match self {
-            Self::Exhausted(ticket) => ticket.map_or(0, Ticket::number),
-            Self::Failed(ticket)
-            | Self::Progress(ticket)
-            | Self::Ended(ticket)
-            | Self::Pinned(ticket)
-            | Self::Resumed(ticket)
-            | Self::Returned(ticket) => ticket.number(),
+            Self::Exhausted(request_id) => request_id.map_or(0, RequestId::number),
+            Self::Failed(request_id)
+            | Self::Progress(request_id)
+            | Self::Ended(request_id)
+            | Self::Pinned(request_id)
+            | Self::Resumed(request_id)
+            | Self::Returned(request_id) => request_id.number(),
             Self::Drain(reason) | Self::Broken(reason) => reason as u64,
             _ => 0,
         }

@@ -57,7 +57,7 @@ where
             Ok(future) => State::Serving { future },
             Err(error) => {
                 if error.kind() == ErrorKind::Overloaded {
-                    self.pool.turned_away();
+                    self.pool.record_rejection();
                 }
                 State::Refused { error: Some(error) }
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millpond_engine::{CacheChoice, DEFAULT_MAX_SIZE, Guests, Needs, read_file, tick};
+use millpond_engine::{CacheChoice, DEFAULT_MAX_SIZE, EngineConfig, Guests, read_file, tick};
 use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{Limits, MaxRequests, PoolHandle, Share, SharedBudget};
 use wasmtime::component::{Component, Linker};
@@ -234,14 +234,14 @@ impl<H: Host> Builder<H> {
             return Err(fail(Problem::Missing(missing)));
         }
         let (this, limits) = self.into_limits(version);
-        let needs = Needs {
+        let config = EngineConfig {
             guests: Guests::Components { concurrency },
             max_instances: limits.max_instances,
             max_memory: this.host.max_memory(),
             cache: this.cache.clone(),
             core_dumps: this.records.core_dumps.is_some(),
         };
-        let engine = needs.engine().map_err(|error| fail(Problem::Engine(error)))?;
+        let engine = config.engine().map_err(|error| fail(Problem::Engine(error)))?;
         let component =
             Component::new(&engine, &bytes).map_err(|error| fail(Problem::Compile(error)))?;
         this.link(name, &component, version, concurrency, limits)

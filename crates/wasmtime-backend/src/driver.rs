@@ -9,7 +9,7 @@ use millpond_engine::{InstantiationError, LogRate, Ticks, Tokio, lock, unlogged}
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, Mode, PoolHandle,
-    Reason, Refusal, Runtime, Start, Ticket,
+    Reason, Refusal, RequestId, Runtime, Start,
 };
 use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
@@ -131,11 +131,11 @@ impl<H: Host> Driver for WasmDriver<H> {
         let slot = instance.slot();
         let shared = start.mode == Mode::Shared;
         match start.request {
-            Some((ticket, job)) => {
+            Some((request_id, job)) => {
                 // The request's own future drives it.
                 let reply = Arc::clone(job.reply());
-                slot.wait_for(ticket, Arc::clone(&reply));
-                let run = exclusive::run(pool.clone(), instance.clone(), None, ticket, job);
+                slot.wait_for(request_id, Arc::clone(&reply));
+                let run = exclusive::run(pool.clone(), instance.clone(), None, request_id, job);
                 slot.begin(Box::pin(run), shared);
                 reply.drive(instance);
             }
@@ -155,14 +155,14 @@ impl<H: Host> Driver for WasmDriver<H> {
         &self,
         pool: &PoolHandle<Self>,
         instance: Instance<Self>,
-        ticket: Ticket,
+        request_id: RequestId,
         job: Job<H>,
     ) {
         let slot = instance.slot();
         let reply = Arc::clone(job.reply());
-        slot.wait_for(ticket, Arc::clone(&reply));
+        slot.wait_for(request_id, Arc::clone(&reply));
         let back = if slot.is_shared() {
-            let back = slot.put(ticket, job).err();
+            let back = slot.put(request_id, job).err();
             if back.is_none() {
                 // Its future helps.
                 reply.drive(instance.clone());
@@ -172,7 +172,13 @@ impl<H: Host> Driver for WasmDriver<H> {
             let mut job = Some(job);
             let begun = slot.resume(|guest| {
                 let job = job.take().expect("made once");
-                Box::pin(exclusive::run(pool.clone(), instance.clone(), Some(guest), ticket, job))
+                Box::pin(exclusive::run(
+                    pool.clone(),
+                    instance.clone(),
+                    Some(guest),
+                    request_id,
+                    job,
+                ))
             });
             if begun.is_some() {
                 reply.drive(instance.clone());
@@ -180,12 +186,12 @@ impl<H: Host> Driver for WasmDriver<H> {
             job
         };
         if let Some(job) = back {
-            slot.take_waiting(ticket);
-            pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+            slot.take_waiting(request_id);
+            pool.report(instance.id(), InstanceEvent::Returned(request_id, job));
         }
     }
 
-    fn refuse(&self, _: Ticket, job: Job<H>, refusal: Refusal) {
+    fn refuse(&self, _: RequestId, job: Job<H>, refusal: Refusal) {
         let cause = match refusal {
             Refusal::StartFailed => lock(&self.start_error).clone(),
             Refusal::Exhausted => lock(&self.exhaustion).clone(),
@@ -201,14 +207,14 @@ impl<H: Host> Driver for WasmDriver<H> {
         drop(request);
     }
 
-    fn fail(&self, instance: Instance<Self>, ticket: Ticket, failure: Failure) {
-        if let Some(reply) = instance.slot().take_waiting(ticket) {
+    fn fail(&self, instance: Instance<Self>, request_id: RequestId, failure: Failure) {
+        if let Some(reply) = instance.slot().take_waiting(request_id) {
             reply.fail(Error::from(failure));
         }
     }
 
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
-        instance.slot().doom(reason);
+        instance.slot().begin_shutdown(reason);
         // Not here: the caller may be polling this very guest.
         self.spawn(slot::dispose(pool.clone(), instance, reason));
     }

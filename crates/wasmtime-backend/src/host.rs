@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use millpond_engine::HostLimits;
-use millpond_pool_core::{InstanceId, Reason, Ticket, Usage};
+use millpond_pool_core::{InstanceId, Reason, RequestId, Usage};
 use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut};
 use wasmtime_wasi::WasiView;
@@ -122,7 +122,7 @@ pub struct RequestStart<'a, T: 'static> {
     /// On which instance.
     pub id: InstanceId,
     /// Which request.
-    pub ticket: Ticket,
+    pub request_id: RequestId,
     /// Whether the instance serves one at a time: all it does until the next one begins is for
     /// this request.
     pub alone: bool,
@@ -132,7 +132,10 @@ pub struct RequestStart<'a, T: 'static> {
 
 impl<T: 'static> std::fmt::Debug for RequestStart<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestStart").field("id", &self.id).field("ticket", &self.ticket).finish()
+        f.debug_struct("RequestStart")
+            .field("id", &self.id)
+            .field("request_id", &self.request_id)
+            .finish()
     }
 }
 

@@ -32,8 +32,8 @@ pub use millpond_engine::{
 };
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,
-    Limits, Load, MaxRequests, OwnedPermit, Reason, Reserve, Serve, Share, SharedBudget, Snapshot,
-    Ticket, Usage, Warmed, expiration,
+    Limits, Load, MaxRequests, OwnedPermit, Reason, RequestId, Reserve, Serve, Share, SharedBudget,
+    Snapshot, Usage, Warmed, expiration,
 };
 pub use pool::WasmPool;
 pub use record::{RecordCounts, RecordLimits};

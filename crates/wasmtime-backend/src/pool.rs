@@ -47,14 +47,14 @@ use crate::wasi::WasiHost;
 /// # }
 /// ```
 pub struct WasmPool<H: Host = WasiHost> {
-    pool: Arc<Owned<H>>,
+    pool: Arc<DrainOnDrop<H>>,
     version: HttpVersion,
 }
 
 /// Instances hold on to their pool; so what users hold is this, and its end is theirs.
-struct Owned<H: Host>(PoolHandle<WasmDriver<H>>);
+struct DrainOnDrop<H: Host>(PoolHandle<WasmDriver<H>>);
 
-impl<H: Host> Drop for Owned<H> {
+impl<H: Host> Drop for DrainOnDrop<H> {
     fn drop(&mut self) {
         // It goes on by itself.
         drop(self.0.drain());
@@ -68,7 +68,7 @@ impl<H: Host> WasmPool<H> {
     }
 
     pub(crate) fn new(pool: PoolHandle<WasmDriver<H>>, version: HttpVersion) -> Self {
-        Self { pool: Arc::new(Owned(pool)), version }
+        Self { pool: Arc::new(DrainOnDrop(pool)), version }
     }
 
     /// The version of wasi:http that its component answers.
@@ -112,8 +112,8 @@ impl<H: Host> WasmPool<H> {
             + Send
             + 'static,
     {
-        match Order::new(request) {
-            Ok(Order { job, reply, head }) => {
+        match PreparedRequest::new(request) {
+            Ok(PreparedRequest { job, reply, head }) => {
                 ResponseFuture::new(self.pool.0.submit(permit, job), reply, head)
             }
             Err(error) => ResponseFuture::refused(error),
@@ -131,8 +131,8 @@ impl<H: Host> WasmPool<H> {
             + Send
             + 'static,
     {
-        match Order::new(request) {
-            Ok(Order { job, reply, head }) => {
+        match PreparedRequest::new(request) {
+            Ok(PreparedRequest { job, reply, head }) => {
                 let submitted = self.pool.0.try_submit(job).map_err(|(error, _)| error)?;
                 Ok(ResponseFuture::new(submitted, reply, head))
             }
@@ -201,14 +201,14 @@ impl<H: Host> WasmPool<H> {
 }
 
 /// A request, made fit for a guest, and where its answer arrives.
-struct Order<H: Host> {
+struct PreparedRequest<H: Host> {
     job: Job<H>,
     reply: Arc<Reply<H>>,
     /// Whether its answer has no body.
     head: bool,
 }
 
-impl<H: Host> Order<H> {
+impl<H: Host> PreparedRequest<H> {
     fn new<B>(request: Request<B>) -> Result<Self, Error>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
@@ -250,8 +250,8 @@ where
         self.try_serve(request)
     }
 
-    fn turned_away(&self) {
-        self.pool.0.turned_away();
+    fn record_rejection(&self) {
+        self.pool.0.record_rejection();
     }
 
     fn load(&self) -> usize {

@@ -14,16 +14,16 @@ use crate::setup::{Recorder, Seen, Sent, Setup, drain};
 /// for the reasons that were counted.
 fn assert_consistent(seen: &[Seen], now: &millpond::Snapshot) {
     let mut instances = BTreeMap::new();
-    let mut tickets = Vec::new();
+    let mut request_ids = Vec::new();
     let mut reasons: BTreeMap<Reason, u64> = BTreeMap::new();
     for seen in seen {
         match *seen {
             Seen::Started { instance } => {
                 assert_eq!(instances.insert(instance, true), None, "started twice");
             }
-            Seen::Request { instance, ticket, .. } => {
+            Seen::Request { instance, request_id, .. } => {
                 assert_eq!(instances.get(&instance), Some(&true), "not on a live instance");
-                tickets.push(ticket);
+                request_ids.push(request_id);
             }
             Seen::Retired { instance, reason, .. } => {
                 assert_eq!(instances.insert(instance, false), Some(true), "not retired once");
@@ -32,10 +32,10 @@ fn assert_consistent(seen: &[Seen], now: &millpond::Snapshot) {
         }
     }
     assert!(instances.values().all(|live| !live), "all were retired: {instances:?}");
-    let given = tickets.len();
-    tickets.sort_unstable();
-    tickets.dedup();
-    assert_eq!(tickets.len(), given, "no request is given to two guests");
+    let given = request_ids.len();
+    request_ids.sort_unstable();
+    request_ids.dedup();
+    assert_eq!(request_ids.len(), given, "no request is given to two guests");
     // A start that its request gave up never got to the hooks.
     for (reason, count) in now.retired.iter() {
         let hooks = reasons.get(&reason).copied().unwrap_or(0);

@@ -9,13 +9,13 @@ use millpond::{
     GuestIoUsage, Histogram, HostStream, MemoryAccount, RecordCounts, Snapshot, cut_output,
 };
 
-use crate::app::Measured;
+use crate::app::PoolMetrics;
 use crate::listen::{Connections, Cut};
 use crate::upstream::Usage;
 
 /// All families, of all pools, of the upstream if there is one, and of the clients' connections.
 pub(crate) fn metrics(
-    pools: &[Measured],
+    pools: &[PoolMetrics],
     upstream: Option<Usage>,
     connections: Connections,
     memory: &MemoryAccount,
@@ -248,7 +248,7 @@ fn labelled<'a>(
 
 fn family(
     text: &mut String,
-    pools: &[Measured],
+    pools: &[PoolMetrics],
     (name, kind, help): (&str, &str, &str),
     rows: impl Fn(&Snapshot) -> Rows<'_>,
 ) {
@@ -263,7 +263,7 @@ fn family(
 
 fn histogram(
     text: &mut String,
-    pools: &[Measured],
+    pools: &[PoolMetrics],
     (name, help): (&str, &str),
     times: impl Fn(&Snapshot) -> &Histogram,
 ) {
@@ -309,7 +309,7 @@ mod tests {
         let pool = |middleware, queued| {
             let mut snapshot = Snapshot::default();
             snapshot.queued = queued;
-            Measured { middleware, snapshot }
+            PoolMetrics { middleware, snapshot }
         };
         let text = metrics(
             &[pool(None, 1), pool(Some(1), 2), pool(Some(2), 3)],

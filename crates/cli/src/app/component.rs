@@ -12,7 +12,7 @@ use crate::app::pool::to_usize;
 use crate::config::settings::Settings;
 use crate::config::values::Outbound;
 use crate::error::StartError;
-use crate::process::say::patiently;
+use crate::process::say::with_progress;
 
 /// What is served when no component is given.
 const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));
@@ -35,7 +35,7 @@ pub(crate) async fn pool(
             None => builder.from_bytes(DEMO),
         }
     });
-    let built = patiently(&name, compiling).await;
+    let built = with_progress(&name, compiling).await;
     let built = built.map_err(|panic| StartError::failed(format!("compiling {name}: {panic}")))?;
     built.map_err(|error| StartError::failed(error.to_string()))
 }

@@ -19,7 +19,7 @@ use crate::app::pool::to_usize;
 use crate::config::middleware::Middleware;
 use crate::config::settings::Settings;
 use crate::error::{BoxError, StartError};
-use crate::process::say::patiently;
+use crate::process::say::with_progress;
 
 /// Compiles the modules, or finds them in the cache, and makes their pools, in order.
 pub(crate) async fn pools(
@@ -42,7 +42,7 @@ pub(crate) async fn pools(
     }
     let mut pools = Vec::new();
     for (module, builder) in builders {
-        let built = patiently(&module.to_string_lossy(), builder.from_file(module)).await;
+        let built = with_progress(&module.to_string_lossy(), builder.from_file(module)).await;
         pools.push(built.map_err(|error| StartError::failed(format!("--middleware: {error}")))?);
     }
     Ok(pools)

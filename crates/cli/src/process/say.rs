@@ -45,7 +45,7 @@ pub(crate) fn log_panics() {
 }
 
 /// Waits for something to be compiled, and says so if that takes a while.
-pub(crate) async fn patiently<T>(name: &str, compiling: impl Future<Output = T>) -> T {
+pub(crate) async fn with_progress<T>(name: &str, compiling: impl Future<Output = T>) -> T {
     let mut compiling = std::pin::pin!(compiling);
     match tokio::time::timeout(PATIENCE, &mut compiling).await {
         Ok(compiled) => compiled,

@@ -1,7 +1,7 @@
-//! The upstream's response body, which holds the request's place until it has ended.
+//! The upstream's response body, which holds the request's slot until it has ended.
 //!
-//! A client that stops reading would hold the place for as long as it likes. So a body that has more to give is cut if
-//! the client does not ask for it within [`STALL`]: the upstream's connection closes, the place is free, and what the
+//! A client that stops reading would hold the slot for as long as it likes. So a body that has more to give is cut if
+//! the client does not ask for it within [`STALL`]: the upstream's connection closes, the slot is free, and what the
 //! client has got does not look whole. The upstream may take its time to send more: an event stream is fine.
 
 use std::fmt;
@@ -16,13 +16,13 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::places::Place;
+use super::limit::Slot;
 use crate::error::BoxError;
 
 /// How long a client may leave a body unread: as long as in a pool.
 const STALL: Duration = Duration::from_secs(30);
 
-pub(crate) struct Held<B = Incoming> {
+pub(crate) struct StallGuard<B = Incoming> {
     state: Arc<Mutex<State<B>>>,
     /// The task that cuts the body; `None` if the body has nothing to give.
     watch: Option<AbortHandle>,
@@ -30,7 +30,7 @@ pub(crate) struct Held<B = Incoming> {
 
 struct State<B> {
     /// `None` once it has been cut, or has ended.
-    open: Option<(B, Place)>,
+    open: Option<(B, Slot)>,
     /// Since when the client has not asked for the next frame; `None` while it waits for one.
     left_alone: Option<Instant>,
     cut: bool,
@@ -48,11 +48,11 @@ impl fmt::Display for Stalled {
 
 impl std::error::Error for Stalled {}
 
-impl<B: Body + Send + 'static> Held<B> {
-    pub(crate) fn new(body: B, place: Place) -> Self {
+impl<B: Body + Send + 'static> StallGuard<B> {
+    pub(crate) fn new(body: B, slot: Slot) -> Self {
         let watched = !body.is_end_stream();
         let left_alone = watched.then(Instant::now);
-        let state = State { open: Some((body, place)), left_alone, cut: false };
+        let state = State { open: Some((body, slot)), left_alone, cut: false };
         let state = Arc::new(Mutex::new(state));
         let watch = watched.then(|| tokio::spawn(watch(Arc::clone(&state))).abort_handle());
         Self { state, watch }
@@ -75,7 +75,7 @@ async fn watch<B>(state: Arc<Mutex<State<B>>>) {
     }
 }
 
-impl<B> Body for Held<B>
+impl<B> Body for StallGuard<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -113,7 +113,7 @@ where
     }
 }
 
-impl<B> Drop for Held<B> {
+impl<B> Drop for StallGuard<B> {
     fn drop(&mut self) {
         // At once: the watch goes when it gets its turn.
         lock(&self.state).open = None;
@@ -123,9 +123,9 @@ impl<B> Drop for Held<B> {
     }
 }
 
-impl<B> fmt::Debug for Held<B> {
+impl<B> fmt::Debug for StallGuard<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held")
+        f.write_str("StallGuard")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millpond_engine::{GuestLimits, Tag};
-use millpond_pool_core::{Error, ErrorKind, InstanceId, Ticket};
+use millpond_pool_core::{Error, ErrorKind, InstanceId, RequestId};
 use wasmtime::{Memory, Result, format_err};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
@@ -25,7 +25,7 @@ pub(crate) struct GuestState {
     /// Who prints and logs.
     pub(crate) tag: Arc<Tag>,
     /// The newest request that it was called for.
-    pub(crate) request: Option<Ticket>,
+    pub(crate) request: Option<RequestId>,
     /// Those it enabled when it started.
     pub(crate) features: Features,
     /// What it works on. `None`: it starts.
@@ -64,7 +64,7 @@ impl GuestState {
 
     /// The number of the request that it is called for; 0 while it starts.
     pub(crate) fn request(&self) -> u64 {
-        self.request.map_or(0, Ticket::number)
+        self.request.map_or(0, RequestId::number)
     }
 
     /// Whether it may have this logged.

@@ -10,7 +10,7 @@ use millpond_engine::{
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
     Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
-    Refusal, Runtime as _, Start, Ticket,
+    Refusal, RequestId, Runtime as _, Start,
 };
 
 use crate::instance::guest::Guest;
@@ -62,7 +62,7 @@ impl GuestDriver {
     /// Reports a request's start that is complete. It keeps its guest, though the module be replaced by now.
     pub(crate) fn started(&self, pool: &PoolHandle<Self>, id: InstanceId) {
         pool.report(id, InstanceEvent::Started);
-        if !self.versions.enlist(id) {
+        if !self.versions.register(id) {
             pool.report(id, InstanceEvent::Drain(Reason::Swap));
         }
     }
@@ -110,19 +110,25 @@ impl Driver for GuestDriver {
         }
         match start.request {
             // The request's own future drives it.
-            Some((ticket, job)) => drop(job.hand_over(ticket, instance)),
+            Some((request_id, job)) => drop(job.hand_over(request_id, instance)),
             None => self.runtime.spawn(Box::pin(start_spare(pool.clone(), instance))),
         }
     }
 
-    fn assign(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, ticket: Ticket, job: Job) {
+    fn assign(
+        &self,
+        pool: &PoolHandle<Self>,
+        instance: Instance<Self>,
+        request_id: RequestId,
+        job: Job,
+    ) {
         let id = instance.id();
-        if let Err(job) = job.hand_over(ticket, instance) {
-            pool.report(id, InstanceEvent::Returned(ticket, job));
+        if let Err(job) = job.hand_over(request_id, instance) {
+            pool.report(id, InstanceEvent::Returned(request_id, job));
         }
     }
 
-    fn refuse(&self, _: Ticket, job: Job, refusal: Refusal) {
+    fn refuse(&self, _: RequestId, job: Job, refusal: Refusal) {
         let mut error = Error::from(refusal);
         let source = match error.kind() {
             ErrorKind::Instantiation => lock(&self.start_error).clone(),
@@ -135,20 +141,20 @@ impl Driver for GuestDriver {
         job.fail(error);
     }
 
-    fn fail(&self, instance: Instance<Self>, ticket: Ticket, failure: Failure) {
-        if let Some(caller) = instance.slot().take_caller(Some(ticket)) {
+    fn fail(&self, instance: Instance<Self>, request_id: RequestId, failure: Failure) {
+        if let Some(caller) = instance.slot().take_caller(Some(request_id)) {
             caller.fail(failure.into());
         }
     }
 
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
-        instance.slot().doom(reason);
+        instance.slot().begin_shutdown(reason);
         let pool = pool.clone();
         // Off the path of any request.
         self.runtime.spawn(Box::pin(async move {
             let seat = instance.slot().clear().await;
             let _ = millpond_engine::catch_panic(|| drop(seat));
-            pool.driver().versions.delist(instance.id());
+            pool.driver().versions.unregister(instance.id());
             pool.report(instance.id(), InstanceEvent::Dropped);
             // Effects come in any order: the pool may have told a caller who was not there yet.
             if let Some(caller) = instance.slot().take_caller(None) {
@@ -161,11 +167,11 @@ impl Driver for GuestDriver {
 async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
     let (driver, id) = (pool.driver(), instance.id());
     match poll_fn(|cx| instance.slot().poll_spare(cx)).await {
-        Ok(_) if driver.versions.enlist(id) => pool.report(id, InstanceEvent::Started),
+        Ok(_) if driver.versions.register(id) => pool.report(id, InstanceEvent::Started),
         // The module was replaced meanwhile: no request is to have this one.
         Ok(_) => pool.report(id, InstanceEvent::Drain(Reason::Swap)),
         // The task that ends it reports that.
-        Err(Fault::Doomed(_)) => {}
+        Err(Fault::ShutDown(_)) => {}
         Err(Fault::Failed(error)) => pool.report(
             id,
             match driver.not_started(error) {
@@ -188,7 +194,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use millpond_pool_core::{Driver as _, ErrorKind, Instance, PoolHandle, Reason, Ticket, Usage};
+    use millpond_pool_core::{
+        Driver as _, ErrorKind, Instance, PoolHandle, Reason, RequestId, Usage,
+    };
 
     use super::GuestDriver;
     use crate::HttpWasmPool;
@@ -201,15 +209,15 @@ mod tests {
         (func (export "handle_response") (param i32 i32)))"#;
 
     /// An instance that a request was handed to, which then went away: it is ended.
-    async fn ended() -> (PoolHandle<GuestDriver>, Instance<GuestDriver>, Ticket) {
+    async fn ended() -> (PoolHandle<GuestDriver>, Instance<GuestDriver>, RequestId) {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, reply) = pool.try_submit().unwrap();
-        let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
+        let (handle, request_id) = (submitted.pool().clone(), submitted.request_id());
         let lease = lease(submitted, reply).await.unwrap();
         let instance = lease.instance();
         drop(lease);
-        assert_eq!(instance.slot().doomed(), Some(Reason::Cancelled));
-        (handle, instance, ticket)
+        assert_eq!(instance.slot().shutdown_reason(), Some(Reason::Cancelled));
+        (handle, instance, request_id)
     }
 
     async fn told(reply: &Reply) -> ErrorKind {
@@ -219,9 +227,9 @@ mod tests {
 
     #[tokio::test]
     async fn assigning_to_an_ended_instance_fails() {
-        let (pool, instance, ticket) = ended().await;
+        let (pool, instance, request_id) = ended().await;
         let reply = Arc::new(Reply::default());
-        pool.driver().assign(&pool, instance, ticket, Job::new(Arc::clone(&reply)));
+        pool.driver().assign(&pool, instance, request_id, Job::new(Arc::clone(&reply)));
         assert_eq!(told(&reply).await, ErrorKind::Retired);
     }
 
@@ -229,14 +237,14 @@ mod tests {
     async fn a_caller_told_early_hears_of_the_end() {
         let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
         let (submitted, reply) = pool.try_submit().unwrap();
-        let (handle, ticket) = (submitted.pool().clone(), submitted.ticket());
+        let (handle, request_id) = (submitted.pool().clone(), submitted.request_id());
         let lease = lease(submitted, reply).await.unwrap();
         let instance = lease.instance();
         lease.finish().await.unwrap();
 
         // As if the pool had told it before it was there.
         let reply = Arc::new(Reply::default());
-        instance.slot().set_caller(ticket, Arc::clone(&reply));
+        instance.slot().set_caller(request_id, Arc::clone(&reply));
         handle.driver().retire(&handle, instance, Reason::Timeout);
         assert_eq!(told(&reply).await, ErrorKind::RequestTimeout);
     }
@@ -287,7 +295,7 @@ mod tests {
         let mut clear = Box::pin(slot.clear());
         let begun = slot.begin_call(|guest| {
             // It is ended at this very moment.
-            slot.doom(Reason::Timeout);
+            slot.begin_shutdown(Reason::Timeout);
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(clear.as_mut().poll(&mut cx).is_pending(), "the seat is locked");
             Box::pin(async move {

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use millpond_engine::{GuestLimits, begin_ticks};
-use millpond_pool_core::{Error, InstanceId, Ticket, Usage};
+use millpond_pool_core::{Error, InstanceId, RequestId, Usage};
 use wasmtime::{Instance, Result, Store, TypedFunc, format_err};
 
 use crate::host::memory::MEMORY;
 use crate::host::state::GuestState;
 use crate::message::exchange::Exchange;
-use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, Traits};
+use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, ModuleInfo};
 use crate::module::version::ModuleVersion;
 
 /// What a guest's `handle_request` wants.
@@ -64,7 +64,7 @@ impl Guest {
     pub(crate) async fn handle_request(
         &mut self,
         exchange: Box<Exchange>,
-        request: Ticket,
+        request: RequestId,
     ) -> Returned {
         let state = self.store.data_mut();
         state.request = Some(request);
@@ -105,8 +105,8 @@ impl Guest {
         };
         let mut usage = Usage::default();
         usage.memory = state.limits.memory();
-        let (blame, traits) = (state.blame.take(), self.version.traits());
-        Returned { called, blame, usage, traits }
+        let (blame, info) = (state.blame.take(), self.version.info());
+        Returned { called, blame, usage, info }
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct Returned {
     /// What the host refused, where that is what broke the call.
     pub(crate) blame: Option<Error>,
     pub(crate) usage: Usage,
-    pub(crate) traits: Traits,
+    pub(crate) info: ModuleInfo,
 }
 
 impl fmt::Debug for Guest {

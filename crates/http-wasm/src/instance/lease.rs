@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use millpond_engine::{Cause, LogRate, printable, unlogged};
+use millpond_engine::{LogRate, SharedError, printable, unlogged};
 use millpond_pool_core::{
     Error, ErrorKind, Failure, InstanceEvent, Lease, Reason, Submitted, Usage,
 };
@@ -14,7 +14,7 @@ use crate::instance::guest::{CtxNext, Guest, Returned};
 use crate::instance::reply::{Job, Reply};
 use crate::instance::slot::{Calling, Fault};
 use crate::message::exchange::Exchange;
-use crate::module::inspect::Traits;
+use crate::module::inspect::ModuleInfo;
 
 /// What guests bring about by breaking or ending is logged so often.
 static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));
@@ -26,7 +26,7 @@ pub(crate) struct GuestLease {
     lease: Option<Lease<GuestDriver>>,
     reply: Arc<Reply>,
     usage: Usage,
-    traits: Traits,
+    info: ModuleInfo,
 }
 
 /// Waits for the guest of a request, and starts it if that is what it takes.
@@ -42,7 +42,7 @@ pub(crate) async fn lease(
                 return Err(error);
             }
         };
-        let started = reply.unless_told(|cx| instance.slot().poll_start(cx));
+        let started = reply.or_error(|cx| instance.slot().poll_start(cx));
         let (pool, id) = (request.pool().clone(), instance.id());
         let error = match started.await {
             Ok(Ok(new)) => {
@@ -50,19 +50,19 @@ pub(crate) async fn lease(
                     pool.driver().started(&pool, id);
                 }
                 let lease = Some(request.lease(instance));
-                let (usage, traits) = Default::default();
-                return Ok(GuestLease { lease, reply, usage, traits });
+                let (usage, info) = Default::default();
+                return Ok(GuestLease { lease, reply, usage, info });
             }
             Err(error) => error,
-            Ok(Err(Fault::Doomed(_))) => reply.error().await,
+            Ok(Err(Fault::ShutDown(_))) => reply.error().await,
             Ok(Err(Fault::Failed(error))) => match pool.driver().not_started(error) {
                 Some(error) => {
                     pool.report(id, InstanceEvent::StartFailed);
                     error
                 }
                 None => {
-                    instance.slot().take_caller(Some(request.ticket()));
-                    let again = Some((request.ticket(), Job::new(Arc::clone(&reply))));
+                    instance.slot().take_caller(Some(request.request_id()));
+                    let again = Some((request.request_id(), Job::new(Arc::clone(&reply))));
                     pool.report(id, InstanceEvent::Exhausted { request: again });
                     continue;
                 }
@@ -75,8 +75,8 @@ pub(crate) async fn lease(
 
 impl GuestLease {
     /// What is known of the guest's module, once it has been called.
-    pub(crate) fn traits(&self) -> Traits {
-        self.traits
+    pub(crate) fn info(&self) -> ModuleInfo {
+        self.info
     }
 
     #[cfg(test)]
@@ -88,11 +88,11 @@ impl GuestLease {
         &mut self,
         exchange: Box<Exchange>,
     ) -> Result<(CtxNext, Box<Exchange>), Error> {
-        let ticket = self.lease.as_ref().map(Lease::ticket);
-        let Some(ticket) = ticket else { return Err(Error::new(ErrorKind::Retired)) };
+        let request_id = self.lease.as_ref().map(Lease::request_id);
+        let Some(request_id) = request_id else { return Err(Error::new(ErrorKind::Retired)) };
         self.call(|mut guest| {
             Box::pin(async move {
-                let returned = guest.handle_request(exchange, ticket).await;
+                let returned = guest.handle_request(exchange, request_id).await;
                 (guest, returned)
             })
         })
@@ -146,18 +146,18 @@ impl GuestLease {
         if let Some(error) = self.reply.poll_error(cx) {
             return Some(error);
         }
-        lease.instance().slot().doomed().map(|reason| Failure::Retired(reason).into())
+        lease.instance().slot().shutdown_reason().map(|reason| Failure::Retired(reason).into())
     }
 
     /// The guest has made its last call for this request: others may have it.
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
         let Some(lease) = self.lease.take() else { return Err(self.reply.error().await) };
-        let (instance, ticket) = (lease.instance().clone(), lease.ticket());
+        let (instance, request_id) = (lease.instance().clone(), lease.request_id());
         if !lease.release(self.usage) {
             return Err(self.reply.error().await);
         }
         // An instance that waits for its next request keeps nothing of this one's.
-        drop(instance.slot().take_caller(Some(ticket)));
+        drop(instance.slot().take_caller(Some(request_id)));
         Ok(())
     }
 
@@ -168,18 +168,18 @@ impl GuestLease {
         let Some(lease) = &self.lease else { return Err(Error::new(ErrorKind::Retired)) };
         let slot = lease.instance().slot();
         let called = match slot.begin_call(make) {
-            Ok(()) => self.reply.unless_told(|cx| slot.poll_call(cx)).await?,
+            Ok(()) => self.reply.or_error(|cx| slot.poll_call(cx)).await?,
             Err(fault) => Err(fault),
         };
-        let Returned { called, blame, usage, traits } = match called {
+        let Returned { called, blame, usage, info } = match called {
             Ok(returned) => returned,
-            Err(Fault::Doomed(reason)) => return Err(self.doomed(reason).await),
+            Err(Fault::ShutDown(reason)) => return Err(self.shut_down(reason).await),
             // What a guest does wrong is in what it returned: this was the host.
             Err(Fault::Failed(error)) => {
                 return Err(self.broken(Reason::Host, ErrorKind::HostPanic, error, None));
             }
         };
-        (self.usage, self.traits) = (usage, traits);
+        (self.usage, self.info) = (usage, info);
         called.map_err(|error| {
             let (reason, kind) = match &blame {
                 Some(blame) => (Reason::Host, blame.kind()),
@@ -191,7 +191,7 @@ impl GuestLease {
     }
 
     /// The pool ends the guest. It tells the one who waits for a head why.
-    async fn doomed(&self, reason: Reason) -> Error {
+    async fn shut_down(&self, reason: Reason) -> Error {
         let responded = self.lease.as_ref().is_some_and(Lease::has_responded);
         if responded { Failure::Retired(reason).into() } else { self.reply.error().await }
     }
@@ -206,7 +206,7 @@ impl GuestLease {
     ) -> Error {
         let Some(lease) = self.lease.take() else { return Error::new(kind) };
         let (pool, id) = (lease.pool().clone(), lease.instance().id());
-        let (instance, request) = (id.number(), lease.ticket().number());
+        let (instance, request) = (id.number(), lease.request_id().number());
         if kind == ErrorKind::Trap || kind == ErrorKind::HostPanic {
             if let Some(more) = BROKE.allow() {
                 let (error, unlogged) = (printable(format_args!("{error:?}")), unlogged(more));
@@ -228,7 +228,7 @@ impl GuestLease {
         }
         pool.report(id, InstanceEvent::Broken(reason));
         blame.unwrap_or_else(|| {
-            Error::new(kind).with_reason(reason).with_source(Cause(Arc::new(error)))
+            Error::new(kind).with_reason(reason).with_source(SharedError(Arc::new(error)))
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use millpond_engine::{keep, lock};
-use millpond_pool_core::{Error, ErrorKind, Instance, Ticket};
+use millpond_pool_core::{Error, ErrorKind, Instance, RequestId};
 
 use crate::instance::driver::GuestDriver;
 
@@ -48,7 +48,7 @@ impl Reply {
     }
 
     /// What `poll` gives, unless the request is told something before.
-    pub(crate) async fn unless_told<T>(
+    pub(crate) async fn or_error<T>(
         &self,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
@@ -116,16 +116,16 @@ impl Job {
     /// It is handed to an instance, unless that has been ended meanwhile: then it comes back.
     pub(crate) fn hand_over(
         mut self,
-        ticket: Ticket,
+        request_id: RequestId,
         instance: Instance<GuestDriver>,
     ) -> Result<(), Self> {
         let Some(reply) = self.reply.take() else { return Ok(()) };
         let slot = instance.slot();
         // First, so that a task that ends it from here on finds the caller to tell.
-        slot.set_caller(ticket, Arc::clone(&reply));
-        // With the fence in `doom`: either this sees the doom, or that task sees the caller.
+        slot.set_caller(request_id, Arc::clone(&reply));
+        // With the fence in `begin_shutdown`: either this sees the reason, or that task sees the caller.
         fence(Ordering::SeqCst);
-        if slot.doomed().is_some() && slot.take_caller(Some(ticket)).is_some() {
+        if slot.shutdown_reason().is_some() && slot.take_caller(Some(request_id)).is_some() {
             self.reply = Some(reply);
             return Err(self);
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::task::{Context, Poll, Waker};
 
 use millpond_engine::{catch_panic, keep, lock};
-use millpond_pool_core::{Reason, Ticket};
+use millpond_pool_core::{Reason, RequestId};
 use tokio::sync::Notify;
 
 use crate::instance::guest::{Guest, Returned};
@@ -20,13 +20,13 @@ use crate::instance::reply::Reply;
 pub struct Slot {
     seat: Mutex<Seat>,
     /// The newest request that was handed to it, and where that one learns what becomes of it.
-    caller: Mutex<Option<(Ticket, Arc<Reply>)>>,
+    caller: Mutex<Option<(RequestId, Arc<Reply>)>>,
     /// Why it ends. From then on nothing is polled.
-    doom: OnceLock<Reason>,
-    /// The waker of the task that drives a spare's start, to be woken when the instance is doomed. A
+    shutdown: OnceLock<Reason>,
+    /// The waker of the task that drives a spare's start, to be woken when the instance shuts down. A
     /// request's task is told through its [`Reply`].
     starter: Mutex<Option<Waker>>,
-    /// Told when the seat has been unlocked since it is doomed.
+    /// Told when the seat has been unlocked since it shuts down.
     freed: Notify,
 }
 
@@ -48,7 +48,7 @@ pub(crate) type Calling = Pin<Box<dyn Future<Output = (Guest, Returned)> + Send>
 /// Why nothing more comes of a start or a call.
 pub(crate) enum Fault {
     /// The pool ends the instance.
-    Doomed(Reason),
+    ShutDown(Reason),
     /// The start has failed, or the host has panicked.
     Failed(wasmtime::Error),
 }
@@ -56,9 +56,9 @@ pub(crate) enum Fault {
 impl Slot {
     /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
     pub(crate) fn begin_start(&self, start: Starting) -> bool {
-        // Under the lock: the task that ends a doomed instance empties the seat once, and must not miss this start.
+        // Under the lock: the task that ends an instance empties the seat once, and must not miss this start.
         self.with_seat(|seat| {
-            let begins = self.doom.get().is_none();
+            let begins = self.shutdown.get().is_none();
             if begins {
                 *seat = Seat::Starting(start);
             }
@@ -74,7 +74,7 @@ impl Slot {
                 Ok(())
             }
             // The task that ends it was faster.
-            _ => Err(Fault::Doomed(self.doomed().unwrap_or(Reason::Host))),
+            _ => Err(Fault::ShutDown(self.shutdown_reason().unwrap_or(Reason::Host))),
         })
     }
 
@@ -127,26 +127,26 @@ impl Slot {
         &self,
         poll: impl FnOnce(&mut Seat) -> Poll<Result<T, Fault>>,
     ) -> Poll<Result<T, Fault>> {
-        if let Some(reason) = self.doom.get() {
-            return Poll::Ready(Err(Fault::Doomed(*reason)));
+        if let Some(reason) = self.shutdown.get() {
+            return Poll::Ready(Err(Fault::ShutDown(*reason)));
         }
         self.with_seat(poll)
     }
 
-    /// Looks at the seat. If the instance is doomed, tells the task that waits to clear it.
+    /// Looks at the seat. If the instance shuts down, tells the task that waits to clear it.
     fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
         let seen = look(&mut lock(&self.seat));
-        // With the fence in `doom`: either this sees the doom and tells, or `clear` finds the seat unlocked.
+        // With the fence in `begin_shutdown`: either this sees the reason and tells, or `clear` finds the seat unlocked.
         fence(Ordering::SeqCst);
-        if self.doom.get().is_some() {
+        if self.shutdown.get().is_some() {
             self.freed.notify_one();
         }
         seen
     }
 
     /// The instance ends: nothing is polled from here on.
-    pub(crate) fn doom(&self, reason: Reason) {
-        let _ = self.doom.set(reason);
+    pub(crate) fn begin_shutdown(&self, reason: Reason) {
+        let _ = self.shutdown.set(reason);
         fence(Ordering::SeqCst);
         let starter = lock(&self.starter).take();
         starter.into_iter().for_each(Waker::wake);
@@ -156,11 +156,11 @@ impl Slot {
         }
     }
 
-    pub(crate) fn doomed(&self) -> Option<Reason> {
-        self.doom.get().copied()
+    pub(crate) fn shutdown_reason(&self) -> Option<Reason> {
+        self.shutdown.get().copied()
     }
 
-    /// Takes out what is in the slot of an instance that is doomed, once no task polls it.
+    /// Takes out what is in the slot of an instance that shuts down, once no task polls it.
     pub(crate) async fn clear(&self) -> Seat {
         loop {
             if let Some(seat) = self.try_clear() {
@@ -181,16 +181,17 @@ impl Slot {
     }
 
     /// A request is handed to the instance.
-    pub(crate) fn set_caller(&self, ticket: Ticket, reply: Arc<Reply>) {
-        let before = lock(&self.caller).replace((ticket, reply));
+    pub(crate) fn set_caller(&self, request_id: RequestId, reply: Arc<Reply>) {
+        let before = lock(&self.caller).replace((request_id, reply));
         drop(before);
     }
 
-    /// Takes what the request waits on that was handed to it last; with a ticket, only if it is that one. A request that
+    /// Takes what the request waits on that was handed to it last; with an id, only if it is that one. A request that
     /// has had its answer does not hear what it is told.
-    pub(crate) fn take_caller(&self, ticket: Option<Ticket>) -> Option<Arc<Reply>> {
+    pub(crate) fn take_caller(&self, request_id: Option<RequestId>) -> Option<Arc<Reply>> {
         let mut caller = lock(&self.caller);
-        let (_, reply) = caller.take_if(|(other, _)| ticket.is_none_or(|this| this == *other))?;
+        let (_, reply) =
+            caller.take_if(|(other, _)| request_id.is_none_or(|this| this == *other))?;
         Some(reply)
     }
 }
@@ -203,6 +204,6 @@ fn replace(seat: &mut Seat, next: Seat) {
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("doom", &self.doom).finish_non_exhaustive()
+        f.debug_struct("Slot").field("shutdown", &self.shutdown).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use crate::message::body_buffer::{BodyBuffer, BodyBufferError, Incoming, Read};
 use crate::message::budget::BufferBudget;
 use crate::message::features::Features;
 use crate::message::forward::RequestBody;
-use crate::message::framing::{announce, frames, set_length, unframe};
+use crate::message::framing::{declare_trailers, frames, set_length, strip_framing};
 use crate::message::trailers::Edit;
 
 /// Bytes of header and trailer names and values that a guest may set for one request.
@@ -98,12 +98,12 @@ impl Exchange {
     /// The request, for the next handler. Its head stays here as well if the guest may look at it again.
     pub(crate) fn next_request(&mut self, keep: bool) -> Request<RequestBody> {
         if self.request_body.is_changed() {
-            unframe(&mut self.request.headers);
+            strip_framing(&mut self.request.headers);
             if let Some(length) = self.request_body.written_len() {
                 set_length(&mut self.request.headers, length);
             }
         }
-        announce(&mut self.request.headers, self.request_body.trailers.known());
+        declare_trailers(&mut self.request.headers, self.request_body.trailers.known());
         let (chunks, rest) = self.request_body.pass_on();
         let trailers = std::mem::take(&mut self.request_body.trailers);
         let body = RequestBody::new(chunks, rest, trailers);

@@ -10,7 +10,7 @@ pub(crate) fn frames(name: &HeaderName) -> bool {
 }
 
 /// The body is not the one that these headers were for.
-pub(crate) fn unframe(headers: &mut HeaderMap) {
+pub(crate) fn strip_framing(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);
     headers.remove(TRANSFER_ENCODING);
 }
@@ -29,11 +29,11 @@ pub(crate) fn set_length(headers: &mut HeaderMap, length: impl Into<HeaderValue>
 
 /// Says which trailers come, beside those that have been announced: without that, HTTP/1.1 sends none, nor
 /// does it with a content-length.
-pub(crate) fn announce(headers: &mut HeaderMap, trailers: &HeaderMap) {
+pub(crate) fn declare_trailers(headers: &mut HeaderMap, trailers: &HeaderMap) {
     if trailers.is_empty() {
         return;
     }
-    unframe(headers);
+    strip_framing(headers);
     let announced = |name: &HeaderName| {
         let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
         let mut names = values.flat_map(|names| names.split(','));
@@ -53,7 +53,7 @@ mod tests {
     use http::header::TRAILER;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::announce;
+    use super::declare_trailers;
 
     fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -63,11 +63,14 @@ mod tests {
     #[test]
     fn new_trailers_join_those_announced() {
         let mut headers = map(&[("content-length", "3"), ("trailer", "Checksum, x-other")]);
-        announce(&mut headers, &map(&[("checksum", "a"), ("grpc-status", "0"), ("x-new", "1")]));
+        declare_trailers(
+            &mut headers,
+            &map(&[("checksum", "a"), ("grpc-status", "0"), ("x-new", "1")]),
+        );
         let announced: Vec<_> = headers.get_all(TRAILER).iter().collect();
         assert_eq!(announced, ["Checksum, x-other", "grpc-status, x-new"]);
         assert_eq!(headers.len(), 2, "and no content-length");
-        announce(&mut headers, &map(&[("x-new", "1")]));
+        declare_trailers(&mut headers, &map(&[("x-new", "1")]));
         assert_eq!(headers.len(), 2);
     }
 }

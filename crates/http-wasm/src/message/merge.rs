@@ -7,7 +7,7 @@ use http::header::{
 use http::response;
 
 use crate::message::exchange::Head;
-use crate::message::framing::unframe;
+use crate::message::framing::strip_framing;
 
 /// Fields of which handlers *add* one, beside what is there. Other fields are *set*: the last one to do so
 /// wins.
@@ -32,7 +32,7 @@ pub(crate) fn merge(guest: &mut Head, inner: &mut response::Parts) -> Result<(),
     }
     let mut merged = std::mem::take(&mut guest.headers);
     // The body is not the guest's.
-    unframe(&mut merged);
+    strip_framing(&mut merged);
     let answered = std::mem::take(&mut inner.headers);
     for name in answered.keys() {
         if !ADDED.contains(name) {

@@ -18,7 +18,7 @@ const SHOWN: usize = 8;
 
 /// What is known of a module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traits {
+pub(crate) struct ModuleInfo {
     /// `handle_response` does nothing, whatever it is given: there is no need to call it.
     pub(crate) passes_responses: bool,
     /// It can ask for the head of the request or the response, so these are kept for its `handle_response`.
@@ -43,7 +43,7 @@ pub(crate) enum ModuleError {
 }
 
 /// Reads a module in the binary format.
-pub(crate) fn read(bytes: &[u8]) -> Result<Traits, ModuleError> {
+pub(crate) fn read(bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
     if Parser::is_component(bytes) {
         return Err(ModuleError::Component);
     }
@@ -116,7 +116,7 @@ impl<'a> Module<'a> {
         Ok(module)
     }
 
-    fn check(&self) -> Result<Traits, ModuleError> {
+    fn check(&self) -> Result<ModuleInfo, ModuleError> {
         let unknown: Vec<_> = self
             .imports
             .iter()
@@ -136,7 +136,7 @@ impl<'a> Module<'a> {
         let imports = |test: fn(&str, &str) -> bool| {
             self.imports.iter().any(|(module, name, _)| test(module, name))
         };
-        Ok(Traits {
+        Ok(ModuleInfo {
             passes_responses: own.is_some_and(|own| self.empty.get(own) == Some(&true)),
             sees_heads: imports(host::shows_heads),
             wasi: imports(|module, _| module == host::WASI),
@@ -217,13 +217,13 @@ impl fmt::Display for ModuleError {
 
 #[cfg(test)]
 mod tests {
-    use super::{ModuleError, Traits, read};
+    use super::{ModuleError, ModuleInfo, read};
 
     const REST: &str = r#"
         (memory (export "memory") 1)
         (func (export "handle_request") (result i64) (i64.const 1))"#;
 
-    fn read_text(text: &str) -> Result<Traits, ModuleError> {
+    fn read_text(text: &str) -> Result<ModuleInfo, ModuleError> {
         read(&wat::parse_str(text).unwrap())
     }
 
@@ -249,8 +249,8 @@ mod tests {
                 (func $own (param i32 i32))
                 (func (export "handle_response") (param i32 i32) (call $own (i32.const 0) (i32.const 0))))"#
         );
-        let traits = Traits { passes_responses: false, sees_heads: false, wasi: true };
-        assert_eq!(read_text(&text).unwrap(), traits);
+        let info = ModuleInfo { passes_responses: false, sees_heads: false, wasi: true };
+        assert_eq!(read_text(&text).unwrap(), info);
     }
 
     #[test]

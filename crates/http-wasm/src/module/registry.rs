@@ -43,7 +43,7 @@ impl VersionRegistry {
 
     /// From here on, it is drained when this version is replaced. `false`: it has been replaced. With a
     /// request, the pool is to know before that it has started: else that one would fail.
-    pub(crate) fn enlist(&self, id: InstanceId) -> bool {
+    pub(crate) fn register(&self, id: InstanceId) -> bool {
         let mut state = lock(&self.state);
         let is_current = state.started.remove(&id);
         if is_current {
@@ -52,7 +52,7 @@ impl VersionRegistry {
         is_current
     }
 
-    pub(crate) fn delist(&self, id: InstanceId) {
+    pub(crate) fn unregister(&self, id: InstanceId) {
         let mut state = lock(&self.state);
         state.started.remove(&id);
         state.instances.remove(&id);

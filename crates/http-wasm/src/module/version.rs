@@ -9,12 +9,12 @@ use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Result, Store};
 use crate::host;
 use crate::host::state::GuestState;
 use crate::host::wasi::Wasi;
-use crate::module::inspect::Traits;
+use crate::module::inspect::ModuleInfo;
 
 pub(crate) struct ModuleVersion {
     name: Arc<str>,
     pre: InstancePre<GuestState>,
-    traits: Traits,
+    info: ModuleInfo,
     config: Arc<[u8]>,
     shared: Arc<Shared>,
 }
@@ -33,15 +33,15 @@ impl ModuleVersion {
     pub(crate) fn new(
         name: &str,
         bytes: &[u8],
-        traits: Traits,
+        info: ModuleInfo,
         config: Arc<[u8]>,
         shared: Arc<Shared>,
     ) -> Result<Self> {
         let module = Module::new(&shared.engine, bytes)?;
         let mut linker = Linker::new(&shared.engine);
-        host::link(&mut linker, traits.wasi)?;
+        host::link(&mut linker, info.wasi)?;
         let pre = linker.instantiate_pre(&module)?;
-        Ok(Self { name: name.into(), pre, traits, config, shared })
+        Ok(Self { name: name.into(), pre, info, config, shared })
     }
 
     pub(crate) async fn instantiate(&self, store: &mut Store<GuestState>) -> Result<Instance> {
@@ -50,7 +50,7 @@ impl ModuleVersion {
 
     /// For each guest its own, if the module imports it.
     pub(crate) fn wasi(&self, id: Option<InstanceId>, tag: &Arc<Tag>) -> Option<Wasi> {
-        self.traits.wasi.then(|| Wasi::new(&self.name, id, &self.shared.console, tag))
+        self.info.wasi.then(|| Wasi::new(&self.name, id, &self.shared.console, tag))
     }
 
     /// For as long as a guest is polled.
@@ -76,8 +76,8 @@ impl ModuleVersion {
         (Arc::clone(&self.name), Arc::clone(&self.config))
     }
 
-    pub(crate) fn traits(&self) -> Traits {
-        self.traits
+    pub(crate) fn info(&self) -> ModuleInfo {
+        self.info
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

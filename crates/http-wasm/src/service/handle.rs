@@ -11,7 +11,7 @@ use crate::message::body_buffer::{BoxError, Incoming};
 use crate::message::content_length::LengthChecked;
 use crate::message::exchange::Exchange;
 use crate::message::forward::RequestBody;
-use crate::message::framing::{announce, length, set_length, unframe};
+use crate::message::framing::{declare_trailers, length, set_length, strip_framing};
 use crate::pool::{HttpWasmPool, Waiting};
 use crate::service::body::ResponseBody;
 use crate::service::second_call::{SecondCall, has_no_body, passed_on};
@@ -60,8 +60,8 @@ where
             lease.finish().await?;
             return Ok(self.own_answer(&mut exchange));
         }
-        let traits = lease.traits();
-        let lease = if traits.passes_responses {
+        let info = lease.info();
+        let lease = if info.passes_responses {
             // It has nothing to do with the response: others may have it by now.
             lease.finish().await?;
             None
@@ -69,7 +69,7 @@ where
             lease.pin();
             Some(lease)
         };
-        let keep = traits.sees_heads && lease.is_some();
+        let keep = info.sees_heads && lease.is_some();
         let asked_head = exchange.request.method == Method::HEAD;
         let answered = self.inner.call(exchange.next_request(keep)).await;
         let second_call = SecondCall::new(lease, ctx_next.ctx(), exchange);
@@ -96,11 +96,11 @@ where
         // HEAD is told how long the body of a GET would be, which the guest may know without writing it.
         let written = exchange.response_body.written_len().map(|written| written as u64);
         let length = written.or_else(|| length(headers));
-        unframe(headers);
+        strip_framing(headers);
         if let Some(length) = length.filter(|_| self.head && !has_no_body(false, status)) {
             set_length(headers, length);
         }
-        announce(headers, exchange.response_body.trailers.known());
+        declare_trailers(headers, exchange.response_body.trailers.known());
         passed_on(response.into_parts().0, exchange, None, self.head)
     }
 }

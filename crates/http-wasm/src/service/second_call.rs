@@ -15,7 +15,7 @@ use crate::message::body_buffer::{BodyBufferError, BoxError};
 use crate::message::content_length::LengthChecked;
 use crate::message::exchange::Exchange;
 use crate::message::forward::Forward;
-use crate::message::framing::{announce, set_length, unframe};
+use crate::message::framing::{declare_trailers, set_length, strip_framing};
 use crate::message::merge::merge;
 use crate::service::body::{Ending, ResponseBody};
 
@@ -61,10 +61,10 @@ impl SecondCall {
         // By what the guest has changed, one without a body may come to have one: an empty one.
         let anew = bodiless && !no_body;
         if written || anew || parts.status == StatusCode::NO_CONTENT {
-            unframe(&mut parts.headers);
+            strip_framing(&mut parts.headers);
         }
         content.settle_written();
-        announce(&mut parts.headers, content.trailers.known());
+        declare_trailers(&mut parts.headers, content.trailers.known());
         if self.lease.is_none() {
             return Ok(passed_on(parts, &mut self.exchange, Some(body), head));
         }
@@ -118,7 +118,7 @@ impl SecondCall {
 
     /// What the guest sees of a response's head when it is called.
     fn show_head(&mut self, parts: &response::Parts) {
-        if self.lease.as_ref().is_some_and(|lease| lease.traits().sees_heads) {
+        if self.lease.as_ref().is_some_and(|lease| lease.info().sees_heads) {
             self.exchange.response.headers.clone_from(&parts.headers);
         }
     }
@@ -187,7 +187,7 @@ impl SecondCall {
         parts.status = exchange.response.status.unwrap_or(parts.status);
         parts.headers = std::mem::take(&mut exchange.response.headers);
         // Whatever the guest says of it: what is sent has the length that it has.
-        unframe(&mut parts.headers);
+        strip_framing(&mut parts.headers);
         if has_no_body(head, parts.status) && parts.status != StatusCode::NO_CONTENT {
             let length = match exchange.response_body.written_len() {
                 Some(written) => head.then(|| written.into()),
@@ -197,7 +197,7 @@ impl SecondCall {
                 set_length(&mut parts.headers, length);
             }
         }
-        announce(&mut parts.headers, exchange.response_body.trailers.known());
+        declare_trailers(&mut parts.headers, exchange.response_body.trailers.known());
         Ok(passed_on(parts, &mut exchange, None, head))
     }
 

@@ -21,7 +21,7 @@ impl Jitter {
     }
 
     fn keep(&self, cx: &ExpirationContext<'_>) -> f64 {
-        1.0 - self.fraction * cx.view().draw
+        1.0 - self.fraction * cx.view().random
     }
 }
 

@@ -26,8 +26,8 @@ pub use context::{Asked, ExpirationContext, Polled};
 pub use jitter::Jitter;
 pub use signal::{Follow, Signal};
 pub use timeouts::{
-    MaxAge, MaxServed, Standard, StatusTimeout, body_stall_timeout, busy_timeout, idle_timeout,
-    max_age, max_requests, post_return_timeout, standard,
+    MaxAge, MaxRequestsPolicy, Standard, StatusTimeout, body_stall_timeout, busy_timeout,
+    idle_timeout, max_age, max_requests, post_return_timeout, standard,
 };
 pub use usage::{MemoryWatermark, ResourceGrowth, memory_watermark, resource_growth};
 

@@ -164,17 +164,17 @@ impl InstanceExpiration for MaxAge {
 ///
 /// let policy = standard().or(max_requests(1000).jitter(0.1));
 /// ```
-pub fn max_requests(count: u64) -> MaxServed {
-    MaxServed { count }
+pub fn max_requests(count: u64) -> MaxRequestsPolicy {
+    MaxRequestsPolicy { count }
 }
 
 /// Ends an instance by the number of its requests. Made by [`max_requests`].
 #[derive(Clone, Debug)]
-pub struct MaxServed {
+pub struct MaxRequestsPolicy {
     count: u64,
 }
 
-impl InstanceExpiration for MaxServed {
+impl InstanceExpiration for MaxRequestsPolicy {
     fn poll_expired(self: Pin<&mut Self>, cx: &mut ExpirationContext<'_>) -> Poll<Expired> {
         if cx.view().requests >= cx.shorten_count(self.count) {
             Poll::Ready(Expired::Drain(Reason::Requests))

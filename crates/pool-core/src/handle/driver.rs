@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Failure, Mode};
 use crate::expiration::BoxExpiration;
 use crate::reason::{Reason, Refusal};
-use crate::view::{InstanceId, Ticket};
+use crate::view::{InstanceId, RequestId};
 
 use super::policy::PolicyCell;
 use super::{PoolHandle, Runtime};
@@ -37,15 +37,15 @@ pub trait Driver: Send + Sync + Sized + 'static {
         &self,
         pool: &PoolHandle<Self>,
         instance: Instance<Self>,
-        ticket: Ticket,
+        request_id: RequestId,
         item: Self::Item,
     );
 
     /// Turn a request away.
-    fn refuse(&self, ticket: Ticket, item: Self::Item, refusal: Refusal);
+    fn refuse(&self, request_id: RequestId, item: Self::Item, refusal: Refusal);
 
     /// Tell a caller that no response will come.
-    fn fail(&self, instance: Instance<Self>, ticket: Ticket, failure: Failure);
+    fn fail(&self, instance: Instance<Self>, request_id: RequestId, failure: Failure);
 
     /// End an instance.
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason);
@@ -59,7 +59,7 @@ pub struct Start<T> {
     pub mode: Mode,
     /// The request that it is for, and that is handed over to it with no further call. `None`: it is
     /// not tied to a request.
-    pub request: Option<(Ticket, T)>,
+    pub request: Option<(RequestId, T)>,
 }
 
 /// An instance: its name, and what the driver keeps of it.

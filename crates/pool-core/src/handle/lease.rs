@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::effect::{InstanceEvent, Usage};
-use crate::view::Ticket;
+use crate::view::RequestId;
 
 use super::{Driver, Instance, PoolHandle, Submitted};
 
@@ -33,8 +33,8 @@ impl<D: Driver> Lease<D> {
     }
 
     /// Which request.
-    pub fn ticket(&self) -> Ticket {
-        self.request.ticket()
+    pub fn request_id(&self) -> RequestId {
+        self.request.request_id()
     }
 
     /// The pool of both.
@@ -46,14 +46,14 @@ impl<D: Driver> Lease<D> {
     /// takes, no timeout runs. See [`InstanceEvent::Pinned`].
     pub fn pin(&mut self) {
         if !std::mem::replace(&mut self.pinned, true) {
-            self.pool().report(self.instance.id, InstanceEvent::Pinned(self.ticket()));
+            self.pool().report(self.instance.id, InstanceEvent::Pinned(self.request_id()));
         }
     }
 
     /// The next call begins: the guest has [`request_timeout`](crate::Limits::request_timeout) from now.
     pub fn resume(&mut self) {
         self.pinned = false;
-        self.pool().report(self.instance.id, InstanceEvent::Resumed(self.ticket()));
+        self.pool().report(self.instance.id, InstanceEvent::Resumed(self.request_id()));
     }
 
     /// The response's head goes out before the guest has made its last call. From then on it is held to
@@ -64,7 +64,7 @@ impl<D: Driver> Lease<D> {
     #[must_use]
     pub fn respond(&mut self) -> bool {
         self.pinned = false;
-        self.responded = self.pool().responded(self.ticket());
+        self.responded = self.pool().responded(self.request_id());
         self.responded
     }
 
@@ -77,7 +77,7 @@ impl<D: Driver> Lease<D> {
     pub fn progress(&mut self) {
         if std::mem::take(&mut self.pinned) {
             // The body's time runs again, so the reaper may have to wake when it is over.
-            self.pool().report(self.instance.id, InstanceEvent::Progress(self.ticket()));
+            self.pool().report(self.instance.id, InstanceEvent::Progress(self.request_id()));
         } else {
             self.request.progress(self.instance.id);
         }
@@ -88,12 +88,12 @@ impl<D: Driver> Lease<D> {
     /// if not, the request has timed out or the instance has ended, and the caller knows.
     #[must_use]
     pub fn release(mut self, usage: Usage) -> bool {
-        let (id, ticket, responded) = (self.instance.id, self.ticket(), self.responded);
+        let (id, request_id, responded) = (self.instance.id, self.request_id(), self.responded);
         let waits = self.pool().act(|pool, now| {
-            let waits = responded || pool.handle_responded(now, ticket);
+            let waits = responded || pool.handle_responded(now, request_id);
             if waits {
                 pool.handle_instance(now, id, InstanceEvent::Usage(usage));
-                pool.handle_instance(now, id, InstanceEvent::Ended(ticket));
+                pool.handle_instance(now, id, InstanceEvent::Ended(request_id));
                 pool.handle_instance(now, id, InstanceEvent::Quiet);
             }
             waits
@@ -108,7 +108,7 @@ impl<D: Driver> Lease<D> {
     /// The request has failed, and its caller knows. Whether the instance can go on is reported apart, as
     /// [`InstanceEvent::Quiet`] or [`InstanceEvent::Broken`].
     pub fn failed(mut self) {
-        self.pool().report(self.instance.id, InstanceEvent::Failed(self.ticket()));
+        self.pool().report(self.instance.id, InstanceEvent::Failed(self.request_id()));
         self.request.over();
     }
 }

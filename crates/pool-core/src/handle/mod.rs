@@ -35,13 +35,13 @@ use crate::limits::Limits;
 use crate::pool::{Action, Pool, ToPoll};
 use crate::snapshot::Snapshot;
 use crate::sync::{Mutex, lock};
-use crate::view::{InstanceId, Ticket};
+use crate::view::{InstanceId, RequestId};
 
 use budget::Membership;
 use driver::Cell;
-use permits::Line;
+use permits::PermitQueue;
 use reaper::{Reaper, ReaperState};
-use turn::Actor;
+use turn::EffectRunner;
 use waits::Waits;
 
 /// A pool that is shared between tasks. Clones are the same pool.
@@ -56,7 +56,7 @@ struct Inner<D: Driver> {
 
 struct State<D: Driver> {
     pool: Pool<D::Item, Arc<Cell<D>>>,
-    line: Line,
+    line: PermitQueue,
     reaper: ReaperState,
     waits: Waits,
 }
@@ -87,7 +87,7 @@ impl<D: Driver> PoolHandle<D> {
     fn make(driver: D, membership: Option<Membership>, pool: Pool<D::Item, Arc<Cell<D>>>) -> Self {
         let state = State {
             pool,
-            line: Line::default(),
+            line: PermitQueue::default(),
             reaper: ReaperState::default(),
             waits: Waits::default(),
         };
@@ -121,7 +121,7 @@ impl<D: Driver> PoolHandle<D> {
     }
 
     /// A request was turned away for want of a permit: counts it.
-    pub fn turned_away(&self) {
+    pub fn record_rejection(&self) {
         lock(&self.0.state).pool.handle_overloaded();
     }
 
@@ -133,8 +133,8 @@ impl<D: Driver> PoolHandle<D> {
     /// Submits a request. Dropping what comes back cancels it.
     pub fn submit(&self, permit: OwnedPermit<D>, item: D::Item) -> Submitted<D> {
         let permit = permit.spend();
-        let ticket = self.act(|pool, now| pool.handle_submit(now, permit, item));
-        Submitted::new(self.clone(), ticket)
+        let request_id = self.act(|pool, now| pool.handle_submit(now, permit, item));
+        Submitted::new(self.clone(), request_id)
     }
 
     /// Submits a request that does not wait for a permit: what [`try_reserve`](Self::try_reserve) and
@@ -143,7 +143,7 @@ impl<D: Driver> PoolHandle<D> {
     /// # Errors
     ///
     /// Overloaded or draining, with the request. As after [`try_reserve`](Self::try_reserve), nothing is
-    /// counted: see [`turned_away`](Self::turned_away).
+    /// counted: see [`record_rejection`](Self::record_rejection).
     pub fn try_submit(&self, item: D::Item) -> Result<Submitted<D>, (Error, D::Item)> {
         let now = self.0.driver.runtime().now();
         let submitted = self.with_line(|pool, line| match line.reserve(pool) {
@@ -151,7 +151,7 @@ impl<D: Driver> PoolHandle<D> {
             Err(refusal) => Err((refusal, item)),
         });
         match submitted {
-            Ok(ticket) => Ok(Submitted::new(self.clone(), ticket)),
+            Ok(request_id) => Ok(Submitted::new(self.clone(), request_id)),
             Err((refusal, item)) => Err((refusal.into(), item)),
         }
     }
@@ -173,16 +173,16 @@ impl<D: Driver> PoolHandle<D> {
 
     /// A frame of a response body moved. It comes often, and nothing follows from it, so nothing is
     /// looked for.
-    fn progress(&self, id: InstanceId, ticket: Ticket) {
+    fn progress(&self, id: InstanceId, request_id: RequestId) {
         let now = self.0.driver.runtime().now();
-        let event = InstanceEvent::Progress(ticket);
+        let event = InstanceEvent::Progress(request_id);
         lock(&self.0.state).pool.handle_instance(now, id, event);
     }
 
     /// A guest has a response head. If this is true, give it to the caller; if not, drop it.
     #[must_use]
-    pub fn responded(&self, ticket: Ticket) -> bool {
-        self.act(|pool, now| pool.handle_responded(now, ticket))
+    pub fn responded(&self, request_id: RequestId) -> bool {
+        self.act(|pool, now| pool.handle_responded(now, request_id))
     }
 
     /// Changes the limits of the running pool.
@@ -246,7 +246,7 @@ impl<D: Driver> PoolHandle<D> {
 
     fn with_line<R>(
         &self,
-        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
+        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut PermitQueue) -> R,
     ) -> R {
         let mut todo = Todo::nothing();
         let result = self.change(&mut todo, change);
@@ -265,7 +265,7 @@ impl<D: Driver> PoolHandle<D> {
     fn change<R>(
         &self,
         todo: &mut Todo<D>,
-        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut Line) -> R,
+        change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut PermitQueue) -> R,
     ) -> R {
         let mut wakers = Vec::new();
         let mut state = lock(&self.0.state);
@@ -330,7 +330,7 @@ impl<D: Driver> Todo<D> {
     }
 }
 
-impl<D: Driver> Actor for PoolHandle<D> {
+impl<D: Driver> EffectRunner for PoolHandle<D> {
     type Step = Action<D::Item, Arc<Cell<D>>>;
 
     fn carry_out(&self, effect: Self::Step) {
@@ -339,12 +339,14 @@ impl<D: Driver> Actor for PoolHandle<D> {
             Action::Start { id, handle, mode, request } => {
                 driver.start(self, Instance { id, cell: handle }, Start { mode, request });
             }
-            Action::Assign { id, handle, ticket, item } => {
-                driver.assign(self, Instance { id, cell: handle }, ticket, item);
+            Action::Assign { id, handle, request_id, item } => {
+                driver.assign(self, Instance { id, cell: handle }, request_id, item);
             }
-            Action::Refuse { ticket, item, refusal } => driver.refuse(ticket, item, refusal),
-            Action::Fail { id, handle, ticket, failure } => {
-                driver.fail(Instance { id, cell: handle }, ticket, failure);
+            Action::Refuse { request_id, item, refusal } => {
+                driver.refuse(request_id, item, refusal)
+            }
+            Action::Fail { id, handle, request_id, failure } => {
+                driver.fail(Instance { id, cell: handle }, request_id, failure);
             }
             Action::Retire { id, handle, reason } => {
                 driver.retire(self, Instance { id, cell: handle }, reason);

@@ -68,11 +68,11 @@ impl<D: Driver> Future for Reserve<D> {
         let polled = self.pool.with_line(|pool, line| line.poll(pool, place, &mut wakers));
         drop(wakers);
         match polled {
-            Ok(Standing::Waits(place)) => {
+            Ok(PollPermit::Waits(place)) => {
                 self.place = Some(place);
                 Poll::Pending
             }
-            Ok(Standing::Has(permit)) => {
+            Ok(PollPermit::Has(permit)) => {
                 self.place = None;
                 Poll::Ready(Ok(OwnedPermit::new(self.pool.clone(), permit)))
             }
@@ -106,33 +106,33 @@ struct Wakers {
     old: Option<Waker>,
 }
 
-pub(super) enum Standing {
+pub(super) enum PollPermit {
     Waits(u64),
     Has(Permit),
 }
 
 /// Those who wait for a permit, and those who have been granted one and have not yet come for it.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct PermitQueue {
     next: u64,
     waiting: BTreeMap<u64, Waker>,
     granted: BTreeMap<u64, Permit>,
 }
 
-impl Line {
+impl PermitQueue {
     fn poll<T, H: Clone + Default>(
         &mut self,
         pool: &mut Pool<T, H>,
         place: Option<u64>,
         wakers: &mut Wakers,
-    ) -> Result<Standing, Refusal> {
+    ) -> Result<PollPermit, Refusal> {
         if let Some(permit) = place.and_then(|place| self.granted.remove(&place)) {
-            return Ok(Standing::Has(permit));
+            return Ok(PollPermit::Has(permit));
         }
         // A newcomer does not overtake the waiting.
         if place.is_none() && self.waiting.is_empty() {
             match pool.handle_reserve() {
-                Ok(permit) => return Ok(Standing::Has(permit)),
+                Ok(permit) => return Ok(PollPermit::Has(permit)),
                 Err(Refusal::Overloaded) => {}
                 Err(refusal) => return Err(refusal),
             }
@@ -147,7 +147,7 @@ impl Line {
         if let Some(waker) = wakers.new.take() {
             wakers.old = self.waiting.insert(place, waker);
         }
-        Ok(Standing::Waits(place))
+        Ok(PollPermit::Waits(place))
     }
 
     /// Returns a permit for a caller that does not wait.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::effect::InstanceEvent;
-use crate::view::{InstanceId, Ticket};
+use crate::view::{InstanceId, RequestId};
 
 use super::{Driver, Instance, Lease, PoolHandle};
 
@@ -11,18 +11,18 @@ use super::{Driver, Instance, Lease, PoolHandle};
 #[must_use = "dropping a submitted request cancels it"]
 pub struct Submitted<D: Driver> {
     pool: PoolHandle<D>,
-    ticket: Ticket,
+    request_id: RequestId,
     over: bool,
 }
 
 impl<D: Driver> Submitted<D> {
-    pub(super) fn new(pool: PoolHandle<D>, ticket: Ticket) -> Self {
-        Self { pool, ticket, over: false }
+    pub(super) fn new(pool: PoolHandle<D>, request_id: RequestId) -> Self {
+        Self { pool, request_id, over: false }
     }
 
     /// Which request.
-    pub fn ticket(&self) -> Ticket {
-        self.ticket
+    pub fn request_id(&self) -> RequestId {
+        self.request_id
     }
 
     /// The pool it was submitted to.
@@ -37,13 +37,13 @@ impl<D: Driver> Submitted<D> {
 
     /// A frame of its response body moved.
     pub fn progress(&self, instance: InstanceId) {
-        self.pool.progress(instance, self.ticket);
+        self.pool.progress(instance, self.request_id);
     }
 
     /// Its response body, from this instance, has ended: the seat is free.
     pub fn ended(&mut self, instance: InstanceId) {
         if !std::mem::replace(&mut self.over, true) {
-            self.pool.report(instance, InstanceEvent::Ended(self.ticket));
+            self.pool.report(instance, InstanceEvent::Ended(self.request_id));
         }
     }
 
@@ -56,7 +56,7 @@ impl<D: Driver> Submitted<D> {
 impl<D: Driver> Drop for Submitted<D> {
     fn drop(&mut self) {
         if !self.over {
-            let item = self.pool.act(|pool, now| pool.handle_cancel(now, self.ticket));
+            let item = self.pool.act(|pool, now| pool.handle_cancel(now, self.request_id));
             drop(item);
         }
     }
@@ -64,6 +64,6 @@ impl<D: Driver> Drop for Submitted<D> {
 
 impl<D: Driver> fmt::Debug for Submitted<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Submitted").field(&self.ticket).finish()
+        f.debug_tuple("Submitted").field(&self.request_id).finish()
     }
 }

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::sync::local;
 
 /// Who carries out steps.
-pub(super) trait Actor: Clone + 'static {
+pub(super) trait EffectRunner: Clone + 'static {
     /// An effect.
     type Step: 'static;
 
@@ -45,7 +45,7 @@ local! {
 
 /// Does the steps, of which there is mostly one: now, or when this thread's turn, which is at something
 /// else, gets to them. After them, or at once, `last`, of which nothing comes but more steps.
-pub(super) fn take<A: Actor>(
+pub(super) fn take<A: EffectRunner>(
     actor: &A,
     first: &mut Option<A::Step>,
     others: &mut Vec<A::Step>,
@@ -92,7 +92,7 @@ pub(super) fn take<A: Actor>(
 }
 
 /// Leaves nothing of the step, which is moved no more than it must be: effects are large.
-fn go_through<A: Actor>(actor: &A, step: &mut Option<A::Step>, first: &mut Option<Panic>) {
+fn go_through<A: EffectRunner>(actor: &A, step: &mut Option<A::Step>, first: &mut Option<Panic>) {
     let carry_out = || step.take().into_iter().for_each(|step| actor.carry_out(step));
     keep(carry_out, first);
 }
@@ -105,7 +105,11 @@ fn keep(step: impl FnOnce(), first: &mut Option<Panic>) {
 }
 
 /// False: this thread is ending, and there is no later for it.
-fn put_behind<A: Actor>(actor: &A, first: &mut Option<A::Step>, others: &mut Vec<A::Step>) -> bool {
+fn put_behind<A: EffectRunner>(
+    actor: &A,
+    first: &mut Option<A::Step>,
+    others: &mut Vec<A::Step>,
+) -> bool {
     let put = LATER.try_with(|later| {
         let mut later = later.borrow_mut();
         if let Some(queue) = later.iter_mut().find_map(|queue| queue.of::<A>()) {
@@ -122,7 +126,7 @@ fn put_behind<A: Actor>(actor: &A, first: &mut Option<A::Step>, others: &mut Vec
     put
 }
 
-fn extend<A: Actor>(
+fn extend<A: EffectRunner>(
     queue: &mut Steps<A>,
     actor: &A,
     first: &mut Option<A::Step>,
@@ -137,7 +141,7 @@ fn extend<A: Actor>(
 }
 
 /// What has come up meanwhile; if that is nothing, the turn is over.
-fn next<A: Actor>() -> Option<Next<A>> {
+fn next<A: EffectRunner>() -> Option<Next<A>> {
     let next = TURN.try_with(|turn| {
         let next = (turn.get() == Turn::Followed).then(|| {
             LATER.try_with(|later| {
@@ -158,12 +162,12 @@ fn next<A: Actor>() -> Option<Next<A>> {
     next.ok().flatten()
 }
 
-enum Next<A: Actor> {
+enum Next<A: EffectRunner> {
     Own(A, A::Step),
     Other(Box<dyn FnOnce()>),
 }
 
-fn next_of<A: Actor>(later: &mut [Box<dyn Queue>]) -> Option<Next<A>> {
+fn next_of<A: EffectRunner>(later: &mut [Box<dyn Queue>]) -> Option<Next<A>> {
     let own = later.iter_mut().find_map(|queue| queue.of::<A>());
     match own.and_then(pop) {
         Some((actor, step)) => Some(Next::Own(actor, step)),
@@ -171,7 +175,7 @@ fn next_of<A: Actor>(later: &mut [Box<dyn Queue>]) -> Option<Next<A>> {
     }
 }
 
-fn pop<A: Actor>(steps: &mut Steps<A>) -> Option<(A, A::Step)> {
+fn pop<A: EffectRunner>(steps: &mut Steps<A>) -> Option<(A, A::Step)> {
     let next = steps.pop_front();
     // What came in a crowd leaves nothing behind.
     if steps.is_empty() && steps.capacity() > KEPT {
@@ -183,7 +187,7 @@ fn pop<A: Actor>(steps: &mut Steps<A>) -> Option<(A, A::Step)> {
 /// So many steps a thread keeps room for.
 const KEPT: usize = 64;
 
-type Steps<A> = VecDeque<(A, <A as Actor>::Step)>;
+type Steps<A> = VecDeque<(A, <A as EffectRunner>::Step)>;
 
 /// Steps of actors of one type.
 trait Queue: Any {
@@ -193,9 +197,9 @@ trait Queue: Any {
     fn is_empty(&self) -> bool;
 }
 
-struct Later<A: Actor>(Steps<A>);
+struct Later<A: EffectRunner>(Steps<A>);
 
-impl<A: Actor> Queue for Later<A> {
+impl<A: EffectRunner> Queue for Later<A> {
     fn pop(&mut self) -> Option<Box<dyn FnOnce()>> {
         let (actor, step) = pop(&mut self.0)?;
         Some(Box::new(move || actor.carry_out(step)))
@@ -207,7 +211,7 @@ impl<A: Actor> Queue for Later<A> {
 }
 
 impl dyn Queue {
-    fn of<A: Actor>(&mut self) -> Option<&mut Steps<A>> {
+    fn of<A: EffectRunner>(&mut self) -> Option<&mut Steps<A>> {
         let queue: &mut dyn Any = self;
         queue.downcast_mut::<Later<A>>().map(|later| &mut later.0)
     }

@@ -9,15 +9,15 @@ use crate::expiration::Asked;
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::reason::{Reason, Refusal};
-use crate::view::{InstanceId, InstanceView, Ticket};
+use crate::view::{InstanceId, InstanceView, RequestId};
 
 /// What [`Effect`] says of each holds here too.
 #[derive(Debug)]
 pub(crate) enum Action<T, H> {
-    Start { id: InstanceId, handle: H, mode: Mode, request: Option<(Ticket, T)> },
-    Assign { id: InstanceId, handle: H, ticket: Ticket, item: T },
-    Refuse { ticket: Ticket, item: T, refusal: Refusal },
-    Fail { id: InstanceId, handle: H, ticket: Ticket, failure: Failure },
+    Start { id: InstanceId, handle: H, mode: Mode, request: Option<(RequestId, T)> },
+    Assign { id: InstanceId, handle: H, request_id: RequestId, item: T },
+    Refuse { request_id: RequestId, item: T, refusal: Refusal },
+    Fail { id: InstanceId, handle: H, request_id: RequestId, failure: Failure },
     Retire { id: InstanceId, handle: H, reason: Reason },
     Gone { handle: H },
     Discard { item: T },
@@ -42,12 +42,14 @@ impl<T, H> From<Action<T, H>> for Effect<T, H> {
             Action::Start { id, handle, mode, request } => {
                 Self::Start { id, handle, mode, request }
             }
-            Action::Assign { id, handle, ticket, item } => {
-                Self::Assign { id, handle, ticket, item }
+            Action::Assign { id, handle, request_id, item } => {
+                Self::Assign { id, handle, request_id, item }
             }
-            Action::Refuse { ticket, item, refusal } => Self::Refuse { ticket, item, refusal },
-            Action::Fail { id, handle, ticket, failure } => {
-                Self::Fail { id, handle, ticket, failure }
+            Action::Refuse { request_id, item, refusal } => {
+                Self::Refuse { request_id, item, refusal }
+            }
+            Action::Fail { id, handle, request_id, failure } => {
+                Self::Fail { id, handle, request_id, failure }
             }
             Action::Retire { id, handle, reason } => Self::Retire { id, handle, reason },
             Action::Gone { handle } => Self::Gone { handle },

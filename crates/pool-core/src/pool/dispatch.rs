@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::effect::{Mode, Usage};
 use crate::reason::Reason;
-use crate::view::{InstanceId, Status, Ticket};
+use crate::view::{InstanceId, RequestId, Status};
 
 use super::action::Action;
 use super::gauge::Gauge;
@@ -113,8 +113,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     fn assign(&mut self, now: Instant, id: InstanceId) {
         let stage = self.busy_on(now, id);
-        let Some((ticket, item)) = self.requests.take_head(now, stage) else { return };
-        self.hand_over(now, id, ticket, item);
+        let Some((request_id, item)) = self.requests.take_head(now, stage) else { return };
+        self.hand_over(now, id, request_id, item);
     }
 
     pub(super) fn busy_on(&self, now: Instant, id: InstanceId) -> Stage<T> {
@@ -123,17 +123,23 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// Gives an instance a request that is counted as being on it.
-    pub(super) fn hand_over(&mut self, now: Instant, id: InstanceId, ticket: Ticket, item: T) {
-        self.counters.queue_wait.record(self.requests.waited(ticket));
+    pub(super) fn hand_over(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        request_id: RequestId,
+        item: T,
+    ) {
+        self.counters.queue_wait.record(self.requests.waited(request_id));
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         if instance.is_spare() {
             let alone = self.requests.len() - self.requests.queued() == 1;
             self.spares.used(now, alone);
         }
         instance.given += 1;
-        instance.requests.push(ticket);
+        instance.requests.push(request_id);
         instance.working = true;
-        let mut first = self.requests.stage(ticket).and_then(Stage::deadline);
+        let mut first = self.requests.stage(request_id).and_then(Stage::deadline);
         if instance.shared {
             // Taken to compute until it shows otherwise.
             let until = now.checked_add(self.limits.settle_time);
@@ -141,7 +147,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             first = sooner(first, until);
         }
         let handle = instance.handle.clone();
-        self.effects.push_back(Action::Assign { id, handle, ticket, item });
+        self.effects.push_back(Action::Assign { id, handle, request_id, item });
         self.arm(id, first);
         self.update(now, id);
     }
@@ -164,12 +170,12 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// Starts an exclusive instance for a new request, when no request waits ahead of it.
-    pub(super) fn start_for_newcomer(&mut self, now: Instant, item: T) -> Ticket {
+    pub(super) fn start_for_newcomer(&mut self, now: Instant, item: T) -> RequestId {
         let id = self.insert(now, false);
         self.spares.rested();
-        let ticket = self.requests.submit_served(now, Stage::Starting { instance: id });
-        self.begin_start(id, Some((ticket, item)));
-        ticket
+        let request_id = self.requests.submit_served(now, Stage::Starting { instance: id });
+        self.begin_start(id, Some((request_id, item)));
+        request_id
     }
 
     /// Starts a spare instance.
@@ -178,11 +184,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.begin_start(id, None);
     }
 
-    fn begin_start(&mut self, id: InstanceId, request: Option<(Ticket, T)>) {
+    fn begin_start(&mut self, id: InstanceId, request: Option<(RequestId, T)>) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        if let Some((ticket, _)) = &request {
+        if let Some((request_id, _)) = &request {
             instance.given = 1;
-            instance.requests.push(*ticket);
+            instance.requests.push(*request_id);
         }
         let mode = if instance.shared { Mode::Shared } else { Mode::Exclusive };
         let handle = instance.handle.clone();
@@ -195,14 +201,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
         if let Some(account) = &mut self.account {
             account.held -= 1;
         }
-        let draw = self.random.unit();
+        let random = self.random.unit();
         let id = InstanceId(self.instances.insert(Instance {
             handle: H::default(),
             phase: Phase::Starting,
             shared: self.starts_shared(),
             spare,
-            draw,
-            quota: self.limits.max_requests.draw(draw),
+            random,
+            quota: self.limits.max_requests.draw(random),
             given: 0,
             requests: Seats::default(),
             start_for: None,
@@ -244,7 +250,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             && instance
                 .requests
                 .iter()
-                .all(|ticket| self.requests.stage(*ticket).is_some_and(Stage::is_overdue));
+                .all(|request_id| self.requests.stage(*request_id).is_some_and(Stage::is_overdue));
         let ending = match instance.phase {
             Phase::Closing(reason) if quiet || given_up => Some(reason),
             Phase::Open if quiet && instance.given >= instance.quota => Some(Reason::Requests),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::effect::Usage;
 use crate::reason::Reason;
-use crate::view::{InstanceId, InstanceView, Status, Ticket};
+use crate::view::{InstanceId, InstanceView, RequestId, Status};
 
 use super::gauge::Gauge;
 use super::request::{Clock, Requests, Stage};
@@ -33,7 +33,7 @@ pub(super) struct Instance<H> {
     /// Started ahead, without a request.
     pub(super) spare: bool,
     /// Uniform, from 0 to below 1.
-    pub(super) draw: f64,
+    pub(super) random: f64,
     /// Requests it may serve in its life.
     pub(super) quota: u64,
     /// Requests it was given.
@@ -41,7 +41,7 @@ pub(super) struct Instance<H> {
     /// The requests on it.
     pub(super) requests: Seats,
     /// For a shared instance that is starting: the request that caused the start.
-    pub(super) start_for: Option<Ticket>,
+    pub(super) start_for: Option<RequestId>,
     /// When the start must be complete.
     pub(super) start_deadline: Option<Instant>,
     pub(super) started: Instant,
@@ -134,7 +134,7 @@ impl<H> Instance<H> {
 
     pub(super) fn status_now<T>(&self, requests: &Requests<T>) -> Status {
         let (mut pinned, mut streaming) = (false, false);
-        for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
+        for stage in self.requests.iter().filter_map(|request_id| requests.stage(*request_id)) {
             match stage {
                 Stage::Streaming { .. } => streaming = true,
                 Stage::Pinned { .. } => pinned = true,
@@ -150,7 +150,7 @@ impl<H> Instance<H> {
     }
 
     pub(super) fn has_pinned<T>(&self, requests: &Requests<T>) -> bool {
-        let mut stages = self.requests.iter().filter_map(|ticket| requests.stage(*ticket));
+        let mut stages = self.requests.iter().filter_map(|request_id| requests.stage(*request_id));
         stages.any(|stage| matches!(stage, Stage::Pinned { .. }))
     }
 
@@ -170,10 +170,10 @@ impl<H> Instance<H> {
             memory: self.usage.memory,
             resources: self.usage.resources,
             spare: self.is_spare(),
-            draw: self.draw,
+            random: self.random,
         };
         let mut all_run = true;
-        for stage in self.requests.iter().filter_map(|ticket| requests.stage(*ticket)) {
+        for stage in self.requests.iter().filter_map(|request_id| requests.stage(*request_id)) {
             match stage {
                 Stage::Streaming { clock, .. } => {
                     view.streaming += 1;
@@ -206,7 +206,7 @@ impl<H> Instance<H> {
                 [self.policy_wake, settling.and_then(|settling| settling.until)]
             }
         };
-        let stages = self.requests.iter().filter_map(|ticket| requests.stage(*ticket));
+        let stages = self.requests.iter().filter_map(|request_id| requests.stage(*request_id));
         own.into_iter().chain(stages.map(Stage::deadline)).fold(None, sooner)
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::effect::{Failure, InstanceEvent};
 use crate::reason::{Outcome, Reason, Refusal};
-use crate::view::{InstanceId, Ticket};
+use crate::view::{InstanceId, RequestId};
 
 use super::Pool;
 use super::action::Action;
@@ -25,18 +25,19 @@ impl<T, H: Clone + Default> Pool<T, H> {
             return;
         };
         let requests = &self.requests;
-        let elsewhere = |ticket| requests.stage(ticket).and_then(Stage::instance) != Some(id);
+        let elsewhere =
+            |request_id| requests.stage(request_id).and_then(Stage::instance) != Some(id);
         match event {
-            InstanceEvent::Failed(ticket)
-            | InstanceEvent::Progress(ticket)
-            | InstanceEvent::Ended(ticket)
-            | InstanceEvent::Pinned(ticket)
-            | InstanceEvent::Resumed(ticket)
-                if elsewhere(ticket) =>
+            InstanceEvent::Failed(request_id)
+            | InstanceEvent::Progress(request_id)
+            | InstanceEvent::Ended(request_id)
+            | InstanceEvent::Pinned(request_id)
+            | InstanceEvent::Resumed(request_id)
+                if elsewhere(request_id) =>
             {
                 return;
             }
-            InstanceEvent::Returned(ticket, item) if elsewhere(ticket) => {
+            InstanceEvent::Returned(request_id, item) if elsewhere(request_id) => {
                 self.effects.push_back(Action::Discard { item });
                 return;
             }
@@ -45,29 +46,29 @@ impl<T, H: Clone + Default> Pool<T, H> {
             InstanceEvent::Exhausted { request } => self.handle_exhausted(now, id, request),
             InstanceEvent::Settled => instance.settling = None,
             InstanceEvent::Backpressure(on) => instance.backpressure = on,
-            InstanceEvent::Failed(ticket) => {
-                if self.requests.stage(ticket).is_some_and(Stage::awaits_outcome) {
+            InstanceEvent::Failed(request_id) => {
+                if self.requests.stage(request_id).is_some_and(Stage::awaits_outcome) {
                     self.counters.count(Outcome::Failed);
                 }
-                self.remove_from(now, id, ticket);
+                self.remove_from(now, id, request_id);
             }
-            InstanceEvent::Progress(ticket) => {
-                if !self.handle_progress(now, ticket) {
+            InstanceEvent::Progress(request_id) => {
+                if !self.handle_progress(now, request_id) {
                     return;
                 }
             }
-            InstanceEvent::Ended(ticket) => {
-                if let Some(Stage::Streaming { .. }) = self.requests.stage(ticket) {
-                    self.remove_from(now, id, ticket);
+            InstanceEvent::Ended(request_id) => {
+                if let Some(Stage::Streaming { .. }) = self.requests.stage(request_id) {
+                    self.remove_from(now, id, request_id);
                 }
             }
-            InstanceEvent::Returned(ticket, item) => self.handle_returned(id, ticket, item),
-            InstanceEvent::Pinned(ticket) => self.handle_pinned(id, ticket),
-            InstanceEvent::Resumed(ticket) => self.handle_resumed(now, id, ticket),
+            InstanceEvent::Returned(request_id, item) => self.handle_returned(id, request_id, item),
+            InstanceEvent::Pinned(request_id) => self.handle_pinned(id, request_id),
+            InstanceEvent::Resumed(request_id) => self.handle_resumed(now, id, request_id),
             // A report that crossed with a hand-over is about the time before it; another follows.
             InstanceEvent::Quiet => {
                 let requests = &self.requests;
-                let waits = |ticket| requests.stage(ticket).is_some_and(Stage::awaits_head);
+                let waits = |request_id| requests.stage(request_id).is_some_and(Stage::awaits_head);
                 if !instance.requests.iter().copied().any(waits) {
                     instance.working = false;
                     instance.settling = None;
@@ -91,8 +92,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Reports that a guest has a response head for a request. Returns whether a caller waits for it:
     /// if not, drop the head.
     #[must_use]
-    pub fn handle_responded(&mut self, now: Instant, ticket: Ticket) -> bool {
-        let Some(stage) = self.requests.stage_mut(ticket) else { return false };
+    pub fn handle_responded(&mut self, now: Instant, request_id: RequestId) -> bool {
+        let Some(stage) = self.requests.stage_mut(request_id) else { return false };
         let Some(id) = stage.instance() else { return false };
         // While it was pinned, the others' seats were held back.
         let makes_room = !matches!(stage, Stage::Busy { .. });
@@ -106,7 +107,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
             // Told to end before it began, or a second head.
             Stage::Starting { .. } | Stage::Streaming { .. } => return false,
             _ => {
-                self.remove_from(now, id, ticket);
+                self.remove_from(now, id, request_id);
                 false
             }
         };
@@ -131,10 +132,10 @@ impl<T, H: Clone + Default> Pool<T, H> {
         instance.working = !instance.requests.is_empty();
         // An exclusive start came with its request, whose time begins now.
         let deadline = now.checked_add(self.limits.request_timeout);
-        for ticket in instance.requests.iter() {
-            if let Some(stage) = self.requests.stage_mut(*ticket) {
+        for request_id in instance.requests.iter() {
+            if let Some(stage) = self.requests.stage_mut(*request_id) {
                 *stage = Stage::Busy { instance: id, since: now, at_work: now, deadline };
-                self.counters.queue_wait.record(self.requests.waited(*ticket));
+                self.counters.queue_wait.record(self.requests.waited(*request_id));
             }
         }
         if instance.working {
@@ -148,11 +149,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
         self.remove_with_store(now, id);
     }
 
-    fn handle_exhausted(&mut self, now: Instant, id: InstanceId, request: Option<(Ticket, T)>) {
+    fn handle_exhausted(&mut self, now: Instant, id: InstanceId, request: Option<(RequestId, T)>) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        if let Some((ticket, item)) = request {
-            instance.requests.remove(ticket);
-            self.requeue(ticket, item);
+        if let Some((request_id, item)) = request {
+            instance.requests.remove(request_id);
+            self.requeue(request_id, item);
         }
         self.give_up_start(id, Refusal::Exhausted);
         self.remove_instance(now, id);
@@ -168,51 +169,51 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
         let start_for = instance.start_for.take();
         let handle = instance.handle.clone();
-        for &ticket in std::mem::take(&mut instance.requests).iter() {
+        for &request_id in std::mem::take(&mut instance.requests).iter() {
             self.counters.count(Outcome::Refused);
-            self.requests.remove(ticket);
+            self.requests.remove(request_id);
             if refusal == Refusal::StartTimeout {
                 let failure = Failure::StartTimeout;
                 self.effects.push_back(Action::Fail {
                     id,
                     handle: handle.clone(),
-                    ticket,
+                    request_id,
                     failure,
                 });
             }
         }
-        if let Some(ticket) = start_for
+        if let Some(request_id) = start_for
             && refusal != Refusal::Exhausted
         {
-            self.refuse_queued(ticket, refusal);
+            self.refuse_queued(request_id, refusal);
         }
     }
 
-    fn handle_returned(&mut self, id: InstanceId, ticket: Ticket, item: T) {
-        let stage = self.requests.stage(ticket);
+    fn handle_returned(&mut self, id: InstanceId, request_id: RequestId, item: T) {
+        let stage = self.requests.stage(request_id);
         let waits = stage.is_some_and(Stage::awaits_outcome);
         let Some(instance) = self.instances.get_mut(id.0) else { return };
-        instance.requests.remove(ticket);
+        instance.requests.remove(request_id);
         // Still settling: who gives back its only request may not say before later that it is broken,
         // and must not be given the same one again.
         instance.working &= !instance.requests.is_empty();
         if waits {
             // No guest has seen it: it does not count.
             instance.given -= 1;
-            self.requeue(ticket, item);
+            self.requeue(request_id, item);
         } else {
-            self.requests.remove(ticket);
+            self.requests.remove(request_id);
             self.effects.push_back(Action::Discard { item });
         }
     }
 
-    fn requeue(&mut self, ticket: Ticket, item: T) {
+    fn requeue(&mut self, request_id: RequestId, item: T) {
         // While it waits, those that become idle stay; they are to be looked at when it waits no more.
         self.swept = false;
-        if let Some(item) = self.requests.requeue(ticket, item, self.limits.queue_timeout) {
+        if let Some(item) = self.requests.requeue(request_id, item, self.limits.queue_timeout) {
             self.effects.push_back(Action::Discard { item });
         } else if self.stopped {
-            self.refuse_queued(ticket, Refusal::Draining);
+            self.refuse_queued(request_id, Refusal::Draining);
         }
     }
 
@@ -224,8 +225,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             let start_for = instance.start_for.take();
             self.retire(now, id, Reason::Host);
             // As after any other start that came to nothing: else it would cause one after another.
-            if let Some(ticket) = start_for {
-                self.refuse_queued(ticket, Refusal::StartFailed);
+            if let Some(request_id) = start_for {
+                self.refuse_queued(request_id, Refusal::StartFailed);
             }
         }
         self.remove_with_store(now, id);
@@ -261,21 +262,21 @@ impl<T, H: Clone + Default> Pool<T, H> {
             account.release(1);
         }
         // Callers that the driver has not told.
-        for &ticket in instance.requests.iter() {
+        for &request_id in instance.requests.iter() {
             let failure = Failure::Retired(reason);
             let handle = instance.handle.clone();
-            match self.requests.stage(ticket) {
+            match self.requests.stage(request_id) {
                 Some(stage) if stage.awaits_head() => {
                     self.counters.count(Outcome::Failed);
-                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, request_id, failure });
                 }
                 Some(Stage::Starting { .. }) => {
                     self.counters.count(Outcome::Refused);
-                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, request_id, failure });
                 }
                 _ => {}
             }
-            self.finish(now, ticket);
+            self.finish(now, request_id);
         }
         self.effects.push_back(Action::Gone { handle: instance.handle });
     }
@@ -329,19 +330,19 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
     }
 
-    pub(super) fn remove_from(&mut self, now: Instant, id: InstanceId, ticket: Ticket) {
+    pub(super) fn remove_from(&mut self, now: Instant, id: InstanceId, request_id: RequestId) {
         if let Some(instance) = self.instances.get_mut(id.0) {
-            instance.requests.remove(ticket);
+            instance.requests.remove(request_id);
         }
-        self.finish(now, ticket);
+        self.finish(now, request_id);
     }
 
     /// A request leaves its instance for good.
-    fn finish(&mut self, now: Instant, ticket: Ticket) {
-        if let Some(since) = self.requests.stage(ticket).and_then(Stage::handed_over) {
+    fn finish(&mut self, now: Instant, request_id: RequestId) {
+        if let Some(since) = self.requests.stage(request_id).and_then(Stage::handed_over) {
             self.counters.run_time.record(now.saturating_duration_since(since));
         }
-        self.requests.remove(ticket);
+        self.requests.remove(request_id);
     }
 
     /// The clock reached the instance's timer: whatever is due about it.
@@ -365,8 +366,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
             instance.steady_for = Duration::ZERO;
         }
         let handle = instance.handle.clone();
-        for &ticket in instance.requests.clone().iter() {
-            let Some(stage) = self.requests.stage_mut(ticket) else { continue };
+        for &request_id in instance.requests.clone().iter() {
+            let Some(stage) = self.requests.stage_mut(request_id) else { continue };
             if !due(stage.deadline()) {
                 continue;
             }
@@ -377,7 +378,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
                     *stage = Stage::Abandoned { instance, since, at_work, then, deadline: again };
                     self.counters.count(Outcome::Failed);
                     let (handle, failure) = (handle.clone(), Failure::RequestTimeout);
-                    self.effects.push_back(Action::Fail { id, handle, ticket, failure });
+                    self.effects.push_back(Action::Fail { id, handle, request_id, failure });
                     self.close(now, id, Reason::Timeout);
                 }
                 Stage::Abandoned { instance, since, at_work, then: Then::Close, .. } => {

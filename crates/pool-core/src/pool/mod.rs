@@ -25,7 +25,7 @@ use crate::expiration::{Asked, Expired, Polled};
 use crate::limits::Limits;
 use crate::reason::{Outcome, Reason, Refusal};
 use crate::snapshot::Snapshot;
-use crate::view::{InstanceId, Status, Ticket};
+use crate::view::{InstanceId, RequestId, Status};
 
 use account::Account;
 pub(crate) use action::{Action, ToPoll};
@@ -49,17 +49,17 @@ use spares::Spares;
 /// let mut pool: Pool<&str> = Pool::new(Limits::default(), 0);
 /// let now = Instant::now();
 /// let permit = pool.handle_reserve().unwrap();
-/// let ticket = pool.handle_submit(now, permit, "GET /");
+/// let request_id = pool.handle_submit(now, permit, "GET /");
 ///
 /// // Nothing is live, so an instance is started for the request.
 /// let Some(Effect::Start { id, request: Some((started_for, item)), .. }) = pool.poll_effect() else {
 ///     panic!()
 /// };
-/// assert_eq!((started_for, item), (ticket, "GET /"));
+/// assert_eq!((started_for, item), (request_id, "GET /"));
 ///
 /// pool.handle_instance(now, id, InstanceEvent::Started);
-/// assert!(pool.handle_responded(now, ticket));
-/// pool.handle_instance(now, id, InstanceEvent::Ended(ticket));
+/// assert!(pool.handle_responded(now, request_id));
+/// pool.handle_instance(now, id, InstanceEvent::Ended(request_id));
 /// pool.handle_instance(now, id, InstanceEvent::Quiet);
 /// assert_eq!(pool.snapshot().responded, 1);
 /// ```
@@ -157,14 +157,14 @@ impl<T, H: Clone + Default> Pool<T, H> {
 
     /// Submits a request. It is never refused for capacity, the permit is its place; while the
     /// pool drains it is refused as [`Refusal::Draining`], by an effect.
-    pub fn handle_submit(&mut self, now: Instant, permit: Permit, item: T) -> Ticket {
+    pub fn handle_submit(&mut self, now: Instant, permit: Permit, item: T) -> RequestId {
         let Permit(()) = permit;
         self.reserved -= 1;
         self.counters.submitted += 1;
-        let ticket = if let Some(id) = self.ready_for_newcomer() {
-            let ticket = self.requests.submit_served(now, self.busy_on(now, id));
-            self.hand_over(now, id, ticket, item);
-            ticket
+        let request_id = if let Some(id) = self.ready_for_newcomer() {
+            let request_id = self.requests.submit_served(now, self.busy_on(now, id));
+            self.hand_over(now, id, request_id, item);
+            request_id
         } else if self.starts_for_newcomer() {
             self.start_for_newcomer(now, item)
         } else {
@@ -172,19 +172,19 @@ impl<T, H: Clone + Default> Pool<T, H> {
             self.requests.submit(now, item, deadline)
         };
         if self.draining {
-            self.refuse_queued(ticket, Refusal::Draining);
+            self.refuse_queued(request_id, Refusal::Draining);
         } else {
             self.dispatch(now);
         }
-        ticket
+        request_id
     }
 
     /// The caller of a request went away, or dropped its response body. A request that waited
     /// comes back; one on an exclusive instance ends it; one beside others is left to its guest.
-    pub fn handle_cancel(&mut self, now: Instant, ticket: Ticket) -> Option<T> {
-        let stage = self.requests.stage(ticket)?;
+    pub fn handle_cancel(&mut self, now: Instant, request_id: RequestId) -> Option<T> {
+        let stage = self.requests.stage(request_id)?;
         let Some(id) = stage.instance() else {
-            let item = self.requests.remove_queued(ticket);
+            let item = self.requests.remove_queued(request_id);
             self.counters.count(Outcome::Cancelled);
             self.retire_idle_if_drained(now);
             return item;
@@ -195,7 +195,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         match *stage {
             Stage::Busy { .. } | Stage::Pinned { .. } if shared => {
                 self.counters.count(Outcome::Cancelled);
-                let stage = self.requests.stage_mut(ticket)?;
+                let stage = self.requests.stage_mut(request_id)?;
                 stage.leave_to_guest(now, self.limits.request_timeout);
                 let deadline = stage.deadline().filter(|_| live);
                 self.arm(id, deadline);
@@ -203,11 +203,11 @@ impl<T, H: Clone + Default> Pool<T, H> {
             }
             Stage::Busy { .. } | Stage::Pinned { .. } | Stage::Starting { .. } => {
                 self.counters.count(Outcome::Cancelled);
-                self.remove_from(now, id, ticket);
+                self.remove_from(now, id, request_id);
                 self.retire(now, id, Reason::Cancelled);
             }
             Stage::Streaming { .. } => {
-                self.remove_from(now, id, ticket);
+                self.remove_from(now, id, request_id);
                 if shared {
                     self.update(now, id);
                 } else {
@@ -225,8 +225,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// time does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         let refusal = self.late_refusal();
-        while let Some((ticket, item)) = self.requests.take_overdue(now) {
-            self.refuse(ticket, item, refusal);
+        while let Some((request_id, item)) = self.requests.take_overdue(now) {
+            self.refuse(request_id, item, refusal);
         }
         self.probe(now);
         self.spares.look(now);
@@ -255,8 +255,8 @@ impl<T, H: Clone + Default> Pool<T, H> {
     pub fn handle_stop(&mut self, now: Instant) {
         self.draining = true;
         self.stopped = true;
-        while let Some(ticket) = self.requests.queued_at(0) {
-            self.refuse_queued(ticket, Refusal::Draining);
+        while let Some(request_id) = self.requests.queued_at(0) {
+            self.refuse_queued(request_id, Refusal::Draining);
         }
         let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
         for id in all {
@@ -274,7 +274,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
         let all: Vec<_> = self.instances.iter().map(|(key, _)| InstanceId(key)).collect();
         for id in all {
             if let Some(instance) = self.instances.get_mut(id.0) {
-                instance.quota = self.limits.max_requests.draw(instance.draw);
+                instance.quota = self.limits.max_requests.draw(instance.random);
                 instance.steady_for = Duration::ZERO;
             }
             self.update(now, id);
@@ -438,15 +438,15 @@ impl<T, H: Clone + Default> Pool<T, H> {
         }
     }
 
-    fn refuse_queued(&mut self, ticket: Ticket, refusal: Refusal) {
-        if let Some(item) = self.requests.remove_queued(ticket) {
-            self.refuse(ticket, item, refusal);
+    fn refuse_queued(&mut self, request_id: RequestId, refusal: Refusal) {
+        if let Some(item) = self.requests.remove_queued(request_id) {
+            self.refuse(request_id, item, refusal);
         }
     }
 
-    fn refuse(&mut self, ticket: Ticket, item: T, refusal: Refusal) {
+    fn refuse(&mut self, request_id: RequestId, item: T, refusal: Refusal) {
         self.counters.count(Outcome::Refused);
-        self.effects.push_back(Action::Refuse { ticket, item, refusal });
+        self.effects.push_back(Action::Refuse { request_id, item, refusal });
     }
 }
 

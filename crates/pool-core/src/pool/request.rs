@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
-use crate::view::{InstanceId, Ticket};
+use crate::view::{InstanceId, RequestId};
 
 /// Where a request is. Its outcome is counted when it leaves `Queued`, `Starting`, `Busy` and
 /// `Pinned` for anything but one another; what comes after is about the guest, not about the caller.
@@ -129,8 +129,8 @@ struct Request<T> {
 pub(super) struct Requests<T> {
     all: Arena<Request<T>>,
     /// The queue, oldest first: a request that comes back takes its old place.
-    queue: BTreeSet<Ticket>,
-    deadlines: BTreeSet<(Instant, Ticket)>,
+    queue: BTreeSet<RequestId>,
+    deadlines: BTreeSet<(Instant, RequestId)>,
 }
 
 impl<T> Requests<T> {
@@ -138,82 +138,88 @@ impl<T> Requests<T> {
         Self { all: Arena::new(), queue: BTreeSet::new(), deadlines: BTreeSet::new() }
     }
 
-    pub(super) fn submit(&mut self, now: Instant, item: T, deadline: Option<Instant>) -> Ticket {
+    pub(super) fn submit(&mut self, now: Instant, item: T, deadline: Option<Instant>) -> RequestId {
         let stage = Stage::Queued { item, deadline };
-        let ticket = Ticket(self.all.insert(Request { submitted: now, left_queue: now, stage }));
-        self.enter_queue(ticket, deadline);
-        ticket
+        let request_id =
+            RequestId(self.all.insert(Request { submitted: now, left_queue: now, stage }));
+        self.enter_queue(request_id, deadline);
+        request_id
     }
 
     /// A request that need not wait: it comes to be in `stage` at once.
-    pub(super) fn submit_served(&mut self, now: Instant, stage: Stage<T>) -> Ticket {
-        Ticket(self.all.insert(Request { submitted: now, left_queue: now, stage }))
+    pub(super) fn submit_served(&mut self, now: Instant, stage: Stage<T>) -> RequestId {
+        RequestId(self.all.insert(Request { submitted: now, left_queue: now, stage }))
     }
 
     /// Puts a request back into the queue, at the place it had. One that is unknown comes back.
-    pub(super) fn requeue(&mut self, ticket: Ticket, item: T, timeout: Duration) -> Option<T> {
-        let Some(request) = self.all.get_mut(ticket.0) else { return Some(item) };
+    pub(super) fn requeue(
+        &mut self,
+        request_id: RequestId,
+        item: T,
+        timeout: Duration,
+    ) -> Option<T> {
+        let Some(request) = self.all.get_mut(request_id.0) else { return Some(item) };
         let deadline = request.submitted.checked_add(timeout);
         request.stage = Stage::Queued { item, deadline };
-        self.enter_queue(ticket, deadline);
+        self.enter_queue(request_id, deadline);
         None
     }
 
-    fn enter_queue(&mut self, ticket: Ticket, deadline: Option<Instant>) {
-        self.queue.insert(ticket);
+    fn enter_queue(&mut self, request_id: RequestId, deadline: Option<Instant>) {
+        self.queue.insert(request_id);
         if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, ticket));
+            self.deadlines.insert((deadline, request_id));
         }
     }
 
     /// Moves the head of the queue to `stage`, and gives out its item.
-    pub(super) fn take_head(&mut self, now: Instant, stage: Stage<T>) -> Option<(Ticket, T)> {
-        let ticket = *self.queue.first()?;
-        let item = self.leave_queue(ticket, Some(stage))?;
-        self.all.get_mut(ticket.0)?.left_queue = now;
-        Some((ticket, item))
+    pub(super) fn take_head(&mut self, now: Instant, stage: Stage<T>) -> Option<(RequestId, T)> {
+        let request_id = *self.queue.first()?;
+        let item = self.leave_queue(request_id, Some(stage))?;
+        self.all.get_mut(request_id.0)?.left_queue = now;
+        Some((request_id, item))
     }
 
     /// Removes a request that waits.
-    pub(super) fn remove_queued(&mut self, ticket: Ticket) -> Option<T> {
-        self.leave_queue(ticket, None)
+    pub(super) fn remove_queued(&mut self, request_id: RequestId) -> Option<T> {
+        self.leave_queue(request_id, None)
     }
 
-    fn leave_queue(&mut self, ticket: Ticket, stage: Option<Stage<T>>) -> Option<T> {
-        if !self.queue.remove(&ticket) {
+    fn leave_queue(&mut self, request_id: RequestId, stage: Option<Stage<T>>) -> Option<T> {
+        if !self.queue.remove(&request_id) {
             return None;
         }
         let old = match stage {
-            Some(stage) => std::mem::replace(&mut self.all.get_mut(ticket.0)?.stage, stage),
-            None => self.all.remove(ticket.0)?.stage,
+            Some(stage) => std::mem::replace(&mut self.all.get_mut(request_id.0)?.stage, stage),
+            None => self.all.remove(request_id.0)?.stage,
         };
         let Stage::Queued { item, deadline } = old else { return None };
         if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, ticket));
+            self.deadlines.remove(&(deadline, request_id));
         }
         Some(item)
     }
 
     /// How long a request waited in the queue.
-    pub(super) fn waited(&self, ticket: Ticket) -> Duration {
-        let request = self.all.get(ticket.0);
+    pub(super) fn waited(&self, request_id: RequestId) -> Duration {
+        let request = self.all.get(request_id.0);
         request.map_or(Duration::ZERO, |request| {
             request.left_queue.saturating_duration_since(request.submitted)
         })
     }
 
-    pub(super) fn stage(&self, ticket: Ticket) -> Option<&Stage<T>> {
-        self.all.get(ticket.0).map(|request| &request.stage)
+    pub(super) fn stage(&self, request_id: RequestId) -> Option<&Stage<T>> {
+        self.all.get(request_id.0).map(|request| &request.stage)
     }
 
-    pub(super) fn stage_mut(&mut self, ticket: Ticket) -> Option<&mut Stage<T>> {
-        self.all.get_mut(ticket.0).map(|request| &mut request.stage)
+    pub(super) fn stage_mut(&mut self, request_id: RequestId) -> Option<&mut Stage<T>> {
+        self.all.get_mut(request_id.0).map(|request| &mut request.stage)
     }
 
     /// Removes a request that is on an instance.
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        debug_assert!(!self.queue.contains(&ticket), "a queued request is removed as one");
-        self.all.remove(ticket.0);
+    pub(super) fn remove(&mut self, request_id: RequestId) {
+        debug_assert!(!self.queue.contains(&request_id), "a queued request is removed as one");
+        self.all.remove(request_id.0);
     }
 
     /// Waiting requests.
@@ -222,7 +228,7 @@ impl<T> Requests<T> {
     }
 
     /// The waiting request with `ahead` others before it.
-    pub(super) fn queued_at(&self, ahead: usize) -> Option<Ticket> {
+    pub(super) fn queued_at(&self, ahead: usize) -> Option<RequestId> {
         self.queue.iter().nth(ahead).copied()
     }
 
@@ -231,12 +237,12 @@ impl<T> Requests<T> {
     }
 
     /// A waiting request whose deadline has come, removed.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(Ticket, T)> {
-        let (deadline, ticket) = *self.deadlines.first()?;
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(RequestId, T)> {
+        let (deadline, request_id) = *self.deadlines.first()?;
         if deadline > now {
             return None;
         }
-        Some((ticket, self.remove_queued(ticket)?))
+        Some((request_id, self.remove_queued(request_id)?))
     }
 
     /// All requests, the streaming and the abandoned included.

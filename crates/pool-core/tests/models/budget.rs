@@ -9,7 +9,7 @@ use crate::mode::{explore, explore_bounded, thread};
 
 /// Waits until a guest has the request, and plays it.
 fn serve(request: Submitted<Host>) {
-    handed_over(request.pool(), request.ticket()).expect("nothing fails here");
+    handed_over(request.pool(), request.request_id()).expect("nothing fails here");
     assert!(answer(request));
 }
 

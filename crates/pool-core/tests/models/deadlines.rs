@@ -18,15 +18,15 @@ fn head_at_the_deadline(limits: fn() -> Limits) {
         let (pool, mut reaper) = pool(limits());
         step(&mut reaper);
         let mut request = submit(&pool);
-        let ticket = request.ticket();
-        let id = pool.driver().holder(ticket).expect("started at once");
+        let request_id = request.request_id();
+        let id = pool.driver().holder(request_id).expect("started at once");
         pool.driver().clock.set(30);
 
         let reaping = thread::spawn(move || step(&mut reaper));
-        let responded = pool.responded(ticket);
+        let responded = pool.responded(request_id);
         reaping.join().unwrap();
 
-        let told = pool.driver().told(ticket);
+        let told = pool.driver().told(request_id);
         if responded {
             assert_eq!(told, None, "it has its answer");
             finish(&mut request, id);
@@ -57,7 +57,7 @@ fn a_first_deadline_rouses_the_reaper() {
         let reaper = run(reaper);
         let mut request = submit(&pool);
         pool.driver().clock.set(30);
-        let told = block_on(pool.driver().hear(request.ticket()));
+        let told = block_on(pool.driver().hear(request.request_id()));
         assert_eq!(told, Told::Failed(Failure::RequestTimeout));
         request.over();
         drop(request);
@@ -76,7 +76,7 @@ fn an_earlier_deadline_rouses_the_reaper() {
         let reaper = run(reaper);
         let mut waiting = submit(&pool);
         pool.driver().clock.set(5);
-        let told = block_on(pool.driver().hear(waiting.ticket()));
+        let told = block_on(pool.driver().hear(waiting.request_id()));
         assert_eq!(told, Told::Refused(Refusal::QueueTimeout));
         waiting.over();
         assert!(answer(running));
@@ -147,9 +147,9 @@ fn the_last_handle_ends_a_waiting_reaper() {
     explore_bounded(|| {
         let (pool, reaper) = pool(exclusive());
         let request = submit(&pool);
-        let ticket = request.ticket();
-        let on = pool.driver().holder(ticket).expect("started at once");
-        assert!(pool.responded(ticket));
+        let request_id = request.request_id();
+        let on = pool.driver().holder(request_id).expect("started at once");
+        assert!(pool.responded(request_id));
         let reaper = run(reaper);
         // The last handle is the request's.
         let ending = thread::spawn(move || {

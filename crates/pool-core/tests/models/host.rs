@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use millpond_pool_core::expiration::{BoxExpiration, boxed, from_fn};
 use millpond_pool_core::{
     Driver, Failure, Instance, InstanceEvent, InstanceId, Limits, MaxRequests, PoolHandle, Reason,
-    Refusal, Start, Ticket,
+    Refusal, RequestId, Start,
 };
 
 pub(crate) use book::{Life, Told};
@@ -114,7 +114,7 @@ pub(crate) struct Host {
     house: Option<House>,
     book: Arc<Mutex<Book>>,
     /// Where requests were handed to, for leases. Not in the book, which may outlive the pool.
-    given: Option<std::sync::Mutex<BTreeMap<Ticket, Instance<Host>>>>,
+    given: Option<std::sync::Mutex<BTreeMap<RequestId, Instance<Host>>>>,
 }
 
 /// What comes of a start, before the driver returns.
@@ -195,21 +195,21 @@ impl Host {
         .await
     }
 
-    fn tell(&self, ticket: Ticket, told: Told) {
+    fn tell(&self, request_id: RequestId, told: Told) {
         self.write(|book| {
-            assert_eq!(book.told(ticket), None, "{ticket:?} was told again: {told:?}");
-            book.told.push((ticket, told));
+            assert_eq!(book.told(request_id), None, "{request_id:?} was told again: {told:?}");
+            book.told.push((request_id, told));
         });
     }
 
     /// What the caller was told.
-    pub(crate) fn told(&self, ticket: Ticket) -> Option<Told> {
-        self.book.lock().unwrap().told(ticket)
+    pub(crate) fn told(&self, request_id: RequestId) -> Option<Told> {
+        self.book.lock().unwrap().told(request_id)
     }
 
     /// Waits until the caller is told.
-    pub(crate) async fn hear(&self, ticket: Ticket) -> Told {
-        self.read(|book| book.told(ticket)).await
+    pub(crate) async fn hear(&self, request_id: RequestId) -> Told {
+        self.read(|book| book.told(request_id)).await
     }
 
     /// All there are, told to end or not.
@@ -223,8 +223,8 @@ impl Host {
     }
 
     /// Which guest has the request.
-    pub(crate) fn holder(&self, ticket: Ticket) -> Option<InstanceId> {
-        self.book.lock().unwrap().holder(ticket)
+    pub(crate) fn holder(&self, request_id: RequestId) -> Option<InstanceId> {
+        self.book.lock().unwrap().holder(request_id)
     }
 
     fn start_failed(&self, pool: &Pool, instance: &Instance<Self>) {
@@ -232,24 +232,24 @@ impl Host {
         // It may have been told to end meanwhile.
         let Some(guest) = guest else { return };
         instance.slot().unmake();
-        for (ticket, _) in &guest.holds {
-            self.tell(*ticket, Told::Refused(Refusal::StartFailed));
+        for (request_id, _) in &guest.holds {
+            self.tell(*request_id, Told::Refused(Refusal::StartFailed));
         }
         drop(guest);
         pool.report(instance.id(), InstanceEvent::StartFailed);
     }
 
-    fn note_given(&self, ticket: Ticket, instance: &Instance<Self>) {
+    fn note_given(&self, request_id: RequestId, instance: &Instance<Self>) {
         if let Some(given) = &self.given {
-            given.lock().unwrap().insert(ticket, instance.clone());
+            given.lock().unwrap().insert(request_id, instance.clone());
         }
     }
 
     /// Its guest lets go of the request. True: it has no other.
-    fn release(&self, id: InstanceId, ticket: Ticket) -> bool {
+    fn release(&self, id: InstanceId, request_id: RequestId) -> bool {
         let mut book = self.book.lock().unwrap();
         let Some(guest) = book.guests.get_mut(&id) else { return false };
-        guest.holds.retain(|(other, _)| *other != ticket);
+        guest.holds.retain(|(other, _)| *other != request_id);
         guest.holds.is_empty()
     }
 
@@ -275,8 +275,8 @@ impl Driver for Host {
 
     fn start(&self, pool: &Pool, instance: Instance<Self>, start: Start<Item>) {
         let id = instance.id();
-        if let Some((ticket, _)) = &start.request {
-            self.note_given(*ticket, &instance);
+        if let Some((request_id, _)) = &start.request {
+            self.note_given(*request_id, &instance);
         }
         let begin = (self.begin)();
         #[cfg(not(any(loom, shuttle)))]
@@ -305,30 +305,30 @@ impl Driver for Host {
         }
     }
 
-    fn assign(&self, pool: &Pool, instance: Instance<Self>, ticket: Ticket, item: Item) {
-        self.note_given(ticket, &instance);
+    fn assign(&self, pool: &Pool, instance: Instance<Self>, request_id: RequestId, item: Item) {
+        self.note_given(request_id, &instance);
         let id = instance.id();
         let mut item = Some(item);
         self.write(|book| {
             if let Some(guest) = book.guests.get_mut(&id) {
-                guest.holds.extend(item.take().map(|item| (ticket, item)));
+                guest.holds.extend(item.take().map(|item| (request_id, item)));
                 assert!(guest.holds.len() <= self.limits.concurrency, "more than it may take");
             }
         });
         match item {
-            Some(item) => pool.report(id, InstanceEvent::Returned(ticket, item)),
+            Some(item) => pool.report(id, InstanceEvent::Returned(request_id, item)),
             // A shared guest waits for something at once.
             None if self.limits.concurrency > 1 => pool.report(id, InstanceEvent::Settled),
             None => {}
         }
     }
 
-    fn refuse(&self, ticket: Ticket, _: Item, refusal: Refusal) {
-        self.tell(ticket, Told::Refused(refusal));
+    fn refuse(&self, request_id: RequestId, _: Item, refusal: Refusal) {
+        self.tell(request_id, Told::Refused(refusal));
     }
 
-    fn fail(&self, _: Instance<Self>, ticket: Ticket, failure: Failure) {
-        self.tell(ticket, Told::Failed(failure));
+    fn fail(&self, _: Instance<Self>, request_id: RequestId, failure: Failure) {
+        self.tell(request_id, Told::Failed(failure));
     }
 
     fn retire(&self, pool: &Pool, instance: Instance<Self>, _: Reason) {

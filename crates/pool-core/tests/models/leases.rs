@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use millpond_pool_core::expiration::{boxed, from_fn};
 use millpond_pool_core::{
-    Failure, InstanceEvent, InstanceId, Lease, Reason, Snapshot, Status, Ticket, Usage,
+    Failure, InstanceEvent, InstanceId, Lease, Reason, RequestId, Snapshot, Status, Usage,
 };
 
 use crate::clock::Task;
@@ -26,8 +26,13 @@ fn second_half(mut lease: Lease<Host>) -> bool {
 }
 
 /// The request had one outcome: an answer, or its caller was told this.
-fn check_one_outcome(pool: &Pool, ticket: Ticket, waits: bool, failure: Failure) -> Snapshot {
-    let told = pool.driver().told(ticket);
+fn check_one_outcome(
+    pool: &Pool,
+    request_id: RequestId,
+    waits: bool,
+    failure: Failure,
+) -> Snapshot {
+    let told = pool.driver().told(request_id);
     assert_eq!(told, (!waits).then_some(Told::Failed(failure)));
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.responded, snapshot.failed), (waits.into(), (!waits).into()));
@@ -41,12 +46,12 @@ fn second_half_while(end: fn(&Pool, InstanceId), reason: Reason) {
     explore(move || {
         let (pool, _) = pool();
         let lease = pinned(&pool);
-        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        let (id, request_id) = (lease.instance().id(), lease.request_id());
         let other = pool.clone();
         let ending = thread::spawn(move || end(&other, id));
         let waits = second_half(lease);
         ending.join().unwrap();
-        let snapshot = check_one_outcome(&pool, ticket, waits, Failure::Retired(reason));
+        let snapshot = check_one_outcome(&pool, request_id, waits, Failure::Retired(reason));
         assert_eq!((snapshot.retired.get(reason), snapshot.instances.live()), (1, 0));
     });
 }
@@ -69,12 +74,12 @@ fn release_or_timeout_wins_at_the_deadline() {
         step(&mut reaper);
         let mut lease = pinned(&pool);
         lease.resume();
-        let ticket = lease.ticket();
+        let request_id = lease.request_id();
         pool.driver().clock.set(30);
         let reaping = thread::spawn(move || step(&mut reaper));
         let waits = release(lease);
         reaping.join().unwrap();
-        check_one_outcome(&pool, ticket, waits, Failure::RequestTimeout);
+        check_one_outcome(&pool, request_id, waits, Failure::RequestTimeout);
     });
 }
 
@@ -84,7 +89,7 @@ fn a_resume_at_the_deadline_resets_it() {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
         let mut lease = pinned(&pool);
-        let ticket = lease.ticket();
+        let request_id = lease.request_id();
         pool.driver().clock.set(30);
         let reaping = thread::spawn(move || {
             step(&mut reaper);
@@ -93,11 +98,11 @@ fn a_resume_at_the_deadline_resets_it() {
         lease.resume();
         let mut reaper = reaping.join().unwrap();
         step(&mut reaper);
-        assert_eq!(pool.driver().told(ticket), None);
+        assert_eq!(pool.driver().told(request_id), None);
         pool.driver().clock.set(60);
         step(&mut reaper);
         assert!(!release(lease));
-        check_one_outcome(&pool, ticket, false, Failure::RequestTimeout);
+        check_one_outcome(&pool, request_id, false, Failure::RequestTimeout);
     });
 }
 
@@ -121,7 +126,7 @@ fn a_responded_lease_keeps_its_outcome() {
         let (pool, mut reaper) = pool();
         step(&mut reaper);
         let mut lease = pinned(&pool);
-        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        let (id, request_id) = (lease.instance().id(), lease.request_id());
         assert!(lease.respond());
         lease.progress();
         // Later than any request may wait for its head.
@@ -131,7 +136,7 @@ fn a_responded_lease_keeps_its_outcome() {
         let ending = thread::spawn(move || other.report(id, InstanceEvent::Broken(Reason::Trap)));
         assert!(release(lease), "the caller has had its head");
         ending.join().unwrap();
-        check_one_outcome(&pool, ticket, true, Failure::RequestTimeout);
+        check_one_outcome(&pool, request_id, true, Failure::RequestTimeout);
     });
 }
 
@@ -169,14 +174,14 @@ fn a_failed_request_is_not_cancelled() {
     explore(|| {
         let (pool, _) = pool();
         let lease = pinned(&pool);
-        let (id, ticket) = (lease.instance().id(), lease.ticket());
+        let (id, request_id) = (lease.instance().id(), lease.request_id());
         assert_eq!(lease.pool().snapshot().pinned, 1);
         fail(lease);
         check_empty(&pool);
 
         let lease = pinned(&pool);
         assert_eq!(lease.instance().id(), id);
-        assert_ne!(lease.ticket(), ticket);
+        assert_ne!(lease.request_id(), request_id);
         assert!(release(lease), "pinned or not");
         check_empty(&pool);
         let snapshot = pool.snapshot();

@@ -163,7 +163,7 @@ fn try_submit_takes_a_place_or_returns_it() {
         assert_eq!(error.kind(), ErrorKind::Overloaded);
         assert!(Arc::ptr_eq(&item, &back));
         assert_eq!(pool.snapshot().overloaded, 0, "that is for the caller to say");
-        pool.turned_away();
+        pool.record_rejection();
         let snapshot = pool.snapshot();
         assert_eq!((snapshot.submitted, snapshot.refused, snapshot.overloaded), (1, 0, 1));
         assert!(answer(running));

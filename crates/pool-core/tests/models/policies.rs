@@ -49,7 +49,7 @@ fn a_wake_reaches_a_reaper_about_to_sleep() {
         let mut request = submit(&pool);
         let reaper = run(reaper);
         signal.give();
-        let told = block_on(pool.driver().hear(request.ticket()));
+        let told = block_on(pool.driver().hear(request.request_id()));
         assert_eq!(told, Told::Failed(Failure::Retired(Reason::Swap)));
         request.over();
         drop(request);
@@ -75,7 +75,7 @@ fn a_stale_idle_verdict_ends_no_request() {
         let request = pool.submit(permit, Item::default());
         retiring.join().unwrap();
 
-        assert_eq!(pool.driver().told(request.ticket()), None);
+        assert_eq!(pool.driver().told(request.request_id()), None);
         assert!(answer(request), "one or another instance has it");
         check_empty(&pool);
         assert_eq!(pool.snapshot().retired.get(Reason::Swap), pool.snapshot().starts);
@@ -88,8 +88,8 @@ fn a_body_that_moves_in_time_does_not_stall() {
         let stalled = || boxed(body_stall_timeout(secs(10)));
         let (pool, mut reaper) = pool_with(exclusive(), stalled);
         let mut request = submit(&pool);
-        let on = pool.driver().holder(request.ticket()).expect("started at once");
-        assert!(pool.responded(request.ticket()));
+        let on = pool.driver().holder(request.request_id()).expect("started at once");
+        assert!(pool.responded(request.request_id()));
         pool.driver().clock.set(6);
         request.progress(on);
         pool.driver().clock.set(12);
@@ -169,15 +169,15 @@ fn a_policy_sees_batched_reports_as_one() {
         };
         let (pool, _) = pool_with(exclusive(), policy);
         let (request, next) = (submit(&pool), submit(&pool));
-        let on = pool.driver().holder(request.ticket()).expect("started at once");
-        assert!(pool.responded(request.ticket()));
-        assert_eq!(pool.driver().holder(next.ticket()), None);
+        let on = pool.driver().holder(request.request_id()).expect("started at once");
+        assert!(pool.responded(request.request_id()));
+        assert_eq!(pool.driver().holder(next.request_id()), None);
         seen.lock().unwrap().clear();
         finish_in_one(request, on);
         assert_eq!(*seen.lock().unwrap(), [Status::Busy], "with the next request");
-        assert_eq!(pool.driver().holder(next.ticket()), Some(on));
+        assert_eq!(pool.driver().holder(next.request_id()), Some(on));
         seen.lock().unwrap().clear();
-        assert!(pool.responded(next.ticket()));
+        assert!(pool.responded(next.request_id()));
         finish_in_one(next, on);
         assert_eq!(*seen.lock().unwrap(), [Status::Streaming, Status::Idle]);
         check_empty(&pool);

@@ -14,7 +14,7 @@ fn submit_while(limits: fn() -> Limits, gone: fn(&Pool, InstanceId), reason: Rea
     explore(move || {
         let (pool, _) = pool(limits());
         let first = submit(&pool);
-        let id = pool.driver().holder(first.ticket()).expect("started at once");
+        let id = pool.driver().holder(first.request_id()).expect("started at once");
         assert!(answer(first));
 
         let permit = reserve(&pool);
@@ -23,7 +23,7 @@ fn submit_while(limits: fn() -> Limits, gone: fn(&Pool, InstanceId), reason: Rea
         let mut request = pool.submit(permit, Item::default());
         going.join().unwrap();
 
-        match pool.driver().told(request.ticket()) {
+        match pool.driver().told(request.request_id()) {
             // It was there first.
             Some(told) => {
                 assert_eq!(told, Told::Failed(Failure::Retired(reason)));
@@ -89,10 +89,10 @@ fn leaving_during_a_start_leaks_nothing() {
         explore(move || {
             let (pool, _) = pool(limits());
             let mut requests: Vec<_> = (0..limits().concurrency).map(|_| submit(&pool)).collect();
-            let id = pool.driver().holder(requests[0].ticket()).expect("started at once");
+            let id = pool.driver().holder(requests[0].request_id()).expect("started at once");
             let last = Item::default();
             let waiting = pool.submit(reserve(&pool), last.clone());
-            let ticket = waiting.ticket();
+            let request_id = waiting.request_id();
 
             let leaving = thread::spawn(move || drop(waiting));
             // Those on it fail; another is started for the one that waits.
@@ -100,12 +100,12 @@ fn leaving_during_a_start_leaks_nothing() {
             leaving.join().unwrap();
 
             for request in &mut requests {
-                let told = pool.driver().told(request.ticket());
+                let told = pool.driver().told(request.request_id());
                 assert_eq!(told, Some(Told::Failed(Failure::Retired(Reason::Trap))));
                 request.over();
             }
             assert_eq!(pool.snapshot().cancelled, 1);
-            finish_abandoned(&pool, ticket);
+            finish_abandoned(&pool, request_id);
             assert_eq!(Item::strong_count(&last), 1, "the request is not kept");
             check_empty(&pool);
             assert!(answer(submit(&pool)), "the seat is free");
@@ -122,7 +122,7 @@ fn a_drain_serves_or_refuses_a_request() {
         let submitting = pool.clone();
         let submitting = thread::spawn(move || {
             let mut request = submitting.submit(permit, Item::default());
-            match submitting.driver().told(request.ticket()) {
+            match submitting.driver().told(request.request_id()) {
                 Some(told) => {
                     assert_eq!(told, Told::Refused(Refusal::Draining));
                     request.over();
@@ -149,7 +149,7 @@ fn a_stopped_drain_ends_despite_a_request() {
         let submitting = thread::spawn(move || {
             let mut request = submitting.submit(permit, Item::default());
             request.over();
-            request.ticket()
+            request.request_id()
         });
         let drained = pool.drain();
         pool.stop();
@@ -158,7 +158,7 @@ fn a_stopped_drain_ends_despite_a_request() {
         running.over();
 
         let retired = Told::Failed(Failure::Retired(Reason::Drain));
-        assert_eq!(pool.driver().told(running.ticket()), Some(retired));
+        assert_eq!(pool.driver().told(running.request_id()), Some(retired));
         let refused = Told::Refused(Refusal::Draining);
         assert_eq!(pool.driver().told(queued), Some(refused));
         check_empty(&pool);
@@ -170,8 +170,8 @@ fn two_ends_on_a_shared_one_make_room() {
     explore_bounded(|| {
         let (pool, _) = pool(shared());
         let ending = [submit(&pool), submit(&pool)].map(|mut request| {
-            let id = pool.driver().holder(request.ticket()).expect("both fit");
-            assert!(pool.responded(request.ticket()));
+            let id = pool.driver().holder(request.request_id()).expect("both fit");
+            assert!(pool.responded(request.request_id()));
             thread::spawn(move || finish(&mut request, id))
         });
         let mut request = submit(&pool);
@@ -181,8 +181,8 @@ fn two_ends_on_a_shared_one_make_room() {
 
         let snapshot = pool.snapshot();
         assert_eq!((snapshot.busy, snapshot.instances.busy, snapshot.starts), (1, 1, 1));
-        let id = pool.driver().holder(request.ticket()).expect("there is room");
-        assert!(pool.responded(request.ticket()));
+        let id = pool.driver().holder(request.request_id()).expect("there is room");
+        assert!(pool.responded(request.request_id()));
         request.ended(id);
         let gauges = pool.snapshot().instances;
         assert_eq!(gauges.post_return, 1, "the guest has not been reported quiet since");
@@ -198,14 +198,14 @@ fn requests_are_dropped_outside_the_lock() {
         let item = || Item::new(Request(Some(pool.clone())));
         let [mut running, leaving, mut waiting] =
             [(); 3].map(|()| pool.submit(reserve(&pool), item()));
-        let id = pool.driver().holder(running.ticket()).expect("started at once");
+        let id = pool.driver().holder(running.request_id()).expect("started at once");
 
         let leaving = thread::spawn(move || drop(leaving));
         broken(&pool, id);
         pool.stop();
         leaving.join().unwrap();
-        pool.report(id, InstanceEvent::Returned(running.ticket(), item()));
-        pool.report(id, InstanceEvent::Exhausted { request: Some((running.ticket(), item())) });
+        pool.report(id, InstanceEvent::Returned(running.request_id(), item()));
+        pool.report(id, InstanceEvent::Exhausted { request: Some((running.request_id(), item())) });
         running.over();
         waiting.over();
         check_empty(&pool);
@@ -217,7 +217,7 @@ fn running_is_load_and_refusals_are_counted() {
     explore(|| {
         let (pool, _) = pool(exclusive());
         let running = submit(&pool);
-        pool.turned_away();
+        pool.record_rejection();
         assert_eq!(pool.load(), 1);
         assert_eq!(pool.snapshot().overloaded, 1);
         assert!(answer(running));

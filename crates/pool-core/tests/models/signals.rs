@@ -55,7 +55,7 @@ fn a_signal_ends_one_that_starts() {
         let mut request = pool.submit(permit, Item::default());
         raising.join().unwrap();
         step(&mut reaper);
-        let told = pool.driver().told(request.ticket());
+        let told = pool.driver().told(request.request_id());
         assert_eq!(told, Some(Told::Failed(Failure::Retired(Reason::Swap))));
         request.over();
         check_gone(&pool);
@@ -122,7 +122,7 @@ fn a_signal_ends_idle_instances_only() {
         });
         let request = pool.submit(permit, Item::default());
         let mut reaper = raising.join().unwrap();
-        assert_eq!(pool.driver().told(request.ticket()), None);
+        assert_eq!(pool.driver().told(request.request_id()), None);
         assert!(answer(request), "this or another instance has it");
         step(&mut reaper);
         check_empty(&pool);
@@ -137,7 +137,7 @@ fn dropping_a_follower_wakes_the_others() {
         let (pool, mut reaper) = following(&signal);
         let mut broken = submit(&pool);
         assert!(answer(submit(&pool)), "by another instance");
-        let id = pool.driver().holder(broken.ticket()).expect("started at once");
+        let id = pool.driver().holder(broken.request_id()).expect("started at once");
         step(&mut reaper);
         let raised = signal.clone();
         let raising = thread::spawn(move || raised.raise());

@@ -118,7 +118,7 @@ fn a_taken_spare_does_not_hold_up_warm_up() {
         let asking = pool.clone();
         let asking = thread::spawn(move || {
             let request = asking.submit(permit, Item::default());
-            handed_over(&asking, request.ticket()).expect("nothing fails here");
+            handed_over(&asking, request.request_id()).expect("nothing fails here");
             assert!(answer(request));
         });
         step(&mut reaper);

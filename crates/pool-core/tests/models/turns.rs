@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
-    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, Start,
-    Submitted, Ticket,
+    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, RequestId,
+    Start, Submitted,
 };
 
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ fn only_one_starts(queue: usize) -> Pool {
 
 /// Ends the instance that has the request, and with it what the others wait for.
 fn break_it(pool: &Pool, mut running: Submitted<Host>) {
-    let id = pool.driver().holder(running.ticket()).expect("started at once");
+    let id = pool.driver().holder(running.request_id()).expect("started at once");
     pool.report(id, InstanceEvent::Broken(Reason::Trap));
     running.over();
 }
@@ -33,7 +33,7 @@ fn break_it(pool: &Pool, mut running: Submitted<Host>) {
 fn check_refused(pool: &Pool, requests: impl IntoIterator<Item = Submitted<Host>>) {
     let mut refused = 0;
     for mut request in requests {
-        let told = pool.driver().told(request.ticket());
+        let told = pool.driver().told(request.request_id());
         assert_eq!(told, Some(Told::Refused(Refusal::StartFailed)));
         request.over();
         refused += 1;
@@ -81,16 +81,16 @@ impl Driver for PassesOn {
         unreachable!("nothing starts")
     }
 
-    fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Ticket, (): ()) {}
+    fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: RequestId, (): ()) {}
 
-    fn refuse(&self, _: Ticket, (): (), _: Refusal) {
+    fn refuse(&self, _: RequestId, (): (), _: Refusal) {
         let request = submit(&self.other);
-        let holder = self.other.driver().holder(request.ticket());
+        let holder = self.other.driver().holder(request.request_id());
         assert_eq!(holder, None, "its start comes after this");
         self.passed_on.lock().unwrap().push(request);
     }
 
-    fn fail(&self, _: Instance<Self>, _: Ticket, _: Failure) {}
+    fn fail(&self, _: Instance<Self>, _: RequestId, _: Failure) {}
 
     fn retire(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Reason) {}
 }

@@ -13,7 +13,7 @@ use millpond_pool_core::expiration::{
 };
 use millpond_pool_core::{
     BudgetLimits, Driver, Failure, Instance, InstanceId, Limits, PoolHandle, Reason, Refusal,
-    Runtime, SharedBudget, Start, Ticket,
+    RequestId, Runtime, SharedBudget, Start,
 };
 
 fn debug(what: &impl std::fmt::Debug) -> String {
@@ -21,12 +21,12 @@ fn debug(what: &impl std::fmt::Debug) -> String {
 }
 
 #[test]
-fn ids_and_tickets_print_their_numbers() {
+fn ids_print_their_numbers() {
     let mut rig = Rig::new(exclusive(2));
     rig.submit_many(2);
     assert_eq!((debug(&rig.id(2)), rig.id(2).to_string()), ("InstanceId(2)".into(), "2".into()));
-    let ticket = rig.ticket(2);
-    assert_eq!((debug(&ticket), ticket.to_string()), ("Ticket(2)".into(), "2".into()));
+    let request_id = rig.request_id(2);
+    assert_eq!((debug(&request_id), request_id.to_string()), ("RequestId(2)".into(), "2".into()));
 }
 
 #[test]
@@ -112,11 +112,11 @@ impl Driver for Keeper {
         *self.0.lock().expect("not poisoned") = Some(instance);
     }
 
-    fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Ticket, (): ()) {}
+    fn assign(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: RequestId, (): ()) {}
 
-    fn refuse(&self, _: Ticket, (): (), _: Refusal) {}
+    fn refuse(&self, _: RequestId, (): (), _: Refusal) {}
 
-    fn fail(&self, _: Instance<Self>, _: Ticket, _: Failure) {}
+    fn fail(&self, _: Instance<Self>, _: RequestId, _: Failure) {}
 
     fn retire(&self, _: &PoolHandle<Self>, _: Instance<Self>, _: Reason) {}
 }
@@ -131,7 +131,7 @@ fn what_a_pool_hands_out_shows_which_it_is() {
     let permit = pool.try_reserve().expect("a place");
     assert_eq!(debug(&permit), "OwnedPermit");
     let submitted = pool.submit(permit, ());
-    assert_eq!(debug(&submitted), "Submitted(Ticket(1))");
+    assert_eq!(debug(&submitted), "Submitted(RequestId(1))");
     let instance = kept.lock().expect("not poisoned").take().expect("one was started");
     assert_eq!(debug(&instance), "Instance(InstanceId(1))");
 }

@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use millpond_pool_core::expiration::Expired;
-use millpond_pool_core::{Failure, InstanceId, Mode, Refusal, Ticket};
+use millpond_pool_core::{Failure, InstanceId, Mode, Refusal, RequestId};
 
 use super::{Books, Instance, Phase, Place, Request, Settling};
 use crate::agenda::Time;
@@ -18,15 +18,15 @@ impl Books {
         match record {
             Record::Reserve(Ok(())) => self.reserved += 1,
             Record::Release => self.reserved -= 1,
-            Record::Submit(ticket) => self.submit(at, *ticket)?,
-            Record::Cancel(ticket, back) => self.cancel(at, *ticket, *back)?,
+            Record::Submit(request_id) => self.submit(at, *request_id)?,
+            Record::Cancel(request_id, back) => self.cancel(at, *request_id, *back)?,
             Record::Drain => self.draining = true,
             Record::Stop => (self.draining, self.stopped) = (true, true),
             Record::Limits(limits, quota) => {
                 (self.limits, self.quota) = ((**limits).clone(), *quota);
             }
             Record::Event(id, event) => self.event(at, *id, *event)?,
-            Record::Responded(ticket, waits) => self.responded(*ticket, *waits)?,
+            Record::Responded(request_id, waits) => self.responded(*request_id, *waits)?,
             Record::Verdict(id, revision, Poll::Ready(Expired::Drain(_))) => {
                 if let Some(instance) = self.instances.get_mut(id)
                     && instance.revision == Some(*revision)
@@ -38,15 +38,15 @@ impl Books {
             Record::Grant => self.granted += 1,
             Record::Timeout => self.look_at_clock(at),
             Record::Start(id, mode, request) => self.start(at, *id, *mode, *request)?,
-            Record::Assign(id, ticket) => self.assign(at, *id, *ticket)?,
-            Record::Refuse(ticket, _) => {
-                if self.place(*ticket) != Some(Place::Queued) {
-                    return Err(format!("{ticket} is refused and does not wait"));
+            Record::Assign(id, request_id) => self.assign(at, *id, *request_id)?,
+            Record::Refuse(request_id, _) => {
+                if self.place(*request_id) != Some(Place::Queued) {
+                    return Err(format!("{request_id} is refused and does not wait"));
                 }
                 self.outcomes.refused += 1;
-                self.over(*ticket);
+                self.over(*request_id);
             }
-            Record::Fail(id, ticket, failure) => self.fail(*id, *ticket, *failure)?,
+            Record::Fail(id, request_id, failure) => self.fail(*id, *request_id, *failure)?,
             Record::Retire(id, _) => self.retire(*id)?,
             Record::Gone => {
                 self.gone = self.gone.checked_sub(1).ok_or("an instance is gone twice")?;
@@ -77,14 +77,14 @@ impl Books {
     /// The end of a step: what had to be said has been said.
     pub(crate) fn settled(&mut self) -> Applied {
         if let Some((id, gone)) = self.going.take() {
-            for ticket in gone.requests {
-                let place = self.place(ticket);
+            for request_id in gone.requests {
+                let place = self.place(request_id);
                 if matches!(place, Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_))) {
                     return Err(format!(
-                        "{ticket} has no outcome though its instance {id} is gone"
+                        "{request_id} has no outcome though its instance {id} is gone"
                     ));
                 }
-                self.over(ticket);
+                self.over(request_id);
             }
         }
         if self.gone > 0 || self.discards > 0 {
@@ -93,7 +93,7 @@ impl Books {
         Ok(())
     }
 
-    fn submit(&mut self, at: Time, ticket: Ticket) -> Applied {
+    fn submit(&mut self, at: Time, request_id: RequestId) -> Applied {
         if self.reserved == 0 {
             return Err("submitted without a permit".into());
         }
@@ -108,61 +108,71 @@ impl Books {
             last_call: false,
             overdue: false,
         };
-        if ticket.number() != self.submitted || self.requests.insert(ticket, request).is_some() {
-            return Err(format!("{ticket} is not the next ticket"));
+        if request_id.number() != self.submitted
+            || self.requests.insert(request_id, request).is_some()
+        {
+            return Err(format!("{request_id} is not the next request_id"));
         }
-        self.put(ticket, Place::Queued);
+        self.put(request_id, Place::Queued);
         Ok(())
     }
 
-    fn cancel(&mut self, at: Time, ticket: Ticket, back: bool) -> Applied {
-        let place = self.place(ticket);
+    fn cancel(&mut self, at: Time, request_id: RequestId, back: bool) -> Applied {
+        let place = self.place(request_id);
         if back != (place == Some(Place::Queued)) {
-            return Err(format!("{ticket} was {place:?} when cancelled, and its item came {back}"));
+            return Err(format!(
+                "{request_id} was {place:?} when cancelled, and its item came {back}"
+            ));
         }
         let Some(place) = place else { return Ok(()) };
         let shared = place.on().and_then(|id| self.instance(id)).is_some_and(|i| i.shared);
         match place {
             Place::Busy(id) if shared => {
                 self.outcomes.cancelled += 1;
-                self.put(ticket, Place::Abandoned(id));
+                self.put(request_id, Place::Abandoned(id));
             }
             Place::Pinned(id) if shared => {
                 self.outcomes.cancelled += 1;
-                self.put(ticket, Place::Abandoned(id));
+                self.put(request_id, Place::Abandoned(id));
                 // It will not be resumed: its guest has its time from now.
                 if self.instance(id).is_some_and(|instance| instance.is_live()) {
-                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                    self.set_deadline(request_id, after(at, self.limits.request_timeout));
                 }
             }
             Place::Queued | Place::Busy(_) | Place::Pinned(_) | Place::Starting(_) => {
                 self.outcomes.cancelled += 1;
-                self.over(ticket);
+                self.over(request_id);
             }
-            Place::Streaming(_) => self.over(ticket),
+            Place::Streaming(_) => self.over(request_id),
             Place::Abandoned(_) => {}
         }
         Ok(())
     }
 
-    fn responded(&mut self, ticket: Ticket, waits: bool) -> Applied {
-        let place = self.place(ticket);
+    fn responded(&mut self, request_id: RequestId, waits: bool) -> Applied {
+        let place = self.place(request_id);
         match place {
             Some(Place::Busy(id) | Place::Pinned(id)) if waits => {
                 self.outcomes.responded += 1;
-                self.put(ticket, Place::Streaming(id));
+                self.put(request_id, Place::Streaming(id));
             }
-            Some(Place::Abandoned(_)) if !waits => self.over(ticket),
+            Some(Place::Abandoned(_)) if !waits => self.over(request_id),
             Some(Place::Busy(_) | Place::Pinned(_)) => {
-                return Err(format!("the head of {ticket} was thrown away"));
+                return Err(format!("the head of {request_id} was thrown away"));
             }
-            _ if waits => return Err(format!("{ticket} got a head while {place:?}")),
+            _ if waits => return Err(format!("{request_id} got a head while {place:?}")),
             _ => {}
         }
         Ok(())
     }
 
-    fn start(&mut self, at: Time, id: InstanceId, mode: Mode, request: Option<Ticket>) -> Applied {
+    fn start(
+        &mut self,
+        at: Time,
+        id: InstanceId,
+        mode: Mode,
+        request: Option<RequestId>,
+    ) -> Applied {
         let shared = mode == Mode::Shared;
         let ahead = self.starts_ahead(&Record::Start(id, mode, request));
         let instance = Instance {
@@ -180,8 +190,8 @@ impl Books {
             revision: None,
             deadline: None,
         };
-        if let Some(ticket) = request {
-            self.hand_over(at, ticket, Place::Starting(id))?;
+        if let Some(request_id) = request {
+            self.hand_over(at, request_id, Place::Starting(id))?;
         }
         if self.instances.insert(id, instance).is_some() {
             return Err(format!("instance {id} is started twice"));
@@ -190,14 +200,14 @@ impl Books {
         Ok(())
     }
 
-    fn assign(&mut self, at: Time, id: InstanceId, ticket: Ticket) -> Applied {
-        self.hand_over(at, ticket, Place::Busy(id))?;
-        self.set_deadline(ticket, after(at, self.limits.request_timeout));
+    fn assign(&mut self, at: Time, id: InstanceId, request_id: RequestId) -> Applied {
+        self.hand_over(at, request_id, Place::Busy(id))?;
+        self.set_deadline(request_id, after(at, self.limits.request_timeout));
         let settle_time = self.limits.settle_time;
         let Some(instance) = self.instances.get_mut(&id) else {
-            return Err(format!("{ticket} is handed to an instance that is not there"));
+            return Err(format!("{request_id} is handed to an instance that is not there"));
         };
-        instance.requests.push(ticket);
+        instance.requests.push(request_id);
         instance.given += 1;
         instance.working = true;
         if instance.shared {
@@ -206,37 +216,37 @@ impl Books {
         Ok(())
     }
 
-    fn hand_over(&mut self, at: Time, ticket: Ticket, place: Place) -> Applied {
-        if self.queue.first() != Some(&ticket) {
-            return Err(format!("{ticket} is handed over and is not the head of the queue"));
+    fn hand_over(&mut self, at: Time, request_id: RequestId, place: Place) -> Applied {
+        if self.queue.first() != Some(&request_id) {
+            return Err(format!("{request_id} is handed over and is not the head of the queue"));
         }
-        self.put(ticket, place);
-        if let Some(request) = self.requests.get_mut(&ticket) {
+        self.put(request_id, place);
+        if let Some(request) = self.requests.get_mut(&request_id) {
             (request.handed, request.left) = (at, at);
         }
         Ok(())
     }
 
-    fn fail(&mut self, id: InstanceId, ticket: Ticket, failure: Failure) -> Applied {
-        match (failure, self.place(ticket)) {
+    fn fail(&mut self, id: InstanceId, request_id: RequestId, failure: Failure) -> Applied {
+        match (failure, self.place(request_id)) {
             (Failure::RequestTimeout, Some(Place::Busy(on))) if on == id => {
                 self.outcomes.failed += 1;
-                self.put(ticket, Place::Abandoned(id));
-                self.give_up(ticket);
+                self.put(request_id, Place::Abandoned(id));
+                self.give_up(request_id);
                 self.close(id);
             }
             (Failure::Retired(_), Some(Place::Busy(on) | Place::Pinned(on))) if on == id => {
                 self.outcomes.failed += 1;
-                self.over(ticket);
+                self.over(request_id);
             }
             (Failure::Retired(_) | Failure::StartTimeout, Some(Place::Starting(on)))
                 if on == id =>
             {
                 self.outcomes.refused += 1;
-                self.over(ticket);
+                self.over(request_id);
             }
             (_, place) => {
-                return Err(format!("{ticket} fails on {id} ({failure:?}) and is {place:?}"));
+                return Err(format!("{request_id} fails on {id} ({failure:?}) and is {place:?}"));
             }
         }
         Ok(())
@@ -251,8 +261,8 @@ impl Books {
                 self.leaving += usize::from(on_its_way_out);
                 // From here on the driver sees to the end.
                 self.set_start_deadline(id, None);
-                for ticket in requests {
-                    self.unwatch(ticket);
+                for request_id in requests {
+                    self.unwatch(request_id);
                 }
                 Ok(())
             }
@@ -260,32 +270,32 @@ impl Books {
         }
     }
 
-    pub(super) fn put(&mut self, ticket: Ticket, place: Place) {
-        let Some(request) = self.requests.get_mut(&ticket) else { return };
+    pub(super) fn put(&mut self, request_id: RequestId, place: Place) {
+        let Some(request) = self.requests.get_mut(&request_id) else { return };
         request.place = place;
         let submitted = request.submitted;
         match place {
             Place::Queued => {
-                self.queue.insert(ticket);
-                self.set_deadline(ticket, after(submitted, self.limits.queue_timeout));
+                self.queue.insert(request_id);
+                self.set_deadline(request_id, after(submitted, self.limits.queue_timeout));
             }
             Place::Starting(_) | Place::Pinned(_) | Place::Streaming(_) => {
-                self.queue.remove(&ticket);
-                self.set_deadline(ticket, None);
+                self.queue.remove(&request_id);
+                self.set_deadline(request_id, None);
             }
             // Their time runs on.
             Place::Busy(_) | Place::Abandoned(_) => {
-                self.queue.remove(&ticket);
+                self.queue.remove(&request_id);
             }
         }
     }
 
-    pub(super) fn over(&mut self, ticket: Ticket) {
-        self.set_deadline(ticket, None);
-        let Some(request) = self.requests.remove(&ticket) else { return };
-        self.queue.remove(&ticket);
+    pub(super) fn over(&mut self, request_id: RequestId) {
+        self.set_deadline(request_id, None);
+        let Some(request) = self.requests.remove(&request_id) else { return };
+        self.queue.remove(&request_id);
         if let Some(instance) = request.place.on().and_then(|id| self.instance_mut(id)) {
-            instance.requests.retain(|other| *other != ticket);
+            instance.requests.retain(|other| *other != request_id);
         }
     }
 

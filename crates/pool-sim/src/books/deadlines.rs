@@ -1,6 +1,6 @@
 //! When something must happen at the latest, by the limits in force when the time began to run.
 
-use millpond_pool_core::{InstanceId, Ticket};
+use millpond_pool_core::{InstanceId, RequestId};
 
 use super::{Books, Phase, Place};
 use crate::agenda::Time;
@@ -16,26 +16,26 @@ impl Books {
             }
         }
         let due = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= at);
-        for (_, ticket) in due.copied().collect::<Vec<_>>() {
-            let Some(Place::Abandoned(id)) = self.place(ticket) else { continue };
-            let overdue = self.requests[&ticket].overdue;
+        for (_, request_id) in due.copied().collect::<Vec<_>>() {
+            let Some(Place::Abandoned(id)) = self.place(request_id) else { continue };
+            let overdue = self.requests[&request_id].overdue;
             if !overdue {
-                self.give_up(ticket);
+                self.give_up(request_id);
                 self.close(id);
             }
         }
     }
 
     /// Its guest had its time; it may have as long again before its instance ends.
-    pub(super) fn give_up(&mut self, ticket: Ticket) {
+    pub(super) fn give_up(&mut self, request_id: RequestId) {
         let timeout = self.limits.request_timeout;
-        let Some(request) = self.requests.get_mut(&ticket) else { return };
+        let Some(request) = self.requests.get_mut(&request_id) else { return };
         request.overdue = true;
         let again = request.deadline.and_then(|at| after(at, timeout));
-        self.set_deadline(ticket, again);
-        let on = self.place(ticket).and_then(Place::on).and_then(|id| self.instance(id));
+        self.set_deadline(request_id, again);
+        let on = self.place(request_id).and_then(Place::on).and_then(|id| self.instance(id));
         if on.is_some_and(|instance| instance.phase == Phase::Retiring) {
-            self.unwatch(ticket);
+            self.unwatch(request_id);
         }
     }
 
@@ -47,19 +47,19 @@ impl Books {
         }
     }
 
-    pub(super) fn set_deadline(&mut self, ticket: Ticket, deadline: Option<Time>) {
-        let Some(request) = self.requests.get_mut(&ticket) else { return };
+    pub(super) fn set_deadline(&mut self, request_id: RequestId, deadline: Option<Time>) {
+        let Some(request) = self.requests.get_mut(&request_id) else { return };
         if let Some(old) = std::mem::replace(&mut request.deadline, deadline) {
-            self.deadlines.remove(&(old, ticket));
+            self.deadlines.remove(&(old, request_id));
         }
-        self.deadlines.extend(deadline.map(|at| (at, ticket)));
+        self.deadlines.extend(deadline.map(|at| (at, request_id)));
     }
 
     /// Nothing must happen at its deadline any more, though it may in this step.
-    pub(super) fn unwatch(&mut self, ticket: Ticket) {
-        let deadline = self.requests.get(&ticket).and_then(|request| request.deadline);
+    pub(super) fn unwatch(&mut self, request_id: RequestId) {
+        let deadline = self.requests.get(&request_id).and_then(|request| request.deadline);
         if let Some(at) = deadline {
-            self.deadlines.remove(&(at, ticket));
+            self.deadlines.remove(&(at, request_id));
         }
     }
 

@@ -1,6 +1,6 @@
 //! An instance, as the books keep it until its end was reported.
 
-use millpond_pool_core::Ticket;
+use millpond_pool_core::RequestId;
 
 use crate::agenda::Time;
 
@@ -32,7 +32,7 @@ pub(crate) struct Instance {
     pub(crate) started: Time,
     /// When its start is given up.
     pub(crate) deadline: Option<Time>,
-    pub(crate) requests: Vec<Ticket>,
+    pub(crate) requests: Vec<RequestId>,
     pub(crate) given: u64,
     pub(crate) working: bool,
     pub(crate) settling: Option<Settling>,

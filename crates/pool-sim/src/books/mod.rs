@@ -12,7 +12,7 @@ mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millpond_pool_core::{Claim, InstanceId, Limits, Ticket};
+use millpond_pool_core::{Claim, InstanceId, Limits, RequestId};
 
 pub(crate) use instance::{Instance, Phase, Settling};
 pub(crate) use request::{Place, Request};
@@ -25,10 +25,10 @@ use crate::record::Spread;
 pub(crate) struct Books {
     pub(crate) limits: Limits,
     pub(crate) quota: Spread,
-    pub(crate) requests: BTreeMap<Ticket, Request>,
-    pub(crate) queue: BTreeSet<Ticket>,
+    pub(crate) requests: BTreeMap<RequestId, Request>,
+    pub(crate) queue: BTreeSet<RequestId>,
     /// When something must happen to a request, and to a start.
-    pub(crate) deadlines: BTreeSet<(Time, Ticket)>,
+    pub(crate) deadlines: BTreeSet<(Time, RequestId)>,
     pub(crate) starts: BTreeSet<(Time, InstanceId)>,
     pub(crate) instances: BTreeMap<InstanceId, Instance>,
     /// Whose end was reported in this step: it no longer counts, but effects still name it.
@@ -98,8 +98,8 @@ impl Books {
         self.queue.len().min(most.saturating_sub(self.running()))
     }
 
-    pub(crate) fn place(&self, ticket: Ticket) -> Option<Place> {
-        self.requests.get(&ticket).map(|request| request.place)
+    pub(crate) fn place(&self, request_id: RequestId) -> Option<Place> {
+        self.requests.get(&request_id).map(|request| request.place)
     }
 
     pub(crate) fn instance(&self, id: InstanceId) -> Option<&Instance> {
@@ -123,7 +123,7 @@ impl Books {
 
     /// Neither its guest nor a lease holds requests back.
     pub(crate) fn takes_more(&self, instance: &Instance) -> bool {
-        let pinned = |ticket| matches!(self.place(ticket), Some(Place::Pinned(_)));
+        let pinned = |request_id| matches!(self.place(request_id), Some(Place::Pinned(_)));
         !instance.backpressure && !instance.requests.iter().copied().any(pinned)
     }
 

@@ -1,6 +1,6 @@
 //! What each report on an instance changes in the books.
 
-use millpond_pool_core::{InstanceId, Ticket};
+use millpond_pool_core::{InstanceId, RequestId};
 
 use super::apply::Applied;
 use super::{Books, Phase, Place};
@@ -15,55 +15,55 @@ impl Books {
             self.discards += usize::from(item);
             return Ok(());
         };
-        let here = |ticket| self.place(ticket).and_then(Place::on) == Some(id);
+        let here = |request_id| self.place(request_id).and_then(Place::on) == Some(id);
         match event {
             Event::Started if phase == Phase::Starting => self.started(at, id),
             Event::StartFailed => {
                 let requests = self.instances[&id].requests.clone();
                 self.remove(id);
                 // The driver has told the caller, unless the pool knows better.
-                for ticket in requests.into_iter().filter(|_| phase == Phase::Starting) {
+                for request_id in requests.into_iter().filter(|_| phase == Phase::Starting) {
                     self.outcomes.refused += 1;
-                    self.over(ticket);
+                    self.over(request_id);
                 }
             }
             Event::Exhausted(request) => {
-                if let Some(ticket) = request {
-                    self.came_back(id, ticket);
+                if let Some(request_id) = request {
+                    self.came_back(id, request_id);
                 }
                 self.remove(id);
             }
-            Event::Failed(ticket) if here(ticket) => {
-                let place = self.place(ticket);
+            Event::Failed(request_id) if here(request_id) => {
+                let place = self.place(request_id);
                 if let Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_)) = place {
                     self.outcomes.failed += 1;
                 }
-                self.over(ticket);
+                self.over(request_id);
             }
-            Event::Ended(ticket) if self.place(ticket) == Some(Place::Streaming(id)) => {
-                self.over(ticket);
+            Event::Ended(request_id) if self.place(request_id) == Some(Place::Streaming(id)) => {
+                self.over(request_id);
             }
-            Event::Pinned(ticket) if self.place(ticket) == Some(Place::Busy(id)) => {
+            Event::Pinned(request_id) if self.place(request_id) == Some(Place::Busy(id)) => {
                 if self.instances[&id].is_live() {
-                    self.put(ticket, Place::Pinned(id));
+                    self.put(request_id, Place::Pinned(id));
                 }
             }
-            Event::Resumed(ticket) if self.place(ticket) == Some(Place::Pinned(id)) => {
+            Event::Resumed(request_id) if self.place(request_id) == Some(Place::Pinned(id)) => {
                 if self.instances[&id].is_live() {
-                    self.put(ticket, Place::Busy(id));
-                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                    self.put(request_id, Place::Busy(id));
+                    self.set_deadline(request_id, after(at, self.limits.request_timeout));
                 }
             }
-            Event::Resumed(ticket) if self.place(ticket) == Some(Place::Streaming(id)) => {
+            Event::Resumed(request_id) if self.place(request_id) == Some(Place::Streaming(id)) => {
                 let live = self.instances[&id].is_live();
-                let Some(request) = self.requests.get_mut(&ticket).filter(|_| live) else {
+                let Some(request) = self.requests.get_mut(&request_id).filter(|_| live) else {
                     return Ok(());
                 };
                 if !std::mem::replace(&mut request.last_call, true) {
-                    self.set_deadline(ticket, after(at, self.limits.request_timeout));
+                    self.set_deadline(request_id, after(at, self.limits.request_timeout));
                 }
             }
-            Event::Returned(ticket) if here(ticket) => self.returned(id, ticket),
+            Event::Returned(request_id) if here(request_id) => self.returned(id, request_id),
             Event::Returned(_) => self.discards += 1,
             Event::Dropped => self.remove(id),
             event => self.guest_says(id, event),
@@ -73,8 +73,9 @@ impl Books {
 
     fn guest_says(&mut self, id: InstanceId, event: Event) {
         let requests = &self.requests;
-        let busy =
-            |ticket: &Ticket| matches!(requests[ticket].place, Place::Busy(_) | Place::Pinned(_));
+        let busy = |request_id: &RequestId| {
+            matches!(requests[request_id].place, Place::Busy(_) | Place::Pinned(_))
+        };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         match event {
             Event::Settled => instance.settling = None,
@@ -92,38 +93,38 @@ impl Books {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.phase = Phase::Open;
         instance.working = !instance.requests.is_empty();
-        for ticket in instance.requests.clone() {
-            self.put(ticket, Place::Busy(id));
-            if let Some(request) = self.requests.get_mut(&ticket) {
+        for request_id in instance.requests.clone() {
+            self.put(request_id, Place::Busy(id));
+            if let Some(request) = self.requests.get_mut(&request_id) {
                 request.handed = at;
             }
-            self.set_deadline(ticket, after(at, self.limits.request_timeout));
+            self.set_deadline(request_id, after(at, self.limits.request_timeout));
         }
     }
 
     /// With a start that found no room.
-    fn came_back(&mut self, id: InstanceId, ticket: Ticket) {
+    fn came_back(&mut self, id: InstanceId, request_id: RequestId) {
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.requests.retain(|other| *other != ticket);
+            instance.requests.retain(|other| *other != request_id);
         }
-        if self.requests.contains_key(&ticket) {
-            self.put(ticket, Place::Queued);
+        if self.requests.contains_key(&request_id) {
+            self.put(request_id, Place::Queued);
         } else {
             self.discards += 1;
         }
     }
 
-    fn returned(&mut self, id: InstanceId, ticket: Ticket) {
-        let place = self.place(ticket);
+    fn returned(&mut self, id: InstanceId, request_id: RequestId) {
+        let place = self.place(request_id);
         let waits = matches!(place, Some(Place::Busy(_) | Place::Pinned(_) | Place::Starting(_)));
         if waits {
-            self.put(ticket, Place::Queued);
+            self.put(request_id, Place::Queued);
         } else {
             self.discards += 1;
-            self.over(ticket);
+            self.over(request_id);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.requests.retain(|other| *other != ticket);
+            instance.requests.retain(|other| *other != request_id);
             instance.given -= u64::from(waits);
             instance.working &= !instance.requests.is_empty();
         }
@@ -136,11 +137,11 @@ impl Books {
             self.gone += 1;
             let requests = instance.requests.clone();
             self.going = Some((id, instance));
-            for ticket in requests {
-                self.set_deadline(ticket, None);
+            for request_id in requests {
+                self.set_deadline(request_id, None);
                 // The others' callers are told by effects.
-                if let Some(Place::Streaming(_) | Place::Abandoned(_)) = self.place(ticket) {
-                    self.over(ticket);
+                if let Some(Place::Streaming(_) | Place::Abandoned(_)) = self.place(request_id) {
+                    self.over(request_id);
                 }
             }
         }

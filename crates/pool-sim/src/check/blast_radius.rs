@@ -1,7 +1,7 @@
 //! Blast radius: a failed start refuses one request at most, and a request that no guest has seen is
 //! not lost with the instance that had it.
 
-use millpond_pool_core::{Failure, InstanceId, Refusal, Ticket};
+use millpond_pool_core::{Failure, InstanceId, Refusal, RequestId};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::Time;
@@ -25,7 +25,7 @@ struct Happened {
     start_failed: Option<InstanceId>,
     clock: bool,
     /// Came back, and must be served or wait.
-    came_back: Option<Ticket>,
+    came_back: Option<RequestId>,
 }
 
 impl Check for BlastRadius {
@@ -52,39 +52,52 @@ impl Check for BlastRadius {
             }
             Record::Event(_, Event::Exhausted(request)) => {
                 self.was_full = true;
-                step.came_back = request.filter(|ticket| books.requests.contains_key(ticket));
+                step.came_back =
+                    request.filter(|request_id| books.requests.contains_key(request_id));
             }
-            Record::Event(id, Event::Returned(ticket)) => {
-                let here = books.place(ticket).and_then(|place| place.on()) == Some(id);
+            Record::Event(id, Event::Returned(request_id)) => {
+                let here = books.place(request_id).and_then(|place| place.on()) == Some(id);
                 let told = books
                     .requests
-                    .get(&ticket)
+                    .get(&request_id)
                     .is_some_and(|r| matches!(r.place, crate::books::Place::Abandoned(_)));
-                step.came_back = (here && !told).then_some(ticket);
+                step.came_back = (here && !told).then_some(request_id);
             }
             Record::Retire(id, _) if starting(id) && step.clock => step.failed += 1,
-            Record::Refuse(ticket, refusal) => {
-                hold!(books.may_refuse(refusal), "{ticket} is refused ({refusal}) without cause");
+            Record::Refuse(request_id, refusal) => {
+                hold!(
+                    books.may_refuse(refusal),
+                    "{request_id} is refused ({refusal}) without cause"
+                );
                 match refusal {
                     Refusal::StartFailed => {
-                        hold!(step.start_failed.is_some(), "no start failed, {ticket} is refused");
+                        hold!(
+                            step.start_failed.is_some(),
+                            "no start failed, {request_id} is refused"
+                        );
                         step.refused += 1;
                     }
                     Refusal::StartTimeout => step.refused += 1,
                     Refusal::Exhausted => {
-                        hold!(self.was_full, "{ticket} is refused, and nothing was ever full");
+                        hold!(self.was_full, "{request_id} is refused, and nothing was ever full");
                     }
                     Refusal::BudgetExhausted => {
-                        hold!(books.has_budget, "{ticket} is refused for a budget there is not");
+                        hold!(
+                            books.has_budget,
+                            "{request_id} is refused for a budget there is not"
+                        );
                     }
                     _ => {}
                 }
-                let back = step.came_back == Some(ticket) && !books.stopped;
-                hold!(!back, "{ticket} came back unseen and is refused: {refusal}");
+                let back = step.came_back == Some(request_id) && !books.stopped;
+                hold!(!back, "{request_id} came back unseen and is refused: {refusal}");
             }
-            Record::Fail(_, ticket, failure) => {
+            Record::Fail(_, request_id, failure) => {
                 step.refused += usize::from(failure == Failure::StartTimeout);
-                hold!(step.came_back != Some(ticket), "{ticket} came back unseen and failed");
+                hold!(
+                    step.came_back != Some(request_id),
+                    "{request_id} came back unseen and failed"
+                );
             }
             _ => {}
         }
@@ -98,9 +111,9 @@ impl Check for BlastRadius {
             refused <= failed,
             "{failed} starts came to nothing, {refused} requests were refused"
         );
-        if let Some(ticket) = step.came_back {
-            let known = books.requests.contains_key(&ticket) || books.stopped;
-            hold!(known, "{ticket} came back unseen and is lost");
+        if let Some(request_id) = step.came_back {
+            let known = books.requests.contains_key(&request_id) || books.stopped;
+            hold!(known, "{request_id} came back unseen and is lost");
         }
         Ok(())
     }

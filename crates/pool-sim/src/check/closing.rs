@@ -25,15 +25,15 @@ impl Check for Closing {
 
     fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
         match *record {
-            Record::Assign(id, ticket) => {
+            Record::Assign(id, request_id) => {
                 let Some(to) = books.instances.get(&id) else { return Ok(()) };
                 hold!(
                     to.phase == Phase::Open,
-                    "{ticket} is given to {id}, which is {:?}",
+                    "{request_id} is given to {id}, which is {:?}",
                     to.phase
                 );
-                hold!(!to.backpressure, "{ticket} is given to {id} against its backpressure");
-                hold!(to.settling.is_none(), "{ticket} is given to {id}, which computes");
+                hold!(!to.backpressure, "{request_id} is given to {id} against its backpressure");
+                hold!(to.settling.is_none(), "{request_id} is given to {id}, which computes");
             }
             Record::Event(id, Event::Broken(_)) => self.must_go = Some(id),
             Record::Verdict(id, revision, Poll::Ready(Expired::Retire(_))) => {
@@ -63,7 +63,7 @@ impl Check for Closing {
             let quiet = instance.is_quiet();
             if instance.phase == Phase::Closing {
                 hold!(!quiet, "{id} is closed, has nothing to do, and does not end");
-                let overdue = |ticket| books.requests[ticket].overdue;
+                let overdue = |request_id| books.requests[request_id].overdue;
                 let given_up = instance.requests.iter().all(overdue);
                 let busy = instance.requests.is_empty() || !given_up;
                 hold!(busy, "all on {id} are overdue, and it does not end");

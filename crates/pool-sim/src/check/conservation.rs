@@ -55,7 +55,7 @@ fn recount(books: &Books, snapshot: &Snapshot) -> Checked {
 fn instances(books: &Books) -> InstanceGauges {
     let mut gauges = InstanceGauges::default();
     for instance in books.instances.values() {
-        let places = || instance.requests.iter().filter_map(|ticket| books.place(*ticket));
+        let places = || instance.requests.iter().filter_map(|request_id| books.place(*request_id));
         *match instance.phase {
             Phase::Starting => &mut gauges.starting,
             Phase::Retiring => &mut gauges.retiring,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond_pool_core::{Histogram, InstanceId, Reason, Ticket};
+use millpond_pool_core::{Histogram, InstanceId, Reason, RequestId};
 
 use super::{Check, Checked, Step, same};
 use crate::agenda::Time;
@@ -39,8 +39,8 @@ impl Check for Counters {
         match *record {
             Record::Overloaded => self.overloaded += 1,
             Record::Start(..) => self.starts += 1,
-            Record::Assign(_, ticket) => {
-                if let Some(request) = books.requests.get(&ticket) {
+            Record::Assign(_, request_id) => {
+                if let Some(request) = books.requests.get(&request_id) {
                     self.queue_wait.add(at, request.submitted);
                 }
             }
@@ -49,19 +49,19 @@ impl Check for Counters {
                 self.failed_starts += u64::from(starting);
                 self.retired[reason as usize] += 1;
             }
-            Record::Cancel(ticket, _) => {
+            Record::Cancel(request_id, _) => {
                 let exclusive = |id| books.instance(id).is_some_and(|instance| !instance.shared);
-                match books.place(ticket) {
-                    Some(Place::Streaming(_)) => self.ran(books, at, ticket),
+                match books.place(request_id) {
+                    Some(Place::Streaming(_)) => self.ran(books, at, request_id),
                     Some(Place::Busy(id) | Place::Pinned(id)) if exclusive(id) => {
-                        self.ran(books, at, ticket)
+                        self.ran(books, at, request_id)
                     }
                     _ => {}
                 }
             }
-            Record::Responded(ticket, false) => {
-                if let Some(Place::Abandoned(_)) = books.place(ticket) {
-                    self.ran(books, at, ticket);
+            Record::Responded(request_id, false) => {
+                if let Some(Place::Abandoned(_)) = books.place(request_id) {
+                    self.ran(books, at, request_id);
                 }
             }
             Record::Event(id, event) => self.event(books, at, id, event),
@@ -90,20 +90,22 @@ impl Counters {
         match event {
             Event::Started if instance.phase == Phase::Starting => {
                 self.start_time.add(at, instance.started);
-                for ticket in &instance.requests {
-                    let request = &books.requests[ticket];
+                for request_id in &instance.requests {
+                    let request = &books.requests[request_id];
                     self.queue_wait.add(request.left, request.submitted);
                 }
             }
-            Event::Failed(ticket) if books.place(ticket).and_then(Place::on) == Some(id) => {
-                self.ran(books, at, ticket);
+            Event::Failed(request_id)
+                if books.place(request_id).and_then(Place::on) == Some(id) =>
+            {
+                self.ran(books, at, request_id);
             }
-            Event::Ended(ticket) if books.place(ticket) == Some(Place::Streaming(id)) => {
-                self.ran(books, at, ticket);
+            Event::Ended(request_id) if books.place(request_id) == Some(Place::Streaming(id)) => {
+                self.ran(books, at, request_id);
             }
             Event::StartFailed | Event::Exhausted(_) | Event::Dropped => {
-                for ticket in &instance.requests {
-                    self.ran(books, at, *ticket);
+                for request_id in &instance.requests {
+                    self.ran(books, at, *request_id);
                 }
                 // Of one that was not retired, and is not going to be.
                 if event != Event::Dropped && instance.phase != Phase::Retiring {
@@ -116,8 +118,8 @@ impl Counters {
     }
 
     /// A request that was handed over leaves its instance.
-    fn ran(&mut self, books: &Books, at: Time, ticket: Ticket) {
-        let Some(request) = books.requests.get(&ticket) else { return };
+    fn ran(&mut self, books: &Books, at: Time, request_id: RequestId) {
+        let Some(request) = books.requests.get(&request_id) else { return };
         if !matches!(request.place, Place::Queued | Place::Starting(_)) {
             self.run_time.add(at, request.handed);
         }

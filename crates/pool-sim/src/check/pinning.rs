@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 
 use millpond_pool_core::expiration::Expired;
-use millpond_pool_core::{InstanceId, Reason, Ticket};
+use millpond_pool_core::{InstanceId, Reason, RequestId};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::Time;
@@ -17,30 +17,30 @@ use crate::record::{Event, Record};
 
 #[derive(Debug, Default)]
 pub(super) struct Pinning {
-    pinned: BTreeMap<Ticket, InstanceId>,
+    pinned: BTreeMap<RequestId, InstanceId>,
     /// Those whose body is held, on an instance that is theirs alone.
-    held: BTreeMap<Ticket, InstanceId>,
+    held: BTreeMap<RequestId, InstanceId>,
     /// In this step something happened that ends instances, whatever they are kept for.
     ends: bool,
 }
 
 impl Pinning {
-    fn on(&self, id: InstanceId) -> Option<Ticket> {
+    fn on(&self, id: InstanceId) -> Option<RequestId> {
         let mut pinned = self.pinned.iter().filter(|(_, on)| **on == id);
-        pinned.next().map(|(ticket, _)| *ticket)
+        pinned.next().map(|(request_id, _)| *request_id)
     }
 
     /// A guest works on it, as far as its instance is not on its way out.
-    fn is_worked_on(books: &Books, ticket: Ticket, id: InstanceId) -> bool {
+    fn is_worked_on(books: &Books, request_id: RequestId, id: InstanceId) -> bool {
         let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
-        live && books.place(ticket) == Some(Place::Busy(id))
+        live && books.place(request_id) == Some(Place::Busy(id))
     }
 
     /// The body of a request that is alone on its instance is open.
-    fn is_to_move(books: &Books, ticket: Ticket, id: InstanceId) -> bool {
+    fn is_to_move(books: &Books, request_id: RequestId, id: InstanceId) -> bool {
         let alone = books.instances.get(&id).is_some_and(|i| i.is_live() && !i.shared);
-        let open = books.place(ticket) == Some(Place::Streaming(id));
-        alone && open && !books.requests[&ticket].last_call
+        let open = books.place(request_id) == Some(Place::Streaming(id));
+        alone && open && !books.requests[&request_id].last_call
     }
 
     /// A guest makes its last call on this instance, and has time for it.
@@ -54,21 +54,23 @@ impl Pinning {
 
     fn event(&mut self, books: &Books, id: InstanceId, event: Event) {
         match event {
-            Event::Pinned(ticket) if Self::is_worked_on(books, ticket, id) => {
-                self.pinned.insert(ticket, id);
+            Event::Pinned(request_id) if Self::is_worked_on(books, request_id, id) => {
+                self.pinned.insert(request_id, id);
             }
-            Event::Pinned(ticket) if Self::is_to_move(books, ticket, id) => {
-                self.held.insert(ticket, id);
+            Event::Pinned(request_id) if Self::is_to_move(books, request_id, id) => {
+                self.held.insert(request_id, id);
             }
-            Event::Progress(ticket) | Event::Resumed(ticket) | Event::Ended(ticket)
-                if self.held.get(&ticket) == Some(&id) =>
+            Event::Progress(request_id) | Event::Resumed(request_id) | Event::Ended(request_id)
+                if self.held.get(&request_id) == Some(&id) =>
             {
-                self.held.remove(&ticket);
+                self.held.remove(&request_id);
             }
-            Event::Resumed(ticket) | Event::Failed(ticket) | Event::Returned(ticket)
-                if self.pinned.get(&ticket) == Some(&id) =>
+            Event::Resumed(request_id)
+            | Event::Failed(request_id)
+            | Event::Returned(request_id)
+                if self.pinned.get(&request_id) == Some(&id) =>
             {
-                self.pinned.remove(&ticket);
+                self.pinned.remove(&request_id);
             }
             Event::Broken(_) => self.ends = true,
             Event::Dropped => {
@@ -90,10 +92,10 @@ impl Check for Pinning {
         match *record {
             Record::Event(id, event) => self.event(books, id, event),
             Record::Stop => self.ends = true,
-            Record::Cancel(ticket, _) | Record::Responded(ticket, _) => {
+            Record::Cancel(request_id, _) | Record::Responded(request_id, _) => {
                 self.ends = true;
-                self.pinned.remove(&ticket);
-                self.held.remove(&ticket);
+                self.pinned.remove(&request_id);
+                self.held.remove(&request_id);
             }
             Record::Verdict(id, revision, Poll::Ready(verdict)) => {
                 let newest = books.instances.get(&id).and_then(|instance| instance.revision);
@@ -108,15 +110,15 @@ impl Check for Pinning {
                     self.ends = true;
                 }
             }
-            Record::Assign(id, ticket) => {
+            Record::Assign(id, request_id) => {
                 let kept = self.on(id);
-                hold!(kept.is_none(), "{ticket} is given to {id}, kept for {kept:?}");
+                hold!(kept.is_none(), "{request_id} is given to {id}, kept for {kept:?}");
             }
-            Record::Fail(id, ticket, _) => {
+            Record::Fail(id, request_id, _) => {
                 // With the instance, it may fail; by its time it may not.
                 let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
-                let kept = live && self.pinned.contains_key(&ticket);
-                hold!(!kept, "{ticket} fails though {id} is kept for it");
+                let kept = live && self.pinned.contains_key(&request_id);
+                hold!(!kept, "{request_id} fails though {id} is kept for it");
             }
             Record::Retire(id, reason) => {
                 let kept = self.on(id);
@@ -139,9 +141,12 @@ impl Check for Pinning {
 
     fn step(&mut self, books: &Books, _: &Step<'_>) -> Checked {
         self.ends = false;
-        for (ticket, id) in &self.pinned {
-            let place = books.place(*ticket);
-            hold!(place == Some(Place::Pinned(*id)), "{ticket} is pinned on {id}, and {place:?}");
+        for (request_id, id) in &self.pinned {
+            let place = books.place(*request_id);
+            hold!(
+                place == Some(Place::Pinned(*id)),
+                "{request_id} is pinned on {id}, and {place:?}"
+            );
         }
         Ok(())
     }

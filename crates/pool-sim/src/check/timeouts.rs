@@ -20,20 +20,23 @@ impl Check for Timeouts {
         let due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= at);
         match *record {
             Record::Refuse(
-                ticket,
+                request_id,
                 Refusal::QueueTimeout | Refusal::Exhausted | Refusal::BudgetExhausted,
             )
-            | Record::Fail(_, ticket, Failure::RequestTimeout) => {
-                let deadline = books.requests.get(&ticket).and_then(|request| request.deadline);
-                hold!(due(deadline), "{ticket} timed out, and was due at {deadline:?}");
+            | Record::Fail(_, request_id, Failure::RequestTimeout) => {
+                let deadline = books.requests.get(&request_id).and_then(|request| request.deadline);
+                hold!(due(deadline), "{request_id} timed out, and was due at {deadline:?}");
             }
-            Record::Fail(id, ticket, Failure::StartTimeout) => {
+            Record::Fail(id, request_id, Failure::StartTimeout) => {
                 let deadline = books.instances.get(&id).and_then(|instance| instance.deadline);
-                hold!(due(deadline), "{id} for {ticket} timed out, and was due at {deadline:?}");
+                hold!(
+                    due(deadline),
+                    "{id} for {request_id} timed out, and was due at {deadline:?}"
+                );
             }
-            Record::Refuse(ticket, Refusal::StartTimeout) => {
+            Record::Refuse(request_id, Refusal::StartTimeout) => {
                 let first = books.starts.first().map(|(deadline, _)| *deadline);
-                hold!(due(first), "no start has timed out, and {ticket} is refused for that");
+                hold!(due(first), "no start has timed out, and {request_id} is refused for that");
             }
             _ => {}
         }
@@ -41,7 +44,8 @@ impl Check for Timeouts {
     }
 
     fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
-        let request = books.deadlines.first().map(|(at, ticket)| (*at, format!("{ticket:?}")));
+        let request =
+            books.deadlines.first().map(|(at, request_id)| (*at, format!("{request_id:?}")));
         let start = books.starts.first().map(|(at, id)| (*at, format!("{id:?}")));
         let first = request.into_iter().chain(start).chain(settling(books)).min();
         let Some((due, what)) = first else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! Those who send requests: in bursts, at random, after lulls; some leave before the end.
 
-use millpond_pool_core::{Refusal, Ticket};
+use millpond_pool_core::{Refusal, RequestId};
 
 use super::{Event, Happens, World};
 use crate::agenda::{MILLI, SECOND};
@@ -70,22 +70,22 @@ impl World {
         let item = Item::new(&self.items);
         self.submitted += 1;
         self.allocator(pool).tries.reason();
-        let ticket = self.input(pool, |pool, now| {
-            let ticket = pool.handle_submit(now, permit, item);
-            (ticket, Record::Submit(ticket))
+        let request_id = self.input(pool, |pool, now| {
+            let request_id = pool.handle_submit(now, permit, item);
+            (request_id, Record::Submit(request_id))
         })?;
         if self.random.chance(self.scenario.pools[pool].arrivals.cancelled) {
             let at_once = self.random.chance(100);
             let wait = if at_once { 0 } else { self.random.spread(100_000, 5 * SECOND) };
-            self.plan(wait, Event::Leave(pool, ticket));
+            self.plan(wait, Event::Leave(pool, request_id));
         }
         Ok(())
     }
 
     /// The caller of a request leaves: wherever that is by now.
-    pub(super) fn leave(&mut self, pool: usize, ticket: Ticket) -> Happens {
+    pub(super) fn leave(&mut self, pool: usize, request_id: RequestId) -> Happens {
         use crate::books::Place;
-        let name = match self.sides[pool].books.place(ticket) {
+        let name = match self.sides[pool].books.place(request_id) {
             None => "left after the end",
             Some(Place::Queued) => "left the queue",
             Some(Place::Starting(_)) => "left a start",
@@ -96,9 +96,9 @@ impl World {
         };
         self.fault(name);
         let item = self.input(pool, |pool, now| {
-            let item = pool.handle_cancel(now, ticket);
+            let item = pool.handle_cancel(now, request_id);
             let back = item.is_some();
-            (item, Record::Cancel(ticket, back))
+            (item, Record::Cancel(request_id, back))
         })?;
         drop(item);
         Ok(())

@@ -93,8 +93,8 @@ impl World {
                 // What it had goes with it, or comes back before.
                 let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
                 let inbox = std::mem::take(&mut host.inbox);
-                for (ticket, item) in inbox {
-                    self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
+                for (request_id, item) in inbox {
+                    self.report(pool, id, InstanceEvent::Returned(request_id, item))?;
                 }
                 self.remove_with_store(pool, id);
                 self.report(pool, id, InstanceEvent::Dropped)
@@ -129,14 +129,14 @@ impl World {
         self.fault("late report");
         let books = &self.sides[pool].books;
         let Some(id) = books.instances.keys().next().copied() else { return Ok(()) };
-        let Some(ticket) = books.requests.keys().next().copied() else { return Ok(()) };
-        let elsewhere = books.place(ticket).and_then(|place| place.on()) != Some(id);
+        let Some(request_id) = books.requests.keys().next().copied() else { return Ok(()) };
+        let elsewhere = books.place(request_id).and_then(|place| place.on()) != Some(id);
         match self.random.below(6) {
-            0 if elsewhere => self.report(pool, id, InstanceEvent::Failed(ticket)),
-            1 if elsewhere => self.report(pool, id, InstanceEvent::Ended(ticket)),
-            2 => self.report(pool, id, InstanceEvent::Progress(ticket)),
-            3 if elsewhere => self.report(pool, id, InstanceEvent::Pinned(ticket)),
-            4 if elsewhere => self.report(pool, id, InstanceEvent::Resumed(ticket)),
+            0 if elsewhere => self.report(pool, id, InstanceEvent::Failed(request_id)),
+            1 if elsewhere => self.report(pool, id, InstanceEvent::Ended(request_id)),
+            2 => self.report(pool, id, InstanceEvent::Progress(request_id)),
+            3 if elsewhere => self.report(pool, id, InstanceEvent::Pinned(request_id)),
+            4 if elsewhere => self.report(pool, id, InstanceEvent::Resumed(request_id)),
             _ => self.report(pool, id, InstanceEvent::Settled),
         }
     }

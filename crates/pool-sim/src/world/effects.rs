@@ -43,19 +43,21 @@ impl World {
                 host.first = request;
                 self.start(pool, id)
             }
-            Effect::Assign { id, ticket, item, .. } => match self.sides[pool].hosts.get_mut(&id) {
-                Some(host) if host.life == Life::Live && host.shared => {
-                    host.inbox.push_back((ticket, item));
-                    let wait = self.random.pick(&[0, 0, 0, 100 * MICRO, 2 * MILLI]);
-                    self.plan(wait, Event::Guest(pool, id, Deed::Take));
-                    Ok(())
+            Effect::Assign { id, request_id, item, .. } => {
+                match self.sides[pool].hosts.get_mut(&id) {
+                    Some(host) if host.life == Life::Live && host.shared => {
+                        host.inbox.push_back((request_id, item));
+                        let wait = self.random.pick(&[0, 0, 0, 100 * MICRO, 2 * MILLI]);
+                        self.plan(wait, Event::Guest(pool, id, Deed::Take));
+                        Ok(())
+                    }
+                    Some(host) if host.life == Life::Live => self.begin(pool, id, request_id, item),
+                    _ => {
+                        self.fault("assigned to the dead");
+                        self.report(pool, id, InstanceEvent::Returned(request_id, item))
+                    }
                 }
-                Some(host) if host.life == Life::Live => self.begin(pool, id, ticket, item),
-                _ => {
-                    self.fault("assigned to the dead");
-                    self.report(pool, id, InstanceEvent::Returned(ticket, item))
-                }
-            },
+            }
             Effect::Retire { id, .. } => self.retire(pool, id),
             Effect::Poll { view, limits, load, asked, revision, .. } => {
                 let base = self.instant(self.now);
@@ -164,11 +166,11 @@ impl World {
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
         host.life = Life::Dropping;
         let first = host.first.take();
-        if let Some((ticket, item)) = first
+        if let Some((request_id, item)) = first
             && gives_back
         {
             self.fault("start's request returned");
-            self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
+            self.report(pool, id, InstanceEvent::Returned(request_id, item))?;
         }
         let deed = if self.random.chance(200) { Deed::StartFails } else { Deed::Dropped };
         let wait = self.random.spread(10 * MICRO, 10 * MILLI);
@@ -182,16 +184,16 @@ impl World {
         host.life = Life::Dropping;
         let inbox = std::mem::take(&mut host.inbox);
         let running: Vec<_> = host.running.keys().copied().collect();
-        for (ticket, item) in inbox {
+        for (request_id, item) in inbox {
             if self.random.chance(900) {
                 self.fault("returned from the inbox");
-                self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
+                self.report(pool, id, InstanceEvent::Returned(request_id, item))?;
             }
         }
-        for ticket in running {
+        for request_id in running {
             // Some callers are told by the driver, the others by the pool.
             if self.random.chance(500) {
-                self.report(pool, id, InstanceEvent::Failed(ticket))?;
+                self.report(pool, id, InstanceEvent::Failed(request_id))?;
             }
         }
         let slow = self.random.chance(50);

@@ -89,12 +89,12 @@ impl World {
             if host.life == Life::Loading && !(given_up && self.random.chance(500)) {
                 deeds.push(Deed::Started);
             }
-            for (ticket, run) in &mut host.running {
+            for (request_id, run) in &mut host.running {
                 if run.answered {
-                    deeds.push(Deed::End(*ticket));
+                    deeds.push(Deed::End(*request_id));
                     continue;
                 }
-                let request = side.books.requests.get(ticket);
+                let request = side.books.requests.get(request_id);
                 let has_deadline = request.is_some_and(|request| request.deadline.is_some());
                 if has_deadline && self.random.chance(500) {
                     continue;
@@ -102,7 +102,7 @@ impl World {
                 if run.fate == Fate::Spin {
                     deeds.push(Deed::Settle);
                 }
-                deeds.push(Deed::Conclude(*ticket));
+                deeds.push(Deed::Conclude(*request_id));
             }
             for deed in deeds {
                 self.plan(0, Event::Guest(pool, id, deed));

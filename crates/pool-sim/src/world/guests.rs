@@ -1,6 +1,6 @@
 //! Guests: they answer, trap, exit, hang, stall, work on, and ask for no more.
 
-use millpond_pool_core::{InstanceEvent, InstanceId, Reason, Ticket, Usage};
+use millpond_pool_core::{InstanceEvent, InstanceId, Reason, RequestId, Usage};
 
 use super::host::{Fate, Host, Life, Run};
 use super::{Event, Happens, World, violation};
@@ -21,15 +21,15 @@ pub(super) enum Deed {
     /// Waits, having computed.
     Settle,
     /// Its time with a request is over.
-    Conclude(Ticket),
+    Conclude(RequestId),
     /// The host makes the next call.
-    Resume(Ticket),
-    Frame(Ticket),
+    Resume(RequestId),
+    Frame(RequestId),
     /// The host has no more of the body for now.
-    Hold(Ticket),
+    Hold(RequestId),
     /// The body has come to its end, and the guest is called once more.
-    LastCall(Ticket),
-    End(Ticket),
+    LastCall(RequestId),
+    End(RequestId),
     /// Has nothing more to do, if that is so.
     Quiet,
     Backpressure(bool),
@@ -45,7 +45,7 @@ impl World {
                 host.life = Life::Live;
                 let first = host.first.take();
                 self.report(pool, id, InstanceEvent::Started)?;
-                first.map_or(Ok(()), |(ticket, item)| self.begin(pool, id, ticket, item))
+                first.map_or(Ok(()), |(request_id, item)| self.begin(pool, id, request_id, item))
             }
             Deed::StartFails if matches!(host.life, Life::Loading | Life::Dropping) => {
                 self.remove_with_store(pool, id);
@@ -64,21 +64,21 @@ impl World {
             }
             Deed::Take if live => self.take(pool, id),
             Deed::Settle if live => self.report(pool, id, InstanceEvent::Settled),
-            Deed::Conclude(ticket) if live => self.conclude(pool, id, ticket),
-            Deed::Resume(ticket) if live => self.resume(pool, id, ticket),
-            Deed::Frame(ticket) if live && host.running.contains_key(&ticket) => {
-                self.report(pool, id, InstanceEvent::Progress(ticket))
+            Deed::Conclude(request_id) if live => self.conclude(pool, id, request_id),
+            Deed::Resume(request_id) if live => self.resume(pool, id, request_id),
+            Deed::Frame(request_id) if live && host.running.contains_key(&request_id) => {
+                self.report(pool, id, InstanceEvent::Progress(request_id))
             }
-            Deed::Hold(ticket) if live && host.running.contains_key(&ticket) => {
+            Deed::Hold(request_id) if live && host.running.contains_key(&request_id) => {
                 self.fault("body held");
-                self.report(pool, id, InstanceEvent::Pinned(ticket))
+                self.report(pool, id, InstanceEvent::Pinned(request_id))
             }
-            Deed::LastCall(ticket) if live && host.running.contains_key(&ticket) => {
+            Deed::LastCall(request_id) if live && host.running.contains_key(&request_id) => {
                 self.fault("last call");
-                self.last_call(pool, id, ticket)
+                self.last_call(pool, id, request_id)
             }
-            Deed::End(ticket) if live && host.running.remove(&ticket).is_some() => {
-                self.report(pool, id, InstanceEvent::Ended(ticket))?;
+            Deed::End(request_id) if live && host.running.remove(&request_id).is_some() => {
+                self.report(pool, id, InstanceEvent::Ended(request_id))?;
                 self.wind_down(pool, id);
                 Ok(())
             }
@@ -97,12 +97,12 @@ impl World {
     fn take(&mut self, pool: usize, id: InstanceId) -> Happens {
         let gives_back = !self.good && self.random.chance(10);
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
-        let Some((ticket, item)) = host.inbox.pop_front() else { return Ok(()) };
+        let Some((request_id, item)) = host.inbox.pop_front() else { return Ok(()) };
         if !gives_back {
-            return self.begin(pool, id, ticket, item);
+            return self.begin(pool, id, request_id, item);
         }
         self.fault("returned for no reason");
-        self.report(pool, id, InstanceEvent::Returned(ticket, item))?;
+        self.report(pool, id, InstanceEvent::Returned(request_id, item))?;
         // Its worker goes on: it waits for the next.
         self.plan(0, Event::Guest(pool, id, Deed::Settle));
         self.wind_down(pool, id);
@@ -114,7 +114,7 @@ impl World {
         &mut self,
         pool: usize,
         id: InstanceId,
-        ticket: Ticket,
+        request_id: RequestId,
         item: Item,
     ) -> Happens {
         let manners = self.manners(pool);
@@ -125,7 +125,7 @@ impl World {
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
         let shared = host.shared;
         let run = Run { _item: item, fate, answered: false, pins, pinned: false };
-        host.running.insert(ticket, run);
+        host.running.insert(request_id, run);
         let settles = match fate {
             Fate::Spin => None,
             Fate::Compute => Some(settles + self.random.spread(10 * MILLI, SECOND)),
@@ -136,7 +136,7 @@ impl World {
         }
         if !matches!(fate, Fate::Hang | Fate::Spin) {
             let wait = settles.unwrap_or(0) + time;
-            self.plan(wait, Event::Guest(pool, id, Deed::Conclude(ticket)));
+            self.plan(wait, Event::Guest(pool, id, Deed::Conclude(request_id)));
         }
         if !self.good && self.random.chance(manners.faults / 2) {
             self.fault("backpressure");
@@ -166,88 +166,100 @@ impl World {
         fate
     }
 
-    fn conclude(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+    fn conclude(&mut self, pool: usize, id: InstanceId, request_id: RequestId) -> Happens {
         let good = self.good;
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
-        let Some(run) = host.running.get_mut(&ticket).filter(|run| !run.answered) else {
+        let Some(run) = host.running.get_mut(&request_id).filter(|run| !run.answered) else {
             return Ok(());
         };
         if run.pins > 0 && !run.pinned {
-            return self.pin(pool, id, ticket);
+            return self.pin(pool, id, request_id);
         }
         let fate = if good { Fate::Answer } else { run.fate };
         match fate {
             Fate::NoAnswer => {
-                host.running.remove(&ticket);
-                self.report(pool, id, InstanceEvent::Failed(ticket))?;
+                host.running.remove(&request_id);
+                self.report(pool, id, InstanceEvent::Failed(request_id))?;
                 self.wind_down(pool, id);
                 Ok(())
             }
-            Fate::Trap => self.breaks(pool, id, ticket, Reason::Trap),
-            Fate::Exit => self.breaks(pool, id, ticket, Reason::Exit),
-            Fate::HostPanic => self.breaks(pool, id, ticket, Reason::Host),
-            _ => self.answer(pool, id, ticket, fate),
+            Fate::Trap => self.breaks(pool, id, request_id, Reason::Trap),
+            Fate::Exit => self.breaks(pool, id, request_id, Reason::Exit),
+            Fate::HostPanic => self.breaks(pool, id, request_id, Reason::Host),
+            _ => self.answer(pool, id, request_id, fate),
         }
     }
 
     /// One call is over, and the host takes its time before the next.
-    fn pin(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+    fn pin(&mut self, pool: usize, id: InstanceId, request_id: RequestId) -> Happens {
         let manners = self.manners(pool);
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
-        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&request_id) else { return Ok(()) };
         (run.pins, run.pinned) = (run.pins - 1, true);
         self.fault("pinned");
-        self.report(pool, id, InstanceEvent::Pinned(ticket))?;
+        self.report(pool, id, InstanceEvent::Pinned(request_id))?;
         if self.random.chance(manners.faults) {
             self.fault("pinned without end");
             let patience = self.random.spread(100 * MILLI, 60 * SECOND);
-            self.plan(patience, Event::Leave(pool, ticket));
+            self.plan(patience, Event::Leave(pool, request_id));
             return Ok(());
         }
         let most = if self.good { manners.time } else { 2 * SECOND };
         let wait = self.random.spread(10 * MICRO, most);
-        self.plan(wait, Event::Guest(pool, id, Deed::Resume(ticket)));
+        self.plan(wait, Event::Guest(pool, id, Deed::Resume(request_id)));
         Ok(())
     }
 
-    fn resume(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+    fn resume(&mut self, pool: usize, id: InstanceId, request_id: RequestId) -> Happens {
         // Now and then it has nothing more to do, and answers at once.
         let answers = self.random.chance(100);
         let time = self.random.spread(10 * MICRO, self.manners(pool).time);
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
-        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&request_id) else { return Ok(()) };
         if answers {
             run.pins = 0;
-            return self.conclude(pool, id, ticket);
+            return self.conclude(pool, id, request_id);
         }
         run.pinned = false;
-        self.plan(time, Event::Guest(pool, id, Deed::Conclude(ticket)));
-        self.report(pool, id, InstanceEvent::Resumed(ticket))
+        self.plan(time, Event::Guest(pool, id, Deed::Conclude(request_id)));
+        self.report(pool, id, InstanceEvent::Resumed(request_id))
     }
 
-    fn breaks(&mut self, pool: usize, id: InstanceId, ticket: Ticket, why: Reason) -> Happens {
+    fn breaks(
+        &mut self,
+        pool: usize,
+        id: InstanceId,
+        request_id: RequestId,
+        why: Reason,
+    ) -> Happens {
         // The caller may learn of it before the pool does.
         let told = self.random.chance(500);
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
         host.life = Life::Broken;
         if told {
-            host.running.remove(&ticket);
-            self.report(pool, id, InstanceEvent::Failed(ticket))?;
+            host.running.remove(&request_id);
+            self.report(pool, id, InstanceEvent::Failed(request_id))?;
         }
         self.report(pool, id, InstanceEvent::Broken(why))
     }
 
-    fn answer(&mut self, pool: usize, id: InstanceId, ticket: Ticket, fate: Fate) -> Happens {
+    fn answer(
+        &mut self,
+        pool: usize,
+        id: InstanceId,
+        request_id: RequestId,
+        fate: Fate,
+    ) -> Happens {
         let waits = self.input(pool, |pool, now| {
-            let waits = pool.handle_responded(now, ticket);
-            (waits, Record::Responded(ticket, waits))
+            let waits = pool.handle_responded(now, request_id);
+            (waits, Record::Responded(request_id, waits))
         })?;
         let Some(host) = self.sides[pool].hosts.get_mut(&id) else { return Ok(()) };
         host.stuck |= fate == Fate::Linger;
-        let Some(run) = host.running.get_mut(&ticket) else { return Ok(()) };
+        let Some(run) = host.running.get_mut(&request_id) else { return Ok(()) };
         run.answered = true;
         if !waits {
-            host.running.remove(&ticket);
+            host.running.remove(&request_id);
             self.fault("head without caller");
             self.wind_down(pool, id);
             return Ok(());
@@ -255,35 +267,35 @@ impl World {
         if fate == Fate::Stall {
             // Sooner or later the caller has had enough.
             let patience = self.random.spread(100 * MILLI, 60 * SECOND);
-            self.plan(patience, Event::Leave(pool, ticket));
+            self.plan(patience, Event::Leave(pool, request_id));
             return Ok(());
         }
         let most = self.manners(pool).time;
         let body = self.random.spread(10 * MICRO, most);
         for _ in 0..self.random.below(3) {
             let wait = self.random.below(body);
-            self.plan(wait, Event::Guest(pool, id, Deed::Frame(ticket)));
+            self.plan(wait, Event::Guest(pool, id, Deed::Frame(request_id)));
         }
         let last = if self.random.chance(self.manners(pool).pins) {
             let wait = self.random.below(body);
-            self.plan(wait, Event::Guest(pool, id, Deed::Hold(ticket)));
-            Deed::LastCall(ticket)
+            self.plan(wait, Event::Guest(pool, id, Deed::Hold(request_id)));
+            Deed::LastCall(request_id)
         } else {
-            Deed::End(ticket)
+            Deed::End(request_id)
         };
         self.plan(body, Event::Guest(pool, id, last));
         Ok(())
     }
 
-    fn last_call(&mut self, pool: usize, id: InstanceId, ticket: Ticket) -> Happens {
+    fn last_call(&mut self, pool: usize, id: InstanceId, request_id: RequestId) -> Happens {
         let manners = self.manners(pool);
-        self.report(pool, id, InstanceEvent::Resumed(ticket))?;
+        self.report(pool, id, InstanceEvent::Resumed(request_id))?;
         if !self.good && self.random.chance(manners.faults) {
             self.fault("last call without end");
             return Ok(());
         }
         let time = self.random.spread(10 * MICRO, manners.time);
-        self.plan(time, Event::Guest(pool, id, Deed::End(ticket)));
+        self.plan(time, Event::Guest(pool, id, Deed::End(request_id)));
         Ok(())
     }
 

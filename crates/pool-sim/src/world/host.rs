@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use millpond_pool_core::Ticket;
+use millpond_pool_core::RequestId;
 use millpond_pool_core::expiration::BoxExpiration;
 
 use crate::item::Item;
@@ -30,10 +30,10 @@ pub(super) struct Host {
     /// Has a place in its allocator.
     pub(super) place: bool,
     /// Came with the start.
-    pub(super) first: Option<(Ticket, Item)>,
+    pub(super) first: Option<(RequestId, Item)>,
     /// Handed over, and not yet taken by the guest.
-    pub(super) inbox: VecDeque<(Ticket, Item)>,
-    pub(super) running: BTreeMap<Ticket, Run>,
+    pub(super) inbox: VecDeque<(RequestId, Item)>,
+    pub(super) running: BTreeMap<RequestId, Run>,
     /// Its guest works on without end when all is done.
     pub(super) stuck: bool,
     pub(super) policy: Option<BoxExpiration>,

@@ -20,7 +20,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use millpond_pool_core::expiration::{Expired, Polled};
-use millpond_pool_core::{BudgetEffect, Claim, Effect, InstanceId, Pool, Ticket};
+use millpond_pool_core::{BudgetEffect, Claim, Effect, InstanceId, Pool, RequestId};
 
 use crate::agenda::{Agenda, Time};
 use crate::check::{NoHotLoop, Step};
@@ -51,7 +51,7 @@ enum Event {
     /// A permit that was held is spent or given back.
     Spend(usize),
     /// A caller leaves.
-    Leave(usize, Ticket),
+    Leave(usize, RequestId),
     CarryOut(usize, Effect<Item, ()>),
     /// What a policy said.
     Verdict(usize, InstanceId, u64, (Polled, Poll<Expired>)),
@@ -158,7 +158,7 @@ impl World {
         match event {
             Event::Arrive(pool) => self.arrive(pool)?,
             Event::Spend(pool) => self.spend(pool)?,
-            Event::Leave(pool, ticket) => self.leave(pool, ticket)?,
+            Event::Leave(pool, request_id) => self.leave(pool, request_id)?,
             Event::CarryOut(pool, effect) => self.carry_out(pool, effect)?,
             Event::Verdict(pool, id, revision, polled) => {
                 self.verdict(pool, id, revision, polled)?

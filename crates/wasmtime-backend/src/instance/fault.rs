@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use millpond_engine::{Cause, LogRate, Panicked, catch_panic, is_exhaustion, printable, unlogged};
+use millpond_engine::{
+    LogRate, Panicked, SharedError, catch_panic, is_exhaustion, printable, unlogged,
+};
 use millpond_pool_core::{Error, ErrorKind, Reason};
 use wasmtime_wasi_http::Error as Code;
 
@@ -18,7 +20,7 @@ use crate::record;
 /// Why a run stopped.
 pub(crate) enum Fault {
     /// The pool ends the instance.
-    Doomed,
+    ShutDown,
     /// A trap, an exit, or a host function's error.
     Error(wasmtime::Error),
     Panic(Panicked),
@@ -28,7 +30,7 @@ pub(crate) enum Fault {
 static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));
 static EXITED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
-/// Polls a guest's future until it ends, panics, or the instance is doomed.
+/// Polls a guest's future until it ends, panics, or the instance shuts down.
 pub(crate) async fn until_doomed<H: Host, T>(
     driver: &WasmDriver<H>,
     slot: &Slot<H>,
@@ -36,8 +38,8 @@ pub(crate) async fn until_doomed<H: Host, T>(
 ) -> Result<T, Fault> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
-        if slot.doomed().is_some() {
-            return Poll::Ready(Err(Fault::Doomed));
+        if slot.shutdown_reason().is_some() {
+            return Poll::Ready(Err(Fault::ShutDown));
         }
         let _driven = driver.ticks().drive();
         match catch_panic(|| future.as_mut().poll(cx)) {
@@ -57,7 +59,7 @@ impl Fault {
     /// As what a start failed with.
     pub(crate) fn into_error(self) -> wasmtime::Error {
         match self {
-            Self::Doomed => wasmtime::format_err!("the start was given up"),
+            Self::ShutDown => wasmtime::format_err!("the start was given up"),
             Self::Panic(panicked) => panicked.into(),
             Self::Error(error) => error,
         }
@@ -66,8 +68,8 @@ impl Fault {
     /// What it means for a running instance, and for a caller who waits for it.
     pub(crate) fn broken<H: Host>(self, slot: &Slot<H>) -> (Reason, Error) {
         let (reason, kind, error) = match self {
-            Self::Doomed => {
-                let reason = slot.doomed().unwrap_or(Reason::Host);
+            Self::ShutDown => {
+                let reason = slot.shutdown_reason().unwrap_or(Reason::Host);
                 return (reason, Error::from(millpond_pool_core::Failure::Retired(reason)));
             }
             Self::Panic(panicked) => (Reason::Host, ErrorKind::HostPanic, panicked.into()),
@@ -92,7 +94,7 @@ impl Fault {
         }
         let error = Arc::new(error);
         slot.set_error(Arc::clone(&error));
-        (reason, Error::new(kind).with_reason(reason).with_source(Cause(error)))
+        (reason, Error::new(kind).with_reason(reason).with_source(SharedError(error)))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An instance's *run* is a future that owns the guest: it starts the guest, gives it work, and
 //! gives it back at the end. The run sits in the slot, where several tasks can drive it: the
-//! request it serves, that request's body, a worker, or the task that ends the instance. A doomed
-//! run gives its guest back at once, with the store, so that the hook sees it.
+//! request it serves, that request's body, a worker, or the task that ends the instance. A
+//! stopped run gives its guest back at once, with the store, so that the hook sees it.
 
 mod helper;
 
@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use futures::task::AtomicWaker;
 use millpond_engine::lock;
 use millpond_pool_core::{
-    Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
+    Error, Failure, Instance, InstanceEvent, PoolHandle, Reason, RequestId, Usage,
 };
 
 pub(crate) use helper::Helper;
@@ -37,7 +37,7 @@ pub struct Slot<H: Host> {
     /// that its run is over.
     run: AtomicU64,
     /// Why the instance must end, once that is so.
-    doom: OnceLock<Reason>,
+    shutdown: OnceLock<Reason>,
     /// The task that drives the run, if it is one of its own.
     task: AtomicWaker,
     /// The task that ends the instance.
@@ -45,9 +45,9 @@ pub struct Slot<H: Host> {
     /// For an instance that takes several requests at a time, with what its guest wakes.
     wake_state: OnceLock<(Arc<WakeState>, Waker)>,
     /// For a shared instance: the requests that it has been given and has not yet begun.
-    inbox: Mutex<VecDeque<(Ticket, Job<H>)>>,
+    inbox: Mutex<VecDeque<(RequestId, Job<H>)>>,
     /// The callers that wait for an answer from it.
-    waiting: Mutex<Vec<(Ticket, Arc<Reply<H>>)>>,
+    waiting: Mutex<Vec<(RequestId, Arc<Reply<H>>)>>,
     /// The open response bodies. Weak: a reader may drop its body at any time.
     bodies: Mutex<Vec<Weak<BodyCell>>>,
     /// For a shared instance: it was given something since it last waited.
@@ -80,7 +80,7 @@ pub(crate) enum RunEnd<H: Host> {
     /// It must not be used again.
     Broken(Guest<H>, Reason),
     /// It was told to end.
-    Doomed(Option<Guest<H>>),
+    ShutDown(Option<Guest<H>>),
     /// It did not start. The event says how.
     NotStarted(InstanceEvent<Job<H>>),
 }
@@ -90,7 +90,7 @@ impl<H: Host> Default for Slot<H> {
         Self {
             seat: Mutex::new(Seat::New),
             run: AtomicU64::new(0),
-            doom: OnceLock::new(),
+            shutdown: OnceLock::new(),
             task: AtomicWaker::new(),
             ender: AtomicWaker::new(),
             wake_state: OnceLock::new(),
@@ -115,9 +115,9 @@ impl<H: Host> Slot<H> {
 
     fn leave_seat(&self) {
         // Pairs with the fence in `dispose`: either `dispose` finds the seat free, or this sees
-        // the doom.
+        // the reason.
         fence(Ordering::SeqCst);
-        if self.doom.get().is_some() {
+        if self.shutdown.get().is_some() {
             self.ender.wake();
         }
     }
@@ -143,7 +143,7 @@ impl<H: Host> Slot<H> {
     /// Begins another run with the parked guest. `None`: there is none.
     pub(crate) fn resume(&self, make: impl FnOnce(Guest<H>) -> Run<H>) -> Option<()> {
         self.with_seat(|seat| match seat.take() {
-            Seat::Parked(guest) if self.doom.get().is_none() => {
+            Seat::Parked(guest) if self.shutdown.get().is_none() => {
                 self.run.fetch_add(1, Ordering::Relaxed);
                 *seat = Seat::Running(make(guest));
                 Some(())
@@ -164,15 +164,15 @@ impl<H: Host> Slot<H> {
         self.wake_state.get().is_some()
     }
 
-    pub(crate) fn doom(&self, reason: Reason) {
-        let _ = self.doom.set(reason);
+    pub(crate) fn begin_shutdown(&self, reason: Reason) {
+        let _ = self.shutdown.set(reason);
         if let Some((_, waker)) = self.wake_state.get() {
             waker.wake_by_ref();
         }
     }
 
-    pub(crate) fn doomed(&self) -> Option<Reason> {
-        self.doom.get().copied()
+    pub(crate) fn shutdown_reason(&self) -> Option<Reason> {
+        self.shutdown.get().copied()
     }
 
     pub(crate) fn set_error(&self, error: Arc<wasmtime::Error>) {
@@ -187,12 +187,12 @@ impl<H: Host> Slot<H> {
     ///
     /// Does not wake the worker: the caller becomes a [`Helper`], or calls
     /// [`pass_on`](Self::pass_on).
-    pub(crate) fn put(&self, ticket: Ticket, job: Job<H>) -> Result<(), Job<H>> {
+    pub(crate) fn put(&self, request_id: RequestId, job: Job<H>) -> Result<(), Job<H>> {
         let mut inbox = lock(&self.inbox);
-        if self.doom.get().is_some() {
+        if self.shutdown.get().is_some() {
             return Err(job);
         }
-        inbox.push_back((ticket, job));
+        inbox.push_back((request_id, job));
         drop(inbox);
         if let Some((wake_state, _)) = self.wake_state.get() {
             wake_state.note();
@@ -207,7 +207,7 @@ impl<H: Host> Slot<H> {
         }
     }
 
-    pub(crate) fn take(&self) -> Option<(Ticket, Job<H>)> {
+    pub(crate) fn take(&self) -> Option<(RequestId, Job<H>)> {
         let next = lock(&self.inbox).pop_front();
         if next.is_some() {
             self.unsettled.store(true, Ordering::Relaxed);
@@ -221,19 +221,19 @@ impl<H: Host> Slot<H> {
     }
 
     /// Adds a caller that waits for an answer.
-    pub(crate) fn wait_for(&self, ticket: Ticket, reply: Arc<Reply<H>>) {
-        lock(&self.waiting).push((ticket, reply));
+    pub(crate) fn wait_for(&self, request_id: RequestId, reply: Arc<Reply<H>>) {
+        lock(&self.waiting).push((request_id, reply));
     }
 
     /// Takes out the caller that waits for the answer to this request, unless it has been answered.
-    pub(crate) fn take_waiting(&self, ticket: Ticket) -> Option<Arc<Reply<H>>> {
+    pub(crate) fn take_waiting(&self, request_id: RequestId) -> Option<Arc<Reply<H>>> {
         let mut waiting = lock(&self.waiting);
-        let at = waiting.iter().position(|(other, _)| *other == ticket)?;
+        let at = waiting.iter().position(|(other, _)| *other == request_id)?;
         Some(waiting.swap_remove(at).1)
     }
 
     /// Takes out all callers that wait for an answer.
-    pub(crate) fn take_all_waiting(&self) -> Vec<(Ticket, Arc<Reply<H>>)> {
+    pub(crate) fn take_all_waiting(&self) -> Vec<(RequestId, Arc<Reply<H>>)> {
         std::mem::take(&mut *lock(&self.waiting))
     }
 
@@ -300,8 +300,8 @@ impl<H: Host> Seat<H> {
             RunEnd::Broken(guest, reason) => {
                 (Self::Parked(guest), Some((None, InstanceEvent::Broken(reason))))
             }
-            RunEnd::Doomed(Some(guest)) => (Self::Parked(guest), None),
-            RunEnd::Doomed(None) => (Self::Gone, None),
+            RunEnd::ShutDown(Some(guest)) => (Self::Parked(guest), None),
+            RunEnd::ShutDown(None) => (Self::Gone, None),
             RunEnd::NotStarted(event) => (Self::Gone, Some((None, event))),
         };
         *self = after;
@@ -339,7 +339,7 @@ pub(crate) fn drive_with<H: Host>(
     + Send,
 ) -> impl Future<Output = ()> + Send {
     // Made here: a task may be dropped before it is polled for the first time.
-    let end = End { pool, instance, reason: None, dump: None, forgone: false };
+    let end = End { pool, instance, reason: None, dump: None, disarmed: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -348,11 +348,11 @@ pub(crate) fn drive_with<H: Host>(
             poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, run, cx))
         })
         .await;
-        end.forgone = true;
+        end.disarmed = true;
     }
 }
 
-/// Ends a doomed instance: stops its run, saves what its open bodies still hold, shows the store
+/// Ends an instance that shuts down: stops its run, saves what its open bodies still hold, shows the store
 /// to the hook, drops it, and reports that. A task of its own: off the request path. To make a core
 /// dump, and to give back a large memory, takes longer than a task may block its thread.
 pub(crate) fn dispose<H: Host>(
@@ -360,7 +360,7 @@ pub(crate) fn dispose<H: Host>(
     instance: Instance<WasmDriver<H>>,
     reason: Reason,
 ) -> impl Future<Output = ()> + Send {
-    let end = End { pool, instance, reason: Some(reason), dump: None, forgone: false };
+    let end = End { pool, instance, reason: Some(reason), dump: None, disarmed: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut end = end;
@@ -375,7 +375,7 @@ pub(crate) fn dispose<H: Host>(
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return Poll::Pending,
             };
-            // Doomed, so this ends with the first poll.
+            // ShutDown, so this ends with the first poll.
             seat.poll(cx).map(|_| {
                 if let Seat::Parked(guest) = &mut *seat {
                     let error = slot.error().map(|error| &**error);
@@ -392,16 +392,16 @@ pub(crate) fn dispose<H: Host>(
         .await;
         match seat {
             Some(seat) => {
-                end.forgone = true;
+                end.disarmed = true;
                 end.conclude(seat);
             }
             None => {
                 end.settle();
                 let records = Arc::clone(end.pool.driver().records());
-                records.aside(move || {
+                records.spawn_blocking_limited(move || {
                     let mut end = end;
                     let seat = lock(&end.instance.slot().seat).take();
-                    end.forgone = true;
+                    end.disarmed = true;
                     end.conclude(seat);
                 });
             }
@@ -418,7 +418,7 @@ struct End<H: Host> {
     /// For its core dump, if there is to be one.
     dump: Option<DumpPlace>,
     /// There is no need to.
-    forgone: bool,
+    disarmed: bool,
 }
 
 impl<H: Host> End<H> {
@@ -430,19 +430,19 @@ impl<H: Host> End<H> {
         if let Some((_, waker)) = slot.wake_state.get() {
             waker.wake_by_ref();
         }
-        let reason = slot.doomed().unwrap_or(Reason::Host);
+        let reason = slot.shutdown_reason().unwrap_or(Reason::Host);
         let bodies = std::mem::take(&mut *lock(&slot.bodies));
         for body in bodies.iter().filter_map(Weak::upgrade) {
-            body.harvest();
+            body.buffer_remaining();
         }
         let inbox = std::mem::take(&mut *lock(&slot.inbox));
-        for (ticket, job) in inbox {
-            slot.take_waiting(ticket);
-            pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+        for (request_id, job) in inbox {
+            slot.take_waiting(request_id);
+            pool.report(instance.id(), InstanceEvent::Returned(request_id, job));
         }
-        for (ticket, reply) in slot.take_all_waiting() {
+        for (request_id, reply) in slot.take_all_waiting() {
             reply.fail(Error::from(Failure::Retired(reason)));
-            pool.report(instance.id(), InstanceEvent::Failed(ticket));
+            pool.report(instance.id(), InstanceEvent::Failed(request_id));
         }
     }
 
@@ -451,7 +451,7 @@ impl<H: Host> End<H> {
         let dump = self.dump.take();
         let Self { pool, instance, .. } = self;
         let slot = instance.slot();
-        let reason = self.reason.or_else(|| slot.doomed()).unwrap_or(Reason::Host);
+        let reason = self.reason.or_else(|| slot.shutdown_reason()).unwrap_or(Reason::Host);
         match seat {
             Seat::Parked(guest) => {
                 let error = slot.error().map(|error| &**error);
@@ -467,11 +467,11 @@ impl<H: Host> End<H> {
 
 impl<H: Host> Drop for End<H> {
     fn drop(&mut self) {
-        if self.forgone {
+        if self.disarmed {
             return;
         }
         let slot = self.instance.slot();
-        slot.doom(Reason::Host);
+        slot.begin_shutdown(Reason::Host);
         // Taken if the thread that polls the guest is the one that ends the runtime; or by a helper.
         slot.orphaned.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

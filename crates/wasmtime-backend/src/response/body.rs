@@ -255,7 +255,7 @@ impl BodyCell {
 
     /// Takes out what the body holds, as long as its store is alive: after this it ends, well or
     /// badly, without the store.
-    pub(crate) fn harvest(&self) {
+    pub(crate) fn buffer_remaining(&self) {
         let mut cx = Context::from_waker(Waker::noop());
         let mut state = lock(&self.body);
         let mut saved = VecDeque::new();

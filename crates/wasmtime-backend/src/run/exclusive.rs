@@ -2,7 +2,7 @@
 
 use http::Request;
 use millpond_pool_core::{
-    Error, ErrorKind, Failure, Instance, InstanceEvent, PoolHandle, Reason, Ticket,
+    Error, ErrorKind, Failure, Instance, InstanceEvent, PoolHandle, Reason, RequestId,
 };
 use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::AsContextMut;
@@ -27,7 +27,7 @@ pub(crate) async fn start<H: Host>(
     let driver = pool.driver();
     match until_doomed(driver, instance.slot(), driver.start_guest(instance.id())).await {
         Ok(guest) => RunEnd::Started(guest),
-        Err(Fault::Doomed) => RunEnd::Doomed(None),
+        Err(Fault::ShutDown) => RunEnd::ShutDown(None),
         Err(fault) => not_started(driver, fault, None),
     }
 }
@@ -37,7 +37,7 @@ pub(crate) async fn run<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
     parked: Option<Guest<H>>,
-    ticket: Ticket,
+    request_id: RequestId,
     job: Job<H>,
 ) -> RunEnd<H> {
     let mut guest = match parked {
@@ -52,23 +52,23 @@ pub(crate) async fn run<H: Host>(
                     pool.report(instance.id(), InstanceEvent::Started);
                     guest
                 }
-                Err(Fault::Doomed) => {
+                Err(Fault::ShutDown) => {
                     // No guest has seen it.
-                    instance.slot().take_waiting(ticket);
-                    let reason = instance.slot().doomed().unwrap_or(Reason::Host);
+                    instance.slot().take_waiting(request_id);
+                    let reason = instance.slot().shutdown_reason().unwrap_or(Reason::Host);
                     let (_, reply) = job.into_parts();
                     reply.fail(Error::from(Failure::Retired(reason)).not_started());
-                    return RunEnd::Doomed(None);
+                    return RunEnd::ShutDown(None);
                 }
                 Err(fault) => {
-                    instance.slot().take_waiting(ticket);
-                    return not_started(driver, fault, Some((ticket, job)));
+                    instance.slot().take_waiting(request_id);
+                    return not_started(driver, fault, Some((request_id, job)));
                 }
             }
         }
     };
     let (request, _) = job.into_parts();
-    let call = Call { pool: &pool, instance: &instance, ticket };
+    let call = Call { pool: &pool, instance: &instance, request_id };
     let served = call.serve(&mut guest, request);
     let end = until_doomed(pool.driver(), instance.slot(), served).await;
     let usage = guest.usage();
@@ -78,7 +78,7 @@ pub(crate) async fn run<H: Host>(
             call.fail(Error::new(ErrorKind::NoResponse));
             RunEnd::Quiet(guest, usage)
         }
-        Err(Fault::Doomed) => RunEnd::Doomed(Some(guest)),
+        Err(Fault::ShutDown) => RunEnd::ShutDown(Some(guest)),
         Err(fault) => {
             let (reason, error) = fault.broken(instance.slot());
             call.fail(error);
@@ -91,7 +91,7 @@ pub(crate) async fn run<H: Host>(
 pub(crate) fn not_started<H: Host>(
     driver: &WasmDriver<H>,
     fault: Fault,
-    request: Option<(Ticket, Job<H>)>,
+    request: Option<(RequestId, Job<H>)>,
 ) -> RunEnd<H> {
     if fault.is_exhaustion() {
         driver.exhausted(fault);
@@ -109,7 +109,7 @@ pub(crate) fn not_started<H: Host>(
 struct Call<'a, H: Host> {
     pool: &'a PoolHandle<WasmDriver<H>>,
     instance: &'a Instance<WasmDriver<H>>,
-    ticket: Ticket,
+    request_id: RequestId,
 }
 
 impl<H: Host> Call<'_, H> {
@@ -125,7 +125,7 @@ impl<H: Host> Call<'_, H> {
                 let host = self.pool.driver().host();
                 host.on_request_start(RequestStart {
                     id: self.instance.id(),
-                    ticket: self.ticket,
+                    request_id: self.request_id,
                     alone: true,
                     store: store.as_context_mut(),
                 });
@@ -135,12 +135,12 @@ impl<H: Host> Call<'_, H> {
                 };
                 let request = store.data_mut().http().new_incoming_request(scheme, request)?;
                 let (pool, instance) = (self.pool.clone(), self.instance.clone());
-                let ticket = self.ticket;
+                let request_id = self.request_id;
                 let out = store.data_mut().http().new_response_outparam_from_callback(
                     move |response| match response {
-                        Ok(response) => deliver(&pool, &instance, ticket, response),
+                        Ok(response) => deliver(&pool, &instance, request_id, response),
                         Err(code) => {
-                            fail(&pool, &instance, ticket, guest_error(code.into()));
+                            fail(&pool, &instance, request_id, guest_error(code.into()));
                         }
                     },
                 )?;
@@ -153,7 +153,7 @@ impl<H: Host> Call<'_, H> {
                         shared::call(
                             self.pool,
                             self.instance,
-                            self.ticket,
+                            self.request_id,
                             accessor,
                             proxy,
                             request,
@@ -168,7 +168,7 @@ impl<H: Host> Call<'_, H> {
     }
 
     fn fail(&self, error: Error) {
-        fail(self.pool, self.instance, self.ticket, error);
+        fail(self.pool, self.instance, self.request_id, error);
     }
 }
 
@@ -176,18 +176,18 @@ impl<H: Host> Call<'_, H> {
 pub(crate) fn deliver<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    ticket: Ticket,
+    request_id: RequestId,
     mut response: http::Response<WasiBody>,
 ) {
     if response.status().is_informational() {
         // HTTP/2 would wait for the final one, HTTP/1.1 take 101 for another protocol.
         let source = format!("the guest answered with status {}", response.status());
         let error = Error::new(ErrorKind::GuestError).with_status(502).with_source(source);
-        return fail(pool, instance, ticket, error);
+        return fail(pool, instance, request_id, error);
     }
     response.headers_mut().remove(PROXY_STATUS);
-    let reply = instance.slot().take_waiting(ticket);
-    let waits = pool.responded(ticket);
+    let reply = instance.slot().take_waiting(request_id);
+    let waits = pool.responded(request_id);
     let Some(reply) = reply else { return };
     if waits {
         let response = response.map(BodyCell::new);
@@ -203,11 +203,11 @@ pub(crate) fn deliver<H: Host>(
 pub(crate) fn fail<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    ticket: Ticket,
+    request_id: RequestId,
     error: Error,
 ) {
-    if let Some(reply) = instance.slot().take_waiting(ticket) {
+    if let Some(reply) = instance.slot().take_waiting(request_id) {
         reply.fail(error);
-        pool.report(instance.id(), InstanceEvent::Failed(ticket));
+        pool.report(instance.id(), InstanceEvent::Failed(request_id));
     }
 }

@@ -8,9 +8,9 @@ use futures::StreamExt as _;
 use futures::channel::oneshot;
 use futures::stream::FuturesUnordered;
 use http::Request;
-use millpond_engine::Cause;
+use millpond_engine::SharedError;
 use millpond_pool_core::{
-    Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, Ticket, Usage,
+    Error, ErrorKind, Instance, InstanceEvent, PoolHandle, Reason, RequestId, Usage,
 };
 use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, Func};
@@ -24,7 +24,7 @@ use crate::instance::guest::Guest;
 use crate::instance::slot::RunEnd;
 use crate::run::exclusive::{deliver, fail, not_started};
 
-/// Starts the guest and serves what is put into its slot, until it is doomed or broken.
+/// Starts the guest and serves what is put into its slot, until it shuts down or is broken.
 pub(crate) async fn run<H: Host>(
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
@@ -33,7 +33,7 @@ pub(crate) async fn run<H: Host>(
     let driver = pool.driver();
     let mut guest = match until_doomed(driver, slot, driver.start_guest(instance.id())).await {
         Ok(guest) => guest,
-        Err(Fault::Doomed) => return RunEnd::Doomed(None),
+        Err(Fault::ShutDown) => return RunEnd::ShutDown(None),
         Err(fault) => return not_started(driver, fault, None),
     };
     pool.report(instance.id(), InstanceEvent::Started);
@@ -43,23 +43,23 @@ pub(crate) async fn run<H: Host>(
     };
     // Its end depends on how large it is.
     guest.usage();
-    if let Fault::Doomed = fault {
-        return RunEnd::Doomed(Some(guest));
+    if let Fault::ShutDown = fault {
+        return RunEnd::ShutDown(Some(guest));
     }
     // What no guest has seen goes to another instance; the rest shares the fate of this one.
     let (reason, error) = fault.broken(slot);
-    slot.doom(reason);
-    while let Some((ticket, job)) = slot.take() {
-        slot.take_waiting(ticket);
-        pool.report(instance.id(), InstanceEvent::Returned(ticket, job));
+    slot.begin_shutdown(reason);
+    while let Some((request_id, job)) = slot.take() {
+        slot.take_waiting(request_id);
+        pool.report(instance.id(), InstanceEvent::Returned(request_id, job));
     }
-    for (ticket, reply) in slot.take_all_waiting() {
+    for (request_id, reply) in slot.take_all_waiting() {
         let mut copy = Error::new(error.kind()).with_reason(reason);
         if let Some(cause) = slot.error() {
-            copy = copy.with_source(Cause(Arc::clone(cause)));
+            copy = copy.with_source(SharedError(Arc::clone(cause)));
         }
         reply.fail(copy);
-        pool.report(instance.id(), InstanceEvent::Failed(ticket));
+        pool.report(instance.id(), InstanceEvent::Failed(request_id));
     }
     RunEnd::Broken(guest, reason)
 }
@@ -136,23 +136,30 @@ impl<H: Host> Worker<'_, H> {
                     let event = InstanceEvent::Backpressure(!ready);
                     self.pool.report(self.instance.id(), event);
                 }
-                if let Some((ticket, job)) = slot.take() {
+                if let Some((request_id, job)) = slot.take() {
                     if !accepts {
                         // It crossed with the guest's asking for no more.
-                        slot.take_waiting(ticket);
-                        let back = InstanceEvent::Returned(ticket, job);
+                        slot.take_waiting(request_id);
+                        let back = InstanceEvent::Returned(request_id, job);
                         self.pool.report(self.instance.id(), back);
                         continue;
                     }
                     works = true;
                     if job.reply().is_over() {
                         // Its caller left, or had its 504, while this guest was computing.
-                        slot.take_waiting(ticket);
-                        self.pool.report(self.instance.id(), InstanceEvent::Failed(ticket));
+                        slot.take_waiting(request_id);
+                        self.pool.report(self.instance.id(), InstanceEvent::Failed(request_id));
                         continue;
                     }
                     let (request, _) = job.into_parts();
-                    calls.push(call(self.pool, self.instance, ticket, accessor, proxy, request));
+                    calls.push(call(
+                        self.pool,
+                        self.instance,
+                        request_id,
+                        accessor,
+                        proxy,
+                        request,
+                    ));
                     continue;
                 }
                 if calls.is_empty() && works && accessor.poll_no_interesting_tasks(cx).is_ready() {
@@ -172,7 +179,7 @@ impl<H: Host> Worker<'_, H> {
 pub(crate) async fn call<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    ticket: Ticket,
+    request_id: RequestId,
     accessor: &Accessor<H::Data>,
     proxy: &Proxy,
     request: Request<WasiBody>,
@@ -184,7 +191,7 @@ pub(crate) async fn call<H: Host>(
         access.as_context_mut().set_epoch_deadline(1);
         host.on_request_start(RequestStart {
             id: instance.id(),
-            ticket,
+            request_id,
             alone: !instance.slot().is_shared(),
             store: access.as_context_mut(),
         });
@@ -197,7 +204,7 @@ pub(crate) async fn call<H: Host>(
             // It cannot take this one (its tables are full, for instance): it takes no more, and
             // those that it has go on.
             let error = Error::new(ErrorKind::ResourcesExhausted).with_source(error);
-            fail(pool, instance, ticket, error);
+            fail(pool, instance, request_id, error);
             pool.report(instance.id(), InstanceEvent::Drain(Reason::Host));
             return Ok(());
         }
@@ -205,12 +212,14 @@ pub(crate) async fn call<H: Host>(
     // The pool keeps the deadlines.
     prepared.run(accessor, std::future::pending()).await?;
     match answered.await {
-        Ok(Ok(response)) => deliver(pool, instance, ticket, response),
+        Ok(Ok(response)) => deliver(pool, instance, request_id, response),
         Ok(Err(error)) => match p3_code(error) {
-            Ok(code) => fail(pool, instance, ticket, guest_error(code)),
+            Ok(code) => fail(pool, instance, request_id, guest_error(code)),
             Err(error) => return Err(error),
         },
-        Err(oneshot::Canceled) => fail(pool, instance, ticket, Error::new(ErrorKind::NoResponse)),
+        Err(oneshot::Canceled) => {
+            fail(pool, instance, request_id, Error::new(ErrorKind::NoResponse))
+        }
     }
     Ok(())
 }

@@ -341,7 +341,7 @@ impl Host for WasiHost {
 
     fn on_request_start(&self, start: RequestStart<'_, StoreData>) {
         // With several requests at a time, it is unknown which of them prints.
-        let request = start.alone.then_some(start.ticket);
+        let request = start.alone.then_some(start.request_id);
         if let Some(tag) = start.store.data().tag() {
             tag.set_request(request);
         }

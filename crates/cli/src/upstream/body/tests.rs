@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use http_body_util::{BodyExt as _, Full};
 
 use super::*;
-use crate::upstream::places::Places;
+use crate::upstream::limit::ConcurrencyLimit;
 
 /// Gives as many frames, and then nothing for ever.
 struct Frames(usize);
@@ -23,9 +23,9 @@ impl Body for Frames {
     }
 }
 
-async fn held<B: Body + Send + 'static>(body: B) -> (Held<B>, Places) {
-    let places = Places::with(1, 0);
-    (Held::new(body, places.take().await.unwrap()), places)
+async fn held<B: Body + Send + 'static>(body: B) -> (StallGuard<B>, ConcurrencyLimit) {
+    let limit = ConcurrencyLimit::with(1, 0);
+    (StallGuard::new(body, limit.take().await.unwrap()), limit)
 }
 
 async fn sleep(seconds: u64) {
@@ -36,15 +36,15 @@ async fn sleep(seconds: u64) {
 async fn an_unread_body_is_cut() {
     // Also one whose first frame has not been asked for.
     for read in 0..3 {
-        let (mut body, places) = held(Frames(9)).await;
+        let (mut body, limit) = held(Frames(9)).await;
         for _ in 0..read {
             sleep(29).await;
             body.frame().await.unwrap().unwrap();
         }
         sleep(29).await;
-        assert_eq!(places.usage().running, 1);
+        assert_eq!(limit.usage().running, 1);
         sleep(2).await;
-        assert_eq!(places.usage().running, 0, "its place is free");
+        assert_eq!(limit.usage().running, 0, "its place is free");
         assert!(!body.is_end_stream(), "it does not look whole");
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "the client has stopped reading");
@@ -54,22 +54,22 @@ async fn an_unread_body_is_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_without_data_is_not_cut() {
-    let (mut body, places) = held(Frames(1)).await;
+    let (mut body, limit) = held(Frames(1)).await;
     body.frame().await.unwrap().unwrap();
     let pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx).is_pending()));
     assert!(pending.await);
     sleep(3600).await;
-    assert_eq!(places.usage().running, 1);
+    assert_eq!(limit.usage().running, 1);
     drop(body);
-    assert_eq!(places.usage().running, 0);
+    assert_eq!(limit.usage().running, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_frame_frees_the_place() {
-    let (mut body, places) = held(Full::new(Bytes::from_static(b"all"))).await;
+    let (mut body, limit) = held(Full::new(Bytes::from_static(b"all"))).await;
     assert_eq!(body.size_hint().exact(), Some(3));
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "all");
-    assert_eq!(places.usage().running, 0);
+    assert_eq!(limit.usage().running, 0);
     assert!(body.is_end_stream());
     assert!(body.frame().await.is_none());
 }

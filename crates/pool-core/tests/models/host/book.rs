@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use millpond_pool_core::{Failure, InstanceId, Refusal, Ticket};
+use millpond_pool_core::{Failure, InstanceId, Refusal, RequestId};
 
 use super::Item;
 
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) guests: BTreeMap<InstanceId, Guest>,
-    pub(super) told: Vec<(Ticket, Told)>,
+    pub(super) told: Vec<(RequestId, Told)>,
     /// Who waits for something to be written here.
     pub(super) readers: Vec<Waker>,
 }
 
 pub(crate) struct Guest {
     pub(crate) life: Life,
-    pub(super) holds: Vec<(Ticket, Item)>,
+    pub(super) holds: Vec<(RequestId, Item)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,20 +37,20 @@ pub(crate) enum Told {
 }
 
 impl Book {
-    pub(crate) fn told(&self, ticket: Ticket) -> Option<Told> {
-        self.told.iter().find(|(other, _)| *other == ticket).map(|(_, told)| *told)
+    pub(crate) fn told(&self, request_id: RequestId) -> Option<Told> {
+        self.told.iter().find(|(other, _)| *other == request_id).map(|(_, told)| *told)
     }
 
-    pub(crate) fn holder(&self, ticket: Ticket) -> Option<InstanceId> {
-        let mut holders = self.guests.iter().filter(|(_, guest)| guest.has(ticket));
+    pub(crate) fn holder(&self, request_id: RequestId) -> Option<InstanceId> {
+        let mut holders = self.guests.iter().filter(|(_, guest)| guest.has(request_id));
         let holder = holders.next().map(|(id, _)| *id);
-        assert_eq!(holders.next().map(|(id, _)| *id), None, "{ticket:?} was handed out twice");
+        assert_eq!(holders.next().map(|(id, _)| *id), None, "{request_id:?} was handed out twice");
         holder
     }
 }
 
 impl Guest {
-    pub(super) fn has(&self, ticket: Ticket) -> bool {
-        self.holds.iter().any(|(other, _)| *other == ticket)
+    pub(super) fn has(&self, request_id: RequestId) -> bool {
+        self.holds.iter().any(|(other, _)| *other == request_id)
     }
 }

@@ -1,6 +1,8 @@
 //! Those who submit, and those who play the guests.
 
-use millpond_pool_core::{InstanceEvent, InstanceId, Lease, OwnedPermit, Submitted, Ticket, Usage};
+use millpond_pool_core::{
+    InstanceEvent, InstanceId, Lease, OwnedPermit, RequestId, Submitted, Usage,
+};
 
 use super::book::Life;
 use super::{Guest, Host, Item, Pool};
@@ -28,8 +30,8 @@ pub(crate) fn submit(pool: &Pool) -> Submitted<Host> {
 /// waits for it.
 pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
     let pool = request.pool().clone();
-    let Some(on) = pool.driver().holder(request.ticket()) else { return false };
-    if !pool.responded(request.ticket()) {
+    let Some(on) = pool.driver().holder(request.request_id()) else { return false };
+    if !pool.responded(request.request_id()) {
         return false;
     }
     finish(&mut request, on);
@@ -38,21 +40,21 @@ pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
 
 /// Waits until a guest that runs has the request, and says which. `None`: its caller was told that
 /// no response will come.
-pub(crate) fn handed_over(pool: &Pool, ticket: Ticket) -> Option<InstanceId> {
+pub(crate) fn handed_over(pool: &Pool, request_id: RequestId) -> Option<InstanceId> {
     block_on(pool.driver().read(|book| {
-        if book.told(ticket).is_some() {
+        if book.told(request_id).is_some() {
             return Some(None);
         }
-        let holder = book.holder(ticket)?;
+        let holder = book.holder(request_id)?;
         (book.guests[&holder].life == Life::Running).then_some(Some(holder))
     }))
 }
 
 /// A guest goes on with a request that its caller left, and comes to its end.
-pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
-    let Some(on) = pool.driver().holder(ticket) else { return };
-    assert!(!pool.responded(ticket), "no caller waits for it");
-    if pool.driver().release(on, ticket) {
+pub(crate) fn finish_abandoned(pool: &Pool, request_id: RequestId) {
+    let Some(on) = pool.driver().holder(request_id) else { return };
+    assert!(!pool.responded(request_id), "no caller waits for it");
+    if pool.driver().release(on, request_id) {
         pool.report(on, InstanceEvent::Quiet);
     }
 }
@@ -60,7 +62,7 @@ pub(crate) fn finish_abandoned(pool: &Pool, ticket: Ticket) {
 /// The body of a response has ended.
 pub(crate) fn finish(request: &mut Submitted<Host>, on: InstanceId) {
     let pool = request.pool().clone();
-    let quiet = pool.driver().release(on, request.ticket());
+    let quiet = pool.driver().release(on, request.request_id());
     request.ended(on);
     if quiet {
         pool.report(on, InstanceEvent::Quiet);
@@ -70,8 +72,8 @@ pub(crate) fn finish(request: &mut Submitted<Host>, on: InstanceId) {
 /// The same, reported with its being quiet: it has no other request.
 pub(crate) fn finish_in_one(mut request: Submitted<Host>, on: InstanceId) {
     let pool = request.pool().clone();
-    assert!(pool.driver().release(on, request.ticket()));
-    pool.report_all(on, [InstanceEvent::Ended(request.ticket()), InstanceEvent::Quiet]);
+    assert!(pool.driver().release(on, request.request_id()));
+    pool.report_all(on, [InstanceEvent::Ended(request.request_id()), InstanceEvent::Quiet]);
     request.over();
 }
 
@@ -79,7 +81,8 @@ pub(crate) fn finish_in_one(mut request: Submitted<Host>, on: InstanceId) {
 pub(crate) fn pinned(pool: &Pool) -> Lease<Host> {
     let request = submit(pool);
     let given = pool.driver().given.as_ref().expect("a host with leases");
-    let instance = given.lock().unwrap().remove(&request.ticket()).expect("handed over at once");
+    let instance =
+        given.lock().unwrap().remove(&request.request_id()).expect("handed over at once");
     let mut lease = request.lease(instance);
     lease.pin();
     lease
@@ -92,14 +95,14 @@ pub(crate) fn release(lease: Lease<Host>) -> bool {
 
 /// The same, and holds so much.
 pub(crate) fn release_with(lease: Lease<Host>, usage: Usage) -> bool {
-    lease.pool().driver().release(lease.instance().id(), lease.ticket());
+    lease.pool().driver().release(lease.instance().id(), lease.request_id());
     lease.release(usage)
 }
 
 /// The guest gives up on the request, says so to its caller, and is quiet.
 pub(crate) fn fail(lease: Lease<Host>) {
     let (pool, id) = (lease.pool().clone(), lease.instance().id());
-    pool.driver().release(id, lease.ticket());
+    pool.driver().release(id, lease.request_id());
     lease.failed();
     pool.report(id, InstanceEvent::Quiet);
 }

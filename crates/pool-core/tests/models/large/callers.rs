@@ -1,6 +1,6 @@
 //! Those who submit, and the account they give in the end.
 
-use millpond_pool_core::{InstanceEvent, InstanceGauges, Limits, OwnedPermit, Ticket};
+use millpond_pool_core::{InstanceEvent, InstanceGauges, Limits, OwnedPermit, RequestId};
 
 use crate::host::{Host, Item, Pool, exclusive, finish, finish_abandoned, handed_over, shared};
 use crate::mode::block_on;
@@ -17,7 +17,7 @@ pub(super) enum Claim {
     Left,
 }
 
-pub(super) type Account = (Ticket, Claim);
+pub(super) type Account = (RequestId, Claim);
 pub(super) type Claims = Vec<Account>;
 pub(super) type Permit = OwnedPermit<Host>;
 
@@ -70,42 +70,42 @@ pub(super) fn crowd(pool: &Pool) -> [JoinHandle<Claims>; 3] {
 /// for its host in the middle.
 pub(super) fn see_through(pool: &Pool, permit: Permit) -> Account {
     let mut request = pool.submit(permit, Item::default());
-    let ticket = request.ticket();
+    let request_id = request.request_id();
     observe(pool);
-    if let Some(on) = handed_over(pool, ticket) {
-        if ticket.number().is_multiple_of(2) {
-            pool.report(on, InstanceEvent::Pinned(ticket));
+    if let Some(on) = handed_over(pool, request_id) {
+        if request_id.number().is_multiple_of(2) {
+            pool.report(on, InstanceEvent::Pinned(request_id));
             observe(pool);
-            pool.report(on, InstanceEvent::Resumed(ticket));
+            pool.report(on, InstanceEvent::Resumed(request_id));
         }
-        if pool.responded(ticket) {
+        if pool.responded(request_id) {
             observe(pool);
             finish(&mut request, on);
-            return (ticket, Claim::Answered);
+            return (request_id, Claim::Answered);
         }
     }
-    block_on(pool.driver().hear(ticket));
+    block_on(pool.driver().hear(request_id));
     request.over();
     observe(pool);
-    (ticket, Claim::Told)
+    (request_id, Claim::Told)
 }
 
 /// Submits a request and goes away.
 pub(super) fn leave(pool: &Pool, permit: Permit) -> Account {
     let request = pool.submit(permit, Item::default());
-    let ticket = request.ticket();
+    let request_id = request.request_id();
     observe(pool);
     drop(request);
     observe(pool);
-    (ticket, Claim::Left)
+    (request_id, Claim::Left)
 }
 
 /// Waits for the callers, and lets the guests finish the requests of those that left. Only the callers
 /// may have changed the pool.
 pub(super) fn join(pool: &Pool, callers: impl IntoIterator<Item = JoinHandle<Claims>>) -> Claims {
     let claims: Claims = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
-    for (ticket, _) in claims.iter().filter(|(_, claim)| *claim == Claim::Left) {
-        finish_abandoned(pool, *ticket);
+    for (request_id, _) in claims.iter().filter(|(_, claim)| *claim == Claim::Left) {
+        finish_abandoned(pool, *request_id);
     }
     claims
 }
@@ -137,12 +137,12 @@ pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims)
     let book = book.lock().unwrap();
     assert!(book.guests.is_empty(), "no instance is left");
     let (mut answered, mut told, mut left) = (0, 0, 0);
-    for (ticket, claim) in claims {
-        match (claim, book.told(*ticket)) {
+    for (request_id, claim) in claims {
+        match (claim, book.told(*request_id)) {
             (Claim::Answered, None) => answered += 1,
             (Claim::Told | Claim::Left, Some(_)) => told += 1,
             (Claim::Left, None) => left += 1,
-            contradiction => panic!("{ticket:?}: {contradiction:?}"),
+            contradiction => panic!("{request_id:?}: {contradiction:?}"),
         }
     }
     assert_eq!(snapshot.unaccounted(), 0, "{snapshot:?}");

@@ -15,15 +15,15 @@ const LONG: u64 = 100;
 /// Submits a request, and lets time pass once a guest has it, so that its timeout ends it.
 fn hang(pool: &Pool, permit: Permit) -> Account {
     let mut request = pool.submit(permit, Item::default());
-    let ticket = request.ticket();
-    if handed_over(pool, ticket).is_some() {
+    let request_id = request.request_id();
+    if handed_over(pool, request_id).is_some() {
         observe(pool);
         pool.driver().clock.advance(LONG);
-        block_on(pool.driver().hear(ticket));
+        block_on(pool.driver().hear(request_id));
     }
     request.over();
     observe(pool);
-    (ticket, Claim::Told)
+    (request_id, Claim::Told)
 }
 
 fn hanging(limits: fn() -> Limits) {

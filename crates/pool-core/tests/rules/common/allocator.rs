@@ -65,8 +65,8 @@ impl Ledger {
         }
         self.allocator.probe_at = None;
         let overdue =
-            |ticket: &u64| self.requests[ticket].deadline.is_some_and(|at| at <= self.now);
-        let waiting = self.queue().iter().filter(|ticket| !overdue(ticket)).count();
+            |request_id: &u64| self.requests[request_id].deadline.is_some_and(|at| at <= self.now);
+        let waiting = self.queue().iter().filter(|request_id| !overdue(request_id)).count();
         if self.missing_seats_of(waiting) > 0 || self.missing_spares() > 0 {
             if self.allocator.probing {
                 self.allocator.wait = LONGEST_WAIT.min(self.allocator.wait * 2);

@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use millpond_pool_core::expiration::{ExpirationContext, Expired, Polled};
-use millpond_pool_core::{InstanceEvent, InstanceId, Limits, Outcome, Reason, Ticket, Usage};
+use millpond_pool_core::{InstanceEvent, InstanceId, Limits, Outcome, Reason, RequestId, Usage};
 
 use super::ledger::Place;
 use super::{Item, Reserved, Rig};
@@ -39,12 +39,12 @@ impl Rig {
 
     pub fn submit_reserved(&mut self) -> u64 {
         let permit = self.permits.pop().expect("a reserved permit");
-        let number = self.tickets.len() as u64 + 1;
+        let number = self.request_ids.len() as u64 + 1;
         self.ledger.submit(number);
         let item = Item { number, _alive: self.alive.clone() };
-        let ticket = self.pool.handle_submit(self.ledger.now, permit, item);
-        assert_eq!(ticket.number(), number);
-        self.tickets.insert(number, ticket);
+        let request_id = self.pool.handle_submit(self.ledger.now, permit, item);
+        assert_eq!(request_id.number(), number);
+        self.request_ids.insert(number, request_id);
         self.settle();
         number
     }
@@ -69,7 +69,7 @@ impl Rig {
             Place::Streaming(_) => self.ledger.over(request, None),
             Place::Left { .. } | Place::Over => {}
         }
-        let item = self.pool.handle_cancel(self.ledger.now, self.ticket(request));
+        let item = self.pool.handle_cancel(self.ledger.now, self.request_id(request));
         let came_back = item.is_some();
         self.bin.extend(item);
         assert_eq!(came_back, place == Place::Queue, "only a queued request comes back");
@@ -173,7 +173,7 @@ impl Rig {
     /// The allocator has no room; what came with the start goes back.
     pub fn exhausted(&mut self, instance: u64) {
         let with = self.given_to.iter().find(|(_, on)| **on == instance).map(|(n, _)| *n);
-        let request = with.and_then(|n| Some((self.ticket(n), self.items.remove(&n)?)));
+        let request = with.and_then(|n| Some((self.request_id(n), self.items.remove(&n)?)));
         for request in self.ledger.guests(instance) {
             self.ledger.requeue(request);
         }
@@ -215,7 +215,7 @@ impl Rig {
             }
             _ => false,
         };
-        let told = self.pool.handle_responded(self.ledger.now, self.ticket(request));
+        let told = self.pool.handle_responded(self.ledger.now, self.request_id(request));
         assert_eq!(told, waits, "the head of request {request}, which is {place:?}");
         self.settle();
         told
@@ -290,14 +290,14 @@ impl Rig {
             instance.working &= !alone;
             instance.given -= given_back;
         }
-        self.report_on(request, |ticket| InstanceEvent::Returned(ticket, item));
+        self.report_on(request, |request_id| InstanceEvent::Returned(request_id, item));
     }
 
     /// An instance that does not have it gives it back all the same.
     pub fn returned_by(&mut self, instance: u64, request: u64) {
         let item = self.items.remove(&request).expect("a request in the driver's hands");
-        let ticket = self.ticket(request);
-        self.report(instance, InstanceEvent::Returned(ticket, item));
+        let request_id = self.request_id(request);
+        self.report(instance, InstanceEvent::Returned(request_id, item));
     }
 
     pub fn quiet(&mut self, instance: u64) {
@@ -401,9 +401,9 @@ impl Rig {
         self.raw(self.id(instance), event);
     }
 
-    fn report_on(&mut self, request: u64, event: impl FnOnce(Ticket) -> InstanceEvent<Item>) {
+    fn report_on(&mut self, request: u64, event: impl FnOnce(RequestId) -> InstanceEvent<Item>) {
         if let Some(on) = self.given_to.get(&request) {
-            self.report(*on, event(self.ticket(request)));
+            self.report(*on, event(self.request_id(request)));
         }
     }
 }

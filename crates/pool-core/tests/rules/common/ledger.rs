@@ -140,7 +140,7 @@ impl Ledger {
         let (place, outcome, submitted) = (Place::Queue, None, self.now);
         let request = Request { place, outcome, submitted, deadline, last_call: false };
         let old = self.requests.insert(number, request);
-        assert!(old.is_none(), "ticket {number} was used twice");
+        assert!(old.is_none(), "request_id {number} was used twice");
     }
 
     pub fn requeue(&mut self, number: u64) {

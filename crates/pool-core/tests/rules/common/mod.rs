@@ -26,7 +26,7 @@ use ledger::Ledger;
 use millpond_pool_core::expiration::{Asked, BoxExpiration, ExpirationContext, Expired};
 use millpond_pool_core::{
     Claim, Effect, Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Permit, Pool,
-    Refusal, Ticket,
+    Refusal, RequestId,
 };
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -59,7 +59,7 @@ pub struct Rig {
     base: Instant,
     log: Vec<String>,
     permits: Vec<Permit>,
-    tickets: BTreeMap<u64, Ticket>,
+    request_ids: BTreeMap<u64, RequestId>,
     ids: BTreeMap<u64, InstanceId>,
     /// The instance a request was last given to.
     given_to: BTreeMap<u64, u64>,
@@ -111,7 +111,7 @@ impl Rig {
             base,
             log: Vec::new(),
             permits: Vec::new(),
-            tickets: BTreeMap::new(),
+            request_ids: BTreeMap::new(),
             ids: BTreeMap::new(),
             given_to: BTreeMap::new(),
             items: BTreeMap::new(),
@@ -159,8 +159,8 @@ impl Rig {
         self.base + at
     }
 
-    pub fn ticket(&self, request: u64) -> Ticket {
-        self.tickets[&request]
+    pub fn request_id(&self, request: u64) -> RequestId {
+        self.request_ids[&request]
     }
 
     pub fn id(&self, instance: u64) -> InstanceId {
@@ -208,30 +208,30 @@ impl Rig {
             Effect::Start { id, mode, request, .. } => {
                 let on = id.number();
                 assert!(self.ids.insert(on, id).is_none(), "instance {on} was started twice");
-                let request = request.map(|(ticket, item)| self.keep(ticket, item, on));
+                let request = request.map(|(request_id, item)| self.keep(request_id, item, on));
                 self.ledger.saw_start(on, mode, request);
                 match request {
                     Some(request) => format!("start {on} for {request}"),
                     None => format!("start {on}"),
                 }
             }
-            Effect::Assign { id, ticket, item, .. } => {
-                let (request, on) = (self.keep(ticket, item, id.number()), id.number());
+            Effect::Assign { id, request_id, item, .. } => {
+                let (request, on) = (self.keep(request_id, item, id.number()), id.number());
                 self.ledger.saw_assign(request, on);
                 format!("assign {request} to {on}")
             }
-            Effect::Refuse { ticket, item, refusal } => {
-                assert_eq!(item.number, ticket.number());
+            Effect::Refuse { request_id, item, refusal } => {
+                assert_eq!(item.number, request_id.number());
                 self.bin.push(item);
-                self.ledger.saw_refuse(ticket.number(), refusal);
-                format!("refuse {ticket}: {refusal}")
+                self.ledger.saw_refuse(request_id.number(), refusal);
+                format!("refuse {request_id}: {refusal}")
             }
-            Effect::Fail { id, ticket, failure, .. } => {
-                self.ledger.saw_fail(ticket.number(), id.number(), failure);
+            Effect::Fail { id, request_id, failure, .. } => {
+                self.ledger.saw_fail(request_id.number(), id.number(), failure);
                 match failure {
-                    Failure::RequestTimeout => format!("fail {ticket}: request-timeout"),
-                    Failure::StartTimeout => format!("fail {ticket}: start-timeout"),
-                    Failure::Retired(reason) => format!("fail {ticket}: retired, {reason}"),
+                    Failure::RequestTimeout => format!("fail {request_id}: request-timeout"),
+                    Failure::StartTimeout => format!("fail {request_id}: start-timeout"),
+                    Failure::Retired(reason) => format!("fail {request_id}: retired, {reason}"),
                     other => panic!("unknown failure {other:?}"),
                 }
             }
@@ -271,11 +271,11 @@ impl Rig {
     }
 
     /// The driver now has the request.
-    fn keep(&mut self, ticket: Ticket, item: Item, on: u64) -> u64 {
-        assert_eq!(item.number, ticket.number());
-        self.items.insert(ticket.number(), item);
-        self.given_to.insert(ticket.number(), on);
-        ticket.number()
+    fn keep(&mut self, request_id: RequestId, item: Item, on: u64) -> u64 {
+        assert_eq!(item.number, request_id.number());
+        self.items.insert(request_id.number(), item);
+        self.given_to.insert(request_id.number(), on);
+        request_id.number()
     }
 
     fn poll_policy(&mut self, view: InstanceView, limits: &Limits, load: Load, revision: u64) {

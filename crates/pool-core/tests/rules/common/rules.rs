@@ -178,6 +178,6 @@ impl Ledger {
         };
         assert_eq!(view.status, status, "{view:?}");
         assert!(self.vague || view.spare == instance.is_unused_spare(), "{view:?}");
-        assert!((0.0..1.0).contains(&view.draw), "{view:?}");
+        assert!((0.0..1.0).contains(&view.random), "{view:?}");
     }
 }

@@ -75,7 +75,7 @@ impl Maker {
     fn ask(&self, policy: impl InstanceExpiration) -> Answer {
         let mut policy = boxed(policy);
         let mut view = InstanceView::idle(self.now);
-        view.draw = self.draw;
+        view.random = self.draw;
         let mut cx = ExpirationContext::new(self.now, &view, Waker::noop());
         let verdict = policy.as_mut().poll_expired(&mut cx);
         let wake = cx.requested_wake();

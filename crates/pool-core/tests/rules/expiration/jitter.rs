@@ -15,7 +15,7 @@ use proptest::prelude::*;
 fn wake(policy: impl InstanceExpiration, draw: f64) -> Option<Duration> {
     let now = Instant::now();
     let mut view = InstanceView::idle(now);
-    view.draw = draw;
+    view.random = draw;
     let mut policy = boxed(policy);
     let mut cx = ExpirationContext::new(now, &view, Waker::noop());
     assert_eq!(policy.as_mut().poll_expired(&mut cx), Poll::Pending);
@@ -29,7 +29,7 @@ fn wake(policy: impl InstanceExpiration, draw: f64) -> Option<Duration> {
 /// How many requests an instance with this draw may serve.
 fn served(policy: impl InstanceExpiration, draw: f64) -> u64 {
     let mut view = InstanceView::idle(Instant::now());
-    view.draw = draw;
+    view.random = draw;
     let mut policy = boxed(policy);
     let ends = |requests: &u64| {
         view.requests = *requests;
@@ -94,7 +94,7 @@ fn a_custom_policy_may_use_the_jitter() {
     });
     let mut policy = boxed(own.jitter(0.5));
     let mut view = InstanceView::idle(Instant::now());
-    view.draw = 0.5;
+    view.random = 0.5;
     let mut cx = ExpirationContext::new(view.since, &view, Waker::noop());
     assert!(policy.as_mut().poll_expired(&mut cx).is_ready());
 }

@@ -152,7 +152,7 @@ fn policies_are_not_steady_by_default() {
 #[test]
 fn jitter_shortens_the_steady_time() {
     let mut view = InstanceView::idle(Instant::now());
-    view.draw = 0.5;
+    view.random = 0.5;
     let cx = ExpirationContext::new(view.since, &view, Waker::noop());
     assert_eq!(idle_timeout(secs(8)).jitter(0.5).steady_for(&cx), secs(6));
 }

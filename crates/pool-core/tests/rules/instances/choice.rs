@@ -312,7 +312,7 @@ fn an_instance_keeps_one_handle() {
     let mut pool: Pool<(), Arc<()>> = Pool::new(exclusive(1), 0);
     let now = std::time::Instant::now();
     let permit = pool.handle_reserve().unwrap();
-    let _ticket = pool.handle_submit(now, permit, ());
+    let _request_id = pool.handle_submit(now, permit, ());
     let Some(Effect::Start { id, handle: first, .. }) = pool.poll_effect() else { panic!() };
     pool.handle_instance(now, id, InstanceEvent::Broken(Reason::Host));
     let Some(Effect::Retire { handle, .. }) = pool.poll_effect() else { panic!() };

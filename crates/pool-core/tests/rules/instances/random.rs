@@ -18,5 +18,5 @@ fn the_draws_are_those_of_splitmix64() {
     rig.hold_verdicts = true;
     rig.submit_many(5);
     (1..=5).for_each(|instance| rig.started(instance));
-    assert_eq!([1, 2, 3, 4, 5].map(|instance| rig.newest_poll(instance).view.draw), units);
+    assert_eq!([1, 2, 3, 4, 5].map(|instance| rig.newest_poll(instance).view.random), units);
 }

@@ -16,17 +16,17 @@ fn events_of_unknown_instances_are_ignored() {
     rig.take();
     let before = rig.pool.snapshot();
     for id in [rig.id(1), stranger] {
-        let ticket = rig.ticket(1);
+        let request_id = rig.request_id(1);
         rig.raw(id, InstanceEvent::Started);
         rig.raw(id, InstanceEvent::StartFailed);
         rig.raw(id, InstanceEvent::Exhausted { request: None });
         rig.raw(id, InstanceEvent::Settled);
         rig.raw(id, InstanceEvent::Backpressure(true));
-        rig.raw(id, InstanceEvent::Failed(ticket));
-        rig.raw(id, InstanceEvent::Progress(ticket));
-        rig.raw(id, InstanceEvent::Ended(ticket));
-        rig.raw(id, InstanceEvent::Pinned(ticket));
-        rig.raw(id, InstanceEvent::Resumed(ticket));
+        rig.raw(id, InstanceEvent::Failed(request_id));
+        rig.raw(id, InstanceEvent::Progress(request_id));
+        rig.raw(id, InstanceEvent::Ended(request_id));
+        rig.raw(id, InstanceEvent::Pinned(request_id));
+        rig.raw(id, InstanceEvent::Resumed(request_id));
         rig.raw(id, InstanceEvent::Quiet);
         rig.raw(id, InstanceEvent::Drain(Reason::Swap));
         rig.raw(id, InstanceEvent::Broken(Reason::Trap));
@@ -72,7 +72,7 @@ fn no_instance_ends_anothers_requests() {
     rig.started(1);
     rig.started(2);
     assert!(rig.responded(2));
-    let (id, one, two) = (rig.id(1), rig.ticket(1), rig.ticket(2));
+    let (id, one, two) = (rig.id(1), rig.request_id(1), rig.request_id(2));
     rig.raw(id, InstanceEvent::Ended(two));
     rig.raw(id, InstanceEvent::Failed(two));
     let other = rig.id(2);

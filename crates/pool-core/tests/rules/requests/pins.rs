@@ -68,10 +68,10 @@ fn only_worked_on_requests_pin_or_resume() {
     rig.submit_many(2);
     let unchanged = |rig: &mut Rig, request| {
         let before = rig.pool.snapshot();
-        let (id, ticket) = (rig.id(1), rig.ticket(request));
-        rig.raw(id, InstanceEvent::Resumed(ticket));
+        let (id, request_id) = (rig.id(1), rig.request_id(request));
+        rig.raw(id, InstanceEvent::Resumed(request_id));
         assert_eq!(rig.pool.snapshot(), before);
-        rig.raw(id, InstanceEvent::Pinned(ticket));
+        rig.raw(id, InstanceEvent::Pinned(request_id));
         assert_eq!(rig.pool.snapshot(), before);
     };
     unchanged(&mut rig, 1);
@@ -149,11 +149,11 @@ fn no_instance_pins_anothers_requests() {
     rig.submit_many(2);
     rig.started(1);
     rig.started(2);
-    let (id, ticket) = (rig.id(1), rig.ticket(2));
-    rig.raw(id, InstanceEvent::Pinned(ticket));
+    let (id, request_id) = (rig.id(1), rig.request_id(2));
+    rig.raw(id, InstanceEvent::Pinned(request_id));
     assert_eq!(rig.pool.snapshot().pinned, 0);
     rig.pin(2);
-    rig.raw(id, InstanceEvent::Resumed(ticket));
+    rig.raw(id, InstanceEvent::Resumed(request_id));
     assert_eq!(rig.pool.snapshot().pinned, 1);
 }
 

@@ -138,8 +138,8 @@ fn a_stall_beside_a_held_body_drains_first() {
     rig.submit();
     rig.settled(1);
     assert!(rig.responded(2));
-    let (id, ticket) = (rig.id(1), rig.ticket(2));
-    rig.raw(id, InstanceEvent::Pinned(ticket));
+    let (id, request_id) = (rig.id(1), rig.request_id(2));
+    rig.raw(id, InstanceEvent::Pinned(request_id));
     rig.at(secs(10));
     rig.submit();
     assert_eq!(rig.take(), ["assign 2 to 1"], "it takes no more, and goes on");

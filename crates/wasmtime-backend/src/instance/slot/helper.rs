@@ -117,7 +117,7 @@ impl<H: Host> Drop for Leaving<'_, H> {
         slot.leave_seat();
         if slot.orphaned.load(Ordering::Relaxed) {
             let (pool, instance) = (self.pool.clone(), self.instance.clone());
-            drop(End { pool, instance, reason: None, dump: None, forgone: false });
+            drop(End { pool, instance, reason: None, dump: None, disarmed: false });
         }
     }
 }

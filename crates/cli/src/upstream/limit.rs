@@ -14,9 +14,9 @@ const SEATS: usize = 1000;
 const QUEUE: usize = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The places of requests: seats, and a queue in front of them.
+/// The limit of requests: seats, and a queue in front of them.
 #[derive(Clone)]
-pub(crate) struct Places {
+pub(crate) struct ConcurrencyLimit {
     /// As many as there are seats and places in the queue.
     all: Arc<Semaphore>,
     seats: Arc<Semaphore>,
@@ -33,7 +33,7 @@ struct Limits {
 
 /// A request's seat, from its way to the upstream until its response has ended.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     _seat: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Usage {
     pub(crate) taken: u64,
 }
 
-impl Places {
+impl ConcurrencyLimit {
     /// As the settings say, but no more seats than there can be connections.
     pub(crate) fn new(settings: &Settings, connections: usize) -> Self {
         let seats = settings.max_concurrent_requests.unwrap_or(SEATS);
@@ -71,14 +71,14 @@ impl Places {
     }
 
     /// Waits for a seat, first come, first served. Where there is no place in the queue, the request fails at once.
-    pub(crate) async fn take(&self) -> Result<Place, Error> {
+    pub(crate) async fn take(&self) -> Result<Slot, Error> {
         let place = Arc::clone(&self.all).try_acquire_owned();
         let place = place.map_err(|_| Error::new(ErrorKind::Overloaded))?;
         let seat = Arc::clone(&self.seats).acquire_owned();
         let seat = tokio::time::timeout(self.limits.queue_timeout, seat).await;
         let seat = seat.map_err(|_| Error::new(ErrorKind::QueueTimeout))?;
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { _seat: seat.expect("the semaphore is never closed"), _place: place })
+        Ok(Slot { _seat: seat.expect("the semaphore is never closed"), _place: place })
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -96,30 +96,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn seats_queue_and_time_in_it_are_bounded() {
-        let places = Places::with(1, 1);
-        let first = places.take().await.unwrap();
+        let limit = ConcurrencyLimit::with(1, 1);
+        let first = limit.take().await.unwrap();
         let second = tokio::spawn({
-            let places = places.clone();
-            async move { places.take().await }
+            let limit = limit.clone();
+            async move { limit.take().await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(places.usage(), Usage { queued: 1, running: 1, taken: 1 });
-        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
+        assert_eq!(limit.usage(), Usage { queued: 1, running: 1, taken: 1 });
+        assert_eq!(limit.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
         drop(first);
         let second = second.await.unwrap().unwrap();
-        assert_eq!(places.usage(), Usage { queued: 0, running: 1, taken: 2 });
+        assert_eq!(limit.usage(), Usage { queued: 0, running: 1, taken: 2 });
 
         let start = tokio::time::Instant::now();
-        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::QueueTimeout);
+        assert_eq!(limit.take().await.unwrap_err().kind(), ErrorKind::QueueTimeout);
         assert_eq!(start.elapsed(), Duration::from_secs(5));
         drop(second);
-        assert_eq!(places.usage(), Usage { queued: 0, running: 0, taken: 2 });
+        assert_eq!(limit.usage(), Usage { queued: 0, running: 0, taken: 2 });
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_queue_nothing_waits() {
-        let places = Places::with(1, 0);
-        let _first = places.take().await.unwrap();
-        assert_eq!(places.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
+        let limit = ConcurrencyLimit::with(1, 0);
+        let _first = limit.take().await.unwrap();
+        assert_eq!(limit.take().await.unwrap_err().kind(), ErrorKind::Overloaded);
     }
 }
