@@ -4,17 +4,13 @@
 //! most, and ratios taken within a round.
 
 mod instances;
-mod machine;
 mod peer;
-pub(crate) mod plot;
 mod probe;
 pub(crate) mod process;
 mod reading;
 mod records;
-mod report;
+pub(crate) mod report;
 pub(crate) mod server;
-mod table;
-mod targets;
 mod turn;
 mod workload;
 mod wrk;
@@ -26,7 +22,6 @@ use clap::Args;
 
 use crate::Fallible;
 use peer::{Peer, Programs};
-use reading::Spread;
 use records::Records;
 use turn::Turn;
 pub(crate) use workload::Guest;
@@ -67,7 +62,7 @@ struct Run {
 
 pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
     wrk::check()?;
-    let run = Run { rounds, seconds: options.seconds, load_before: machine::load()? };
+    let run = Run { rounds, seconds: options.seconds, load_before: report::machine::load()? };
     if run.load_before > BUSY {
         eprintln!("The machine is busy (load average {}): expect noise.", run.load_before);
     }
@@ -100,10 +95,10 @@ pub(crate) fn run(options: &Options, rounds: usize) -> Fallible<()> {
         }
         progress("");
         for workload in group {
-            println!("{}\n\n{}", workload.title, table::results(&records, workload));
+            println!("{}\n\n{}", workload.title, report::table::results(&records, workload));
         }
     }
-    println!("{}", targets::targets(&records));
+    println!("{}", report::targets::targets(&records));
     if let Some(file) = &options.json {
         std::fs::write(file, format!("{:#}\n", records.json()))?;
     }

@@ -7,7 +7,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use millpond_pool_core::expiration::{ExpirationContext, standard};
-use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Pool, RequestId, Usage};
+use millpond_pool_core::state::{Effect, Pool};
+use millpond_pool_core::{InstanceEvent, InstanceId, Mode, RequestId, Usage};
 
 use crate::case::{Case, Shape};
 

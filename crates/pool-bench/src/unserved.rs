@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Limits, Pool, RequestId, Usage};
+use millpond_pool_core::state::{Effect, Pool};
+use millpond_pool_core::{InstanceEvent, InstanceId, Limits, RequestId, Usage};
 
 use crate::case::{Beside, Case, Shape};
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::budget::Claim;
 use crate::expiration::Asked;
 use crate::limits::Limits;
-use crate::load::Load;
+use crate::pool::Load;
 use crate::reason::{Reason, Refusal};
 use crate::view::{InstanceId, InstanceView, RequestId};
 
 /// The right to submit one request: a place in the queue or on an instance. Spend it in
-/// [`Pool::handle_submit`](crate::Pool::handle_submit) or give it back with
-/// [`Pool::handle_release`](crate::Pool::handle_release); dropping it loses the place.
+/// [`Pool::handle_submit`](crate::state::Pool::handle_submit) or give it back with
+/// [`Pool::handle_release`](crate::state::Pool::handle_release); dropping it loses the place.
 #[must_use = "a permit that is dropped is a place lost: submit with it or release it"]
 #[derive(Debug)]
 pub struct Permit(pub(crate) ());
@@ -89,7 +89,7 @@ pub enum Effect<T, H> {
         item: T,
     },
     /// Poll the instance's policy on this view, and report to
-    /// [`Pool::handle_verdict`](crate::Pool::handle_verdict), unless there is
+    /// [`Pool::handle_verdict`](crate::state::Pool::handle_verdict), unless there is
     /// [nothing new](crate::expiration::Polled::adds_to).
     Poll {
         /// Its handle.
@@ -105,7 +105,7 @@ pub enum Effect<T, H> {
         /// To be given back with the verdict.
         revision: u64,
     },
-    /// Tell the budget what the pool holds and wants: [`Budget::handle_claim`](crate::Budget::handle_claim).
+    /// Tell the budget what the pool holds and wants: [`Budget::handle_claim`](crate::state::Budget::handle_claim).
     /// Only from a pool that has one.
     Claim(Claim),
 }
@@ -133,7 +133,7 @@ pub enum Failure {
 }
 
 /// What happened to an instance, as its driver reports it. A response head has an input of its own,
-/// [`Pool::handle_responded`](crate::Pool::handle_responded), since it asks a question.
+/// [`Pool::handle_responded`](crate::state::Pool::handle_responded), since it asks a question.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InstanceEvent<T> {
@@ -171,7 +171,8 @@ pub enum InstanceEvent<T> {
     /// next [`Progress`](Self::Progress) or [`Resumed`](Self::Resumed).
     ///
     /// ```
-    /// # use millpond_pool_core::{Effect, InstanceEvent, Limits, Pool};
+    /// # use millpond_pool_core::state::{Effect, Pool};
+    /// # use millpond_pool_core::{InstanceEvent, Limits};
     /// # use std::time::Instant;
     /// # let mut pool: Pool<&str> = Pool::new(Limits::default(), 0);
     /// # let now = Instant::now();

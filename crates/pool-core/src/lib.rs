@@ -1,12 +1,12 @@
 //! The heart of Millpond: who serves what waits, and when does it end?
 //!
-//! [`Pool`] is a state machine for a bounded queue of requests and a bounded set of instances that
+//! [`state::Pool`] is a state machine for a bounded queue of requests and a bounded set of instances that
 //! serve them. It is *sans-IO*: it has no lock, no waker, no clock and no runtime. Everything that
 //! happens is told to it with `handle_*`, with the time as an argument; everything it wants done
-//! comes out of [`Pool::poll_effect`]. So it runs in virtual time, under model checkers, and under
+//! comes out of [`Pool::poll_effect`](state::Pool::poll_effect). So it runs in virtual time, under model checkers, and under
 //! any runtime.
 //!
-//! [`Budget`] is a second one, for several pools that share one limit on live instances.
+//! [`state::Budget`] is a second one, for several pools that share one limit on live instances.
 //!
 //! [`expiration`] holds the policies that decide when an instance ends, and the trait to write
 //! one's own.
@@ -25,19 +25,16 @@ pub mod expiration;
 mod handle;
 mod histogram;
 mod limits;
-mod load;
 mod pool;
 mod reason;
 mod serve;
 mod snapshot;
+pub mod state;
 mod sync;
 mod view;
 
-pub use budget::{
-    Budget, BudgetEffect, BudgetError, BudgetLimits, BudgetSnapshot, Claim, MemberId,
-    MemberSnapshot, Share,
-};
-pub use effect::{Effect, Failure, InstanceEvent, Mode, Permit, Usage};
+pub use budget::{BudgetError, BudgetLimits, BudgetSnapshot, MemberId, MemberSnapshot, Share};
+pub use effect::{Failure, InstanceEvent, Mode, Usage};
 pub use error::{Error, ErrorKind};
 pub use handle::{
     Drained, Driver, Instance, Lease, OwnedPermit, PoolHandle, Reserve, Runtime, SharedBudget,
@@ -45,8 +42,7 @@ pub use handle::{
 };
 pub use histogram::Histogram;
 pub use limits::{Limits, MaxRequests};
-pub use load::Load;
-pub use pool::Pool;
+pub use pool::Load;
 pub use reason::{Outcome, Reason, Refusal};
 pub use serve::Serve;
 pub use snapshot::{InstanceGauges, Retirements, Snapshot};

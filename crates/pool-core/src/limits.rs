@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// The limits of a pool. All of them can be changed while it runs, see
-/// [`Pool::handle_limits`](crate::Pool::handle_limits).
+/// [`Pool::handle_limits`](crate::state::Pool::handle_limits).
 ///
 /// A duration of [`Duration::MAX`] means "no limit"; sums never overflow.
 ///

@@ -5,8 +5,8 @@
 //! what comes out is shown to checkers, one for each invariant. The same seed gives the same run, to
 //! the last bit of its trace's hash; a life that fails can be replayed alone.
 //!
-//! [`Pool`]: millpond_pool_core::Pool
-//! [`Budget`]: millpond_pool_core::Budget
+//! [`Pool`]: millpond_pool_core::state::Pool
+//! [`Budget`]: millpond_pool_core::state::Budget
 
 mod agenda;
 mod books;

@@ -3,8 +3,9 @@
 use std::task::Poll;
 
 use millpond_pool_core::expiration::Expired;
+use millpond_pool_core::state::{Claim, Effect};
 use millpond_pool_core::{
-    Claim, Effect, Failure, InstanceEvent, InstanceId, Limits, Mode, Reason, Refusal, RequestId,
+    Failure, InstanceEvent, InstanceId, Limits, Mode, Reason, Refusal, RequestId,
 };
 
 use crate::item::Item;

@@ -1,7 +1,7 @@
 //! A picture: memory, descriptors and the innocents' p99 over time.
 
 use super::samples::{Phase, Sample, Samples};
-use crate::compare::plot::{svg, text};
+use crate::compare::report::plot::{svg, text};
 
 /// What a chart shows of a sample.
 type Value = fn(&Sample) -> f64;

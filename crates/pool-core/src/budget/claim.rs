@@ -1,7 +1,7 @@
 //! What a pool tells its budget.
 
 /// All that a budget needs to know of a pool. Made by a pool that has a budget, as
-/// [`Effect::Claim`](crate::Effect::Claim).
+/// [`Effect::Claim`](crate::state::Effect::Claim).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claim {

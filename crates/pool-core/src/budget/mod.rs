@@ -62,7 +62,7 @@ pub struct MemberId(Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BudgetEffect {
-    /// The pool may start one instance: [`Pool::handle_grant`](crate::Pool::handle_grant).
+    /// The pool may start one instance: [`Pool::handle_grant`](crate::state::Pool::handle_grant).
     Grant {
         /// Which pool.
         member: MemberId,
@@ -70,13 +70,13 @@ pub enum BudgetEffect {
         epoch: u64,
     },
     /// The pool is to end the idle instance that is worth least to it, if it still has one:
-    /// [`Pool::handle_reclaim`](crate::Pool::handle_reclaim).
+    /// [`Pool::handle_reclaim`](crate::state::Pool::handle_reclaim).
     Reclaim {
         /// Which pool.
         member: MemberId,
     },
     /// Somewhere a store was dropped; the allocator may have room for the pool, which found it full:
-    /// [`Pool::handle_room`](crate::Pool::handle_room).
+    /// [`Pool::handle_room`](crate::state::Pool::handle_room).
     Room {
         /// Which pool.
         member: MemberId,
@@ -100,7 +100,8 @@ impl BudgetEffect {
 /// gives up an idle instance.
 ///
 /// ```
-/// use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, Share};
+/// use millpond_pool_core::state::{Budget, BudgetEffect, Claim};
+/// use millpond_pool_core::{BudgetLimits, Share};
 ///
 /// let mut budget = Budget::new(BudgetLimits::instances(2));
 /// let pool = budget.handle_join(Share::default()).unwrap();

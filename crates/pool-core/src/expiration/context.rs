@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Expired, InstanceExpiration};
 use crate::limits::Limits;
-use crate::load::Load;
+use crate::pool::Load;
 use crate::view::InstanceView;
 
 /// For how long a policy has to be steady so that it is worth telling: the clock is looked at that often.
@@ -180,7 +180,7 @@ impl<'a> ExpirationContext<'a> {
         self.finish(verdict).steady_for(steady)
     }
 
-    /// The end of a poll, for [`Pool::handle_verdict`](crate::Pool::handle_verdict).
+    /// The end of a poll, for [`Pool::handle_verdict`](crate::state::Pool::handle_verdict).
     pub fn finish(self, verdict: Poll<Expired>) -> Polled {
         let (wake_at, watches_load) = (self.wake_at, self.watches_load);
         Polled { verdict, wake_at, watches_load, steady_for: Duration::ZERO }

@@ -29,7 +29,7 @@ pub trait Driver: Send + Sync + Sized + 'static {
     /// The policy of a new instance.
     fn expiration(&self, id: InstanceId) -> BoxExpiration;
 
-    /// Start an instance. See [`Effect::Start`](crate::Effect::Start).
+    /// Start an instance. See [`Effect::Start`](crate::state::Effect::Start).
     fn start(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, start: Start<Self::Item>);
 
     /// Hand a request to a live instance.

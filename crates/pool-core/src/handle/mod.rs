@@ -6,13 +6,13 @@
 
 mod budget;
 mod driver;
+mod effect_queue;
 mod lease;
 mod permits;
 mod policy;
 mod reaper;
 mod runtime;
 mod submitted;
-mod turn;
 mod waits;
 
 use std::fmt;
@@ -39,9 +39,9 @@ use crate::view::{InstanceId, RequestId};
 
 use budget::Membership;
 use driver::Cell;
+use effect_queue::EffectRunner;
 use permits::PermitQueue;
 use reaper::{Reaper, ReaperState};
-use turn::EffectRunner;
 use waits::Waits;
 
 /// A pool that is shared between tasks. Clones are the same pool.
@@ -252,7 +252,7 @@ impl<D: Driver> PoolHandle<D> {
         let result = self.change(&mut todo, change);
         if todo.first.is_some() || todo.poll.is_some() {
             let Todo { first, others, poll } = &mut todo;
-            turn::take(self, first, others, || {
+            effect_queue::run(self, first, others, || {
                 if let Some(poll) = poll {
                     self.poll_policy(poll);
                 }
@@ -295,7 +295,7 @@ impl<D: Driver> PoolHandle<D> {
             // To poll at once what this leads to could go on ever deeper.
             let Todo { first, others, poll } = &mut todo;
             others.extend(poll.take().map(Action::from));
-            turn::take(self, first, others, || {});
+            effect_queue::run(self, first, others, || {});
         }
     }
 }
@@ -331,9 +331,9 @@ impl<D: Driver> Todo<D> {
 }
 
 impl<D: Driver> EffectRunner for PoolHandle<D> {
-    type Step = Action<D::Item, Arc<Cell<D>>>;
+    type Effect = Action<D::Item, Arc<Cell<D>>>;
 
-    fn carry_out(&self, effect: Self::Step) {
+    fn run(&self, effect: Self::Effect) {
         let driver = &self.0.driver;
         match effect {
             Action::Start { id, handle, mode, request } => {

@@ -6,7 +6,7 @@ use std::task::{Poll, Wake, Waker};
 
 use crate::expiration::{BoxExpiration, ExpirationContext, Expired, Polled};
 use crate::limits::Limits;
-use crate::load::Load;
+use crate::pool::Load;
 use crate::reason::Reason;
 use crate::sync::{Mutex, lock};
 use crate::view::{InstanceId, InstanceView};

@@ -46,7 +46,7 @@ impl ReaperState {
     }
 }
 
-/// The task that calls [`Pool::handle_timeout`](crate::Pool::handle_timeout). Ends with the pool.
+/// The task that calls [`Pool::handle_timeout`](crate::state::Pool::handle_timeout). Ends with the pool.
 pub(super) struct Reaper<D: Driver> {
     pool: Weak<Inner<D>>,
     sleep: Option<(Instant, PinnedSleep<D>)>,

@@ -7,7 +7,7 @@ use crate::budget::Claim;
 use crate::effect::{Effect, Failure, Mode};
 use crate::expiration::Asked;
 use crate::limits::Limits;
-use crate::load::Load;
+use crate::pool::Load;
 use crate::reason::{Reason, Refusal};
 use crate::view::{InstanceId, InstanceView, RequestId};
 

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::view::{InstanceId, RequestId, Status};
 
 use super::action::Action;
-use super::gauge::Gauge;
+use super::counts::gauge::Gauge;
 use super::instance::{Instance, Phase, Settling};
 use super::request::Stage;
 use super::seats::Seats;

@@ -6,7 +6,7 @@ use crate::effect::Usage;
 use crate::reason::Reason;
 use crate::view::{InstanceId, InstanceView, RequestId, Status};
 
-use super::gauge::Gauge;
+use super::counts::gauge::Gauge;
 use super::request::{Clock, Requests, Stage};
 use super::seats::Seats;
 use super::sooner;

@@ -8,7 +8,7 @@ use crate::view::{InstanceId, RequestId};
 
 use super::Pool;
 use super::action::Action;
-use super::gauge::Gauge;
+use super::counts::gauge::Gauge;
 use super::instance::Phase;
 use super::request::{Clock, Stage, Then};
 

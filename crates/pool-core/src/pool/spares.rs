@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::reason::Reason;
 use crate::view::InstanceId;
 
-use super::gauge::Gauge;
+use super::counts::gauge::Gauge;
 use super::{Pool, sooner};
 
 /// After a spare failed to start, or ended unused, the next one waits: first this long, then longer.

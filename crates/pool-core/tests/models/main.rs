@@ -14,6 +14,7 @@
 mod budget;
 mod clock;
 mod deadlines;
+mod effects;
 mod host;
 #[cfg(not(loom))]
 mod large;
@@ -24,4 +25,3 @@ mod policies;
 mod requests;
 mod signals;
 mod spares;
-mod turns;

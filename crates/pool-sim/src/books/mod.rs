@@ -12,7 +12,8 @@ mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millpond_pool_core::{Claim, InstanceId, Limits, RequestId};
+use millpond_pool_core::state::Claim;
+use millpond_pool_core::{InstanceId, Limits, RequestId};
 
 pub(crate) use instance::{Instance, Phase, Settling};
 pub(crate) use request::{Place, Request};

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use millpond_pool_core::{BudgetEffect, BudgetLimits, Claim, MemberId, Reason, Share};
+use millpond_pool_core::state::{BudgetEffect, Claim};
+use millpond_pool_core::{BudgetLimits, MemberId, Reason, Share};
 
 use super::{Check, Checked, hold};
 use crate::agenda::Time;

@@ -1,6 +1,7 @@
 //! The budget between the pools, and the messages from and to it: late, and in another order.
 
-use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, MemberId, Share};
+use millpond_pool_core::state::{Budget, BudgetEffect, Claim};
+use millpond_pool_core::{BudgetLimits, MemberId, Share};
 
 use super::{Event, Happens, World, violation};
 use crate::check::BudgetFairness;

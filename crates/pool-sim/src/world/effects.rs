@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use millpond_pool_core::expiration::{ExpirationContext, Expired, Polled};
-use millpond_pool_core::{Effect, InstanceEvent, InstanceId, Mode, Reason};
+use millpond_pool_core::state::Effect;
+use millpond_pool_core::{InstanceEvent, InstanceId, Mode, Reason};
 
 use super::guests::Deed;
 use super::host::{Host, Life};

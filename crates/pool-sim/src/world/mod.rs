@@ -20,7 +20,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use millpond_pool_core::expiration::{Expired, Polled};
-use millpond_pool_core::{BudgetEffect, Claim, Effect, InstanceId, Pool, RequestId};
+use millpond_pool_core::state::{BudgetEffect, Claim, Effect, Pool};
+use millpond_pool_core::{InstanceId, RequestId};
 
 use crate::agenda::{Agenda, Time};
 use crate::check::{NoHotLoop, Step};

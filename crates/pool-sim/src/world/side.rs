@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_pool_core::expiration::Signal;
-use millpond_pool_core::{InstanceId, MemberId, Permit, Pool};
+use millpond_pool_core::state::{Permit, Pool};
+use millpond_pool_core::{InstanceId, MemberId};
 
 use super::host::Host;
 use crate::agenda::Time;

@@ -1,7 +1,8 @@
 //! Fake pools, which hold counts and nothing else, and messages that are late and overtake one
 //! another on their way to a budget and back.
 
-use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, MemberId, Share};
+use millpond_pool_core::state::{Budget, BudgetEffect, Claim};
+use millpond_pool_core::{BudgetLimits, MemberId, Share};
 
 use super::model::Model;
 

@@ -1,7 +1,8 @@
 //! A second opinion on a budget: what each pool has and wants, told from the claims that arrived and
 //! the effects that came out. It shares no code with the budget.
 
-use millpond_pool_core::{BudgetLimits, Claim, Share};
+use millpond_pool_core::state::Claim;
+use millpond_pool_core::{BudgetLimits, Share};
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {

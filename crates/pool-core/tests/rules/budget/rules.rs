@@ -1,6 +1,7 @@
 //! The rules of a budget, one by one: who gets what is there, and who gives up what is not.
 
-use millpond_pool_core::{Budget, BudgetEffect, BudgetLimits, Claim, MemberId, Share};
+use millpond_pool_core::state::{Budget, BudgetEffect, Claim};
+use millpond_pool_core::{BudgetLimits, MemberId, Share};
 
 /// A budget, and the claims of its pools, which a test changes and sends.
 struct Fixture {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::common::ledger::Place;
 use crate::common::{NEVER, Rig, exclusive, shared, with};
-use millpond_pool_core::{
-    Budget, BudgetEffect, BudgetLimits, Claim, Limits, MaxRequests, MemberId, Reason, Share,
-};
+use millpond_pool_core::state::{Budget, BudgetEffect, Claim};
+use millpond_pool_core::{BudgetLimits, Limits, MaxRequests, MemberId, Reason, Share};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

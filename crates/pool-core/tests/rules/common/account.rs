@@ -1,6 +1,6 @@
 //! The ledger's opinion on what a pool with a budget holds, and what it must have told the budget.
 
-use millpond_pool_core::Claim;
+use millpond_pool_core::state::Claim;
 
 use super::Rig;
 use super::ledger::Ledger;

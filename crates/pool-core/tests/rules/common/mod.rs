@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use account::Account;
 use ledger::Ledger;
 use millpond_pool_core::expiration::{Asked, BoxExpiration, ExpirationContext, Expired};
+use millpond_pool_core::state::{Claim, Effect, Permit, Pool};
 use millpond_pool_core::{
-    Claim, Effect, Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Permit, Pool,
-    Refusal, RequestId,
+    Failure, InstanceId, InstanceView, Limits, Load, MaxRequests, Refusal, RequestId,
 };
 
 pub const MS: Duration = Duration::from_millis(1);

@@ -1,7 +1,8 @@
 //! Instances: which one serves, when another is started, and how many requests one serves.
 
 use crate::common::{MS, NEVER, Rig, exclusive, secs, shared, with};
-use millpond_pool_core::{Effect, InstanceEvent, MaxRequests, Pool, Reason};
+use millpond_pool_core::state::{Effect, Pool};
+use millpond_pool_core::{InstanceEvent, MaxRequests, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 

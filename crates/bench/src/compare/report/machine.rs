@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use super::peer::Programs;
-use super::workload::Guest;
-use super::wrk;
 use crate::Fallible;
+use crate::compare::peer::Programs;
+use crate::compare::workload::Guest;
+use crate::compare::wrk;
 
 /// Lines for the report.
 pub(super) fn describe(programs: &Programs) -> Vec<(&'static str, String)> {
@@ -37,7 +37,7 @@ pub(super) fn describe(programs: &Programs) -> Vec<(&'static str, String)> {
 }
 
 /// The load average of the last minute.
-pub(super) fn load() -> Fallible<f64> {
+pub(crate) fn load() -> Fallible<f64> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split(' ').next().unwrap_or_default().parse()?)
 }
@@ -62,7 +62,7 @@ fn version(program: &std::path::Path) -> String {
 
 /// The version of a crate that this program is built with.
 fn locked(name: &str) -> String {
-    let lock = include_str!("../../../../Cargo.lock");
+    let lock = include_str!("../../../../../Cargo.lock");
     let entry = format!("name = \"{name}\"\nversion = \"");
     let version = lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next());
     version.unwrap_or("unknown").to_owned()

@@ -1,9 +1,9 @@
 //! A plot of the hellos: bars, a group for each workload, drawn as SVG by hand.
 
-use super::peer::Peer;
-use super::reading::{Metric, short};
-use super::records::{Records, Series};
-use super::workload::{WORKLOADS, Workload};
+use crate::compare::peer::Peer;
+use crate::compare::reading::{Metric, short};
+use crate::compare::records::{Records, Series};
+use crate::compare::workload::{WORKLOADS, Workload};
 
 const LEFT: f64 = 150.0;
 const WIDTH: f64 = 480.0;

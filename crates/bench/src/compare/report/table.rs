@@ -1,8 +1,8 @@
 //! Tables that read well as text and as Markdown.
 
-use super::peer::Peer;
-use super::records::{Records, Series};
-use super::workload::Workload;
+use crate::compare::peer::Peer;
+use crate::compare::records::{Records, Series};
+use crate::compare::workload::Workload;
 
 /// Rows of cells, the first of them the heads of the columns.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
@@ -29,14 +29,14 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// What a workload gave: for each peer the medians, and below each what Millpond's are to it.
-pub(super) fn results(records: &Records, workload: &Workload) -> String {
+pub(in crate::compare) fn results(records: &Records, workload: &Workload) -> String {
     let name = workload.name;
     let metrics = workload.metrics();
     let heads = metrics.iter().map(|metric| metric.unit().to_owned());
     let mut rows = vec![std::iter::once(String::new()).chain(heads).collect::<Vec<_>>()];
     let series = |peer, metric| Series { workload: name, peer, metric };
     let dash = |spread: Option<_>| {
-        spread.map_or("-".to_owned(), |spread: super::Spread| spread.to_string())
+        spread.map_or("-".to_owned(), |spread: crate::compare::reading::Spread| spread.to_string())
     };
     let present = |peer: &&Peer| {
         metrics.iter().any(|metric| records.spread(series(**peer, *metric)).is_some())

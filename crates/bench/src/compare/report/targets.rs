@@ -1,11 +1,11 @@
 //! What Millpond is to reach, and what it has reached in a run: ratios, each with the floor that
 //! has to be met and the aim beyond it.
 
-use super::peer::Peer;
-use super::reading::{Metric, Spread, short};
-use super::records::{Records, Series};
 use super::table::table;
-use super::workload::WORKLOADS;
+use crate::compare::peer::Peer;
+use crate::compare::reading::{Metric, Spread, short};
+use crate::compare::records::{Records, Series};
+use crate::compare::workload::WORKLOADS;
 
 struct Target {
     what: &'static str,
@@ -139,7 +139,7 @@ impl Target {
 
 /// A row for each target; what was not measured says so. Beside it what a server without any guest reaches,
 /// where one is measured on that load.
-pub(super) fn targets(records: &Records) -> String {
+pub(in crate::compare) fn targets(records: &Records) -> String {
     let heads = ["", "measured", "floor", "aim", "", "bare axum"].map(str::to_owned).to_vec();
     let rows = TARGETS.iter().map(|target| {
         let sign = match target.wanted {

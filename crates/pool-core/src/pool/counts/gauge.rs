@@ -2,11 +2,11 @@
 
 use crate::view::Status;
 
-use super::instance::{Instance, Phase};
+use crate::pool::instance::{Instance, Phase};
 
 /// What an instance is counted as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Gauge {
+pub(in crate::pool) enum Gauge {
     #[default]
     None,
     /// A spare that is starting, or that takes no requests yet: it is not made a second time.
@@ -20,31 +20,31 @@ pub(super) enum Gauge {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Gauges {
+pub(in crate::pool) struct Gauges {
     counts: [usize; 5],
 }
 
 impl Gauges {
-    pub(super) fn coming_spares(&self) -> usize {
+    pub(in crate::pool) fn coming_spares(&self) -> usize {
         self.counts[Gauge::ComingSpare as usize]
     }
 
-    pub(super) fn spares(&self) -> usize {
+    pub(in crate::pool) fn spares(&self) -> usize {
         self.counts[Gauge::Spare as usize]
     }
 
     /// Spares included.
-    pub(super) fn idle(&self) -> usize {
+    pub(in crate::pool) fn idle(&self) -> usize {
         self.counts[Gauge::Idle as usize] + self.spares()
     }
 
-    pub(super) fn leaving(&self) -> usize {
+    pub(in crate::pool) fn leaving(&self) -> usize {
         self.counts[Gauge::Leaving as usize]
     }
 
     /// Counts the instance as what it is now.
     #[inline]
-    pub(super) fn recount<H>(&mut self, instance: &mut Instance<H>) {
+    pub(in crate::pool) fn recount<H>(&mut self, instance: &mut Instance<H>) {
         let gauge = instance.gauge_now();
         let before = std::mem::replace(&mut instance.gauge, gauge);
         if gauge != before {
@@ -52,7 +52,7 @@ impl Gauges {
         }
     }
 
-    pub(super) fn change(&mut self, from: Gauge, to: Gauge) {
+    pub(in crate::pool) fn change(&mut self, from: Gauge, to: Gauge) {
         if from != Gauge::None {
             self.counts[from as usize] -= 1;
         }

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use super::action::Action;
 use crate::budget::Claim;
+use crate::pool::action::Action;
 
-use super::Pool;
+use crate::pool::Pool;
 
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(in crate::pool) struct Account {
     /// Grants that no instance has been started on yet.
-    pub(super) held: usize,
+    pub(in crate::pool) held: usize,
     /// All so far.
     granted: u64,
     released: u64,
@@ -24,19 +24,19 @@ pub(super) struct Account {
 
 impl Account {
     /// An instance is gone, or a grant was not needed.
-    pub(super) fn release(&mut self, grants: usize) {
+    pub(in crate::pool) fn release(&mut self, grants: usize) {
         self.released += grants as u64;
     }
 
     /// A store is gone.
-    pub(super) fn note_drop(&mut self) {
+    pub(in crate::pool) fn note_drop(&mut self) {
         self.dropped += 1;
     }
 }
 
 impl<T, H: Clone + Default> Pool<T, H> {
     /// Makes its instances count against a budget: it starts one for each grant. The driver takes its
-    /// [`Effect::Claim`](crate::Effect::Claim)s to the budget, and the budget's effects here.
+    /// [`Effect::Claim`](crate::state::Effect::Claim)s to the budget, and the budget's effects here.
     #[must_use]
     pub fn with_budget(mut self) -> Self {
         self.account = Some(Account::default());
@@ -76,7 +76,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// Says to the budget what has changed for it, if anything has, once all else is done.
-    pub(super) fn settle_account(&mut self) {
+    pub(in crate::pool) fn settle_account(&mut self) {
         let Some(account) = &self.account else { return };
         let (wanted, starved) = self.wanted_instances();
         let claim = Claim {

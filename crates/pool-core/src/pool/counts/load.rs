@@ -1,9 +1,34 @@
-//! The pool's load, and the policies that look at it.
+//! How loaded a pool is, and the policies that look at it.
 
-use crate::load::Load;
+use crate::pool::Pool;
 use crate::view::InstanceId;
 
-use super::Pool;
+/// The load of a pool at the moment of a poll.
+///
+/// A policy that asks for it with [`ExpirationContext::load`](crate::expiration::ExpirationContext::load)
+/// is polled again when requests begin to wait or stop waiting, and when the pressure begins or ends; the
+/// numbers are those of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Requests in the queue.
+    pub queued: usize,
+    /// Requests on instances.
+    pub running: usize,
+    /// Instances with nothing to do.
+    pub idle: usize,
+    /// Live instances.
+    pub live: usize,
+    /// Another instance is wanted and cannot be had: the pool, its budget or the allocator is full.
+    pub pressure: bool,
+}
+
+impl Load {
+    /// What brings policies that look at the load back: all else changes with each request.
+    pub(crate) fn level(self) -> (bool, bool) {
+        (self.queued > 0, self.pressure)
+    }
+}
 
 impl<T, H: Clone + Default> Pool<T, H> {
     /// How loaded the pool is, as its policies see it.
@@ -18,7 +43,12 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     /// Whether an instance's policy looks at the load, and how it was when it did.
-    pub(super) fn watch_load(&mut self, id: InstanceId, watches: bool, seen: (bool, bool)) {
+    pub(in crate::pool) fn watch_load(
+        &mut self,
+        id: InstanceId,
+        watches: bool,
+        seen: (bool, bool),
+    ) {
         let Some(instance) = self.instances.get_mut(id.0) else { return };
         let before = std::mem::replace(&mut instance.watches_load, watches);
         if !watches {
@@ -39,7 +69,7 @@ impl<T, H: Clone + Default> Pool<T, H> {
     }
 
     #[inline]
-    pub(super) fn tell_load_watchers(&mut self) {
+    pub(in crate::pool) fn tell_load_watchers(&mut self) {
         if !self.load_watchers.is_empty() {
             self.tell_them();
         }

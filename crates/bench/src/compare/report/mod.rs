@@ -1,12 +1,17 @@
 //! The report of a run, as Markdown: everything in it is from that run.
 
+pub(crate) mod machine;
+pub(crate) mod plot;
+pub(crate) mod table;
+pub(crate) mod targets;
+
 use std::path::Path;
 
-use super::peer::Programs;
-use super::records::Records;
-use super::workload::{WORKLOADS, Workload};
-use super::{Run, machine, plot, table, targets};
 use crate::Fallible;
+use crate::compare::Run;
+use crate::compare::peer::Programs;
+use crate::compare::records::Records;
+use crate::compare::workload::{WORKLOADS, Workload};
 
 /// Writes it, and the plot beside it.
 pub(super) fn write(

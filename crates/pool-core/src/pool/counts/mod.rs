@@ -1,0 +1,7 @@
+//! What the pool knows of itself in numbers: for its budget, its own decisions, and its policies.
+
+pub(super) mod account;
+pub(super) mod gauge;
+mod load;
+
+pub use load::Load;
