@@ -183,6 +183,34 @@ fn interrupt(example: &Example) {
     assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
 }
 
+#[cfg(unix)]
+#[test]
+fn children_are_pooled() {
+    let example = Example::start("children", &[]);
+    let child = |answer: Answer| {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body.trim_end().strip_prefix("/hello from ").expect("its answer").to_owned()
+    };
+    let first = child(example.get("/hello"));
+    assert_eq!(child(example.get("/hello")), first, "it is reused");
+    example.stats_say("children: 1 live, 0 ended\n");
+
+    let exited = example.get("/exit");
+    let said = "guest exited (instance ended: exit)\n";
+    assert_eq!((exited.status, &*exited.body), (500, said));
+    example.stats_say("children: 0 live, 1 ended\n");
+    let second = child(example.get("/hello"));
+    assert_ne!(second, first);
+
+    // Of six at a time, two wait. Children that are too slow are killed; others serve what waited.
+    let slow: Vec<_> = (0..6).map(|_| example.send("/sleep")).collect();
+    for answer in slow.into_iter().map(Answer::read) {
+        assert_eq!((answer.status, &*answer.body), (504, "request timeout\n"));
+    }
+    example.stats_say("children: 0 live, 7 ended\n");
+    child(example.get("/hello"));
+}
+
 /// Stands in for `/proc/meminfo`.
 struct Meminfo(PathBuf);
 

@@ -51,7 +51,7 @@ impl Ground {
 ///
 /// # Panics
 ///
-/// If the host does; if the pool's books are wrong; if a body that the guest did not finish looks whole.
+/// If the host does; if the pool's counts do not add up; if a body that the guest did not finish looks whole.
 pub fn guest(data: &[u8]) {
     static GROUND: OnceLock<Mutex<Ground>> = OnceLock::new();
     let ground = GROUND.get_or_init(|| Mutex::new(Ground::new()));

@@ -91,7 +91,7 @@ async fn assert_ends(connection: JoinHandle<()>) {
     }
 }
 
-/// What h2 asserts of its books when a connection is dropped, in debug builds alone. It does not always hold; nothing
+/// What h2 asserts of its own state when a connection is dropped, in debug builds alone. It does not always hold; nothing
 /// depends on it.
 const KNOWN: &str = "assertion failed: !self.has_streams()";
 

@@ -46,7 +46,7 @@ impl Ground {
 ///
 /// # Panics
 ///
-/// If the host does; if the pool's books are wrong; if a body that broke off looks whole, to the client or to the service
+/// If the host does; if the pool's counts do not add up; if a body that broke off looks whole, to the client or to the service
 /// behind; if the next request meets anything of this one.
 pub fn http_wasm(data: &[u8]) {
     static GROUND: OnceLock<Mutex<Ground>> = OnceLock::new();

@@ -72,7 +72,7 @@ fn is_ours(head: &::http::HeaderMap) -> bool {
     })
 }
 
-/// Waits until a pool works on nothing, and holds its books against what must be.
+/// Waits until a pool works on nothing, and checks that its counts add up.
 async fn comes_to_rest(snapshot: impl Fn() -> Snapshot) {
     let rest = async {
         let mut pause = Duration::from_millis(1);

@@ -9,10 +9,10 @@
 //! [`Budget`]: millpond_pool_core::state::Budget
 
 mod agenda;
-mod books;
 mod check;
 mod duration;
 mod item;
+mod model;
 mod policy;
 mod random;
 mod record;

@@ -124,7 +124,7 @@ impl Record {
             Effect::Gone { .. } => Self::Gone,
             Effect::Discard { .. } => Self::Discard,
             Effect::Poll { view, revision, .. } => {
-                Self::Poll { id: view.id, revision: *revision, draw: view.draw, spare: view.spare }
+                Self::Poll { id: view.id, revision: *revision, draw: view.random, spare: view.spare }
             }
             Effect::Claim(claim) => Self::Claim(*claim),
             other => unreachable!("an effect that the simulator does not know: {other:?}"),

@@ -3,7 +3,8 @@
 use millpond_pool_core::{Limits, Share, Submitted};
 
 use crate::host::{
-    Host, House, Item, Pool, answer, check_empty, exclusive, handed_over, let_go, reserve, submit,
+    BudgetFixture, Host, Item, Pool, answer, check_empty, exclusive, handed_over, let_go, reserve,
+    submit,
 };
 use crate::mode::{explore, explore_bounded, thread};
 
@@ -24,9 +25,9 @@ fn two() -> Limits {
 }
 
 /// Nothing is left but idle instances.
-fn check(house: &House, pools: &[&Pool]) {
+fn check(fixture: &BudgetFixture, pools: &[&Pool]) {
     pools.iter().for_each(|pool| check_empty(pool));
-    house.check_quiet(pools);
+    fixture.check_quiet(pools);
 }
 
 /// Both are asked at once.
@@ -43,30 +44,30 @@ fn ask_both(one: Pool, other: &Pool) -> Pool {
 #[test]
 fn two_pools_take_turns_at_one_instance() {
     explore_bounded(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         let one = ask_both(one, &other);
-        check(&house, &[&one, &other]);
-        assert_eq!(house.used(), 1, "no pool needs the last one's place");
+        check(&fixture, &[&one, &other]);
+        assert_eq!(fixture.used(), 1, "no pool needs the last one's place");
     });
 }
 
 #[test]
 fn an_idle_instance_serves_or_is_reclaimed() {
     explore_bounded(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         ask(&other);
         let one = ask_both(one, &other);
-        check(&house, &[&one, &other]);
+        check(&fixture, &[&one, &other]);
     });
 }
 
 #[test]
 fn a_guarantee_withstands_another_pool() {
     explore(|| {
-        let house = House::new(2);
-        let (one, other) = (house.pool_with(exclusive(), 1), house.pool(two()));
+        let fixture = BudgetFixture::new(2);
+        let (one, other) = (fixture.pool_with(exclusive(), 1), fixture.pool(two()));
         let running = submit(&other);
         let permit = reserve(&one);
         let asking = thread::spawn(move || {
@@ -80,21 +81,21 @@ fn a_guarantee_withstands_another_pool() {
 
         assert!(answer(running));
         serve(waiting);
-        check(&house, &[&one, &other]);
+        check(&fixture, &[&one, &other]);
     });
 }
 
 /// A pool leaves, in which this has happened, while the other one asks for its place.
 fn leaving_makes_room(before: fn(&Pool)) {
     explore(move || {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         before(&one);
         let permit = reserve(&other);
         let leaving = thread::spawn(move || let_go(one));
         serve(other.submit(permit, Item::default()));
         leaving.join().unwrap();
-        check(&house, &[&other]);
+        check(&fixture, &[&other]);
     });
 }
 
@@ -111,8 +112,8 @@ fn a_dropped_pool_frees_its_idle_grant() {
 #[test]
 fn a_grant_to_a_leaving_pool_is_not_lost() {
     explore(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         let running = submit(&other);
         let mut waiting = submit(&one);
         waiting.over();
@@ -122,15 +123,15 @@ fn a_grant_to_a_leaving_pool_is_not_lost() {
         assert!(answer(running));
         leaving.join().unwrap();
         ask(&other);
-        check(&house, &[&other]);
+        check(&fixture, &[&other]);
     });
 }
 
 #[test]
 fn an_unneeded_grant_is_given_back() {
     explore_bounded(|| {
-        let house = House::new(2);
-        let (one, other) = (house.pool(two()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(2);
+        let (one, other) = (fixture.pool(two()), fixture.pool(exclusive()));
         let running = submit(&other);
         let first = submit(&one);
         let second = submit(&one);
@@ -138,73 +139,73 @@ fn an_unneeded_grant_is_given_back() {
         assert!(answer(first), "its instance or another one takes the second");
         answering.join().unwrap();
         serve(second);
-        check(&house, &[&one, &other]);
+        check(&fixture, &[&one, &other]);
         ask(&other);
-        check(&house, &[&one, &other]);
+        check(&fixture, &[&one, &other]);
     });
 }
 
 #[test]
 fn a_lower_limit_reclaims_despite_a_request() {
     explore(|| {
-        let house = House::new(2);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(2);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         ask(&one);
         ask(&other);
-        assert_eq!(house.used(), 2);
+        assert_eq!(fixture.used(), 2);
         let permit = reserve(&one);
-        let lowered = house.clone();
+        let lowered = fixture.clone();
         let lowering = thread::spawn(move || lowered.resize(1));
         serve(one.submit(permit, Item::default()));
         lowering.join().unwrap();
-        check(&house, &[&one, &other]);
-        assert_eq!(house.used(), 1);
+        check(&fixture, &[&one, &other]);
+        assert_eq!(fixture.used(), 1);
     });
 }
 
 #[test]
 fn a_higher_limit_lets_in_who_waits() {
     explore(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         let running = submit(&one);
         let permit = reserve(&other);
-        let raised = house.clone();
+        let raised = fixture.clone();
         let raising = thread::spawn(move || raised.resize(2));
         // Nothing else happens that could give it a place.
         serve(other.submit(permit, Item::default()));
         raising.join().unwrap();
         assert!(answer(running));
-        check(&house, &[&one, &other]);
-        assert_eq!(house.used(), 2);
+        check(&fixture, &[&one, &other]);
+        assert_eq!(fixture.used(), 2);
     });
 }
 
 #[test]
 fn the_newest_of_reordered_claims_counts() {
     explore_bounded(|| {
-        let house = House::new(2);
-        let (one, other) = (house.pool(two()), house.pool(two()));
+        let fixture = BudgetFixture::new(2);
+        let (one, other) = (fixture.pool(two()), fixture.pool(two()));
         let first = submit(&one);
         let second = submit(&one);
         let answering = thread::spawn(move || assert!(answer(first)));
         assert!(answer(second));
         answering.join().unwrap();
-        check(&house, &[&one, &other]);
-        assert_eq!(house.used(), 2);
+        check(&fixture, &[&one, &other]);
+        assert_eq!(fixture.used(), 2);
 
         // An older one would say that there is nothing to be had of it.
         let requests = [submit(&other), submit(&other)];
         requests.into_iter().for_each(serve);
-        check(&house, &[&one, &other]);
+        check(&fixture, &[&one, &other]);
     });
 }
 
 #[test]
 fn a_share_beyond_the_budget_is_refused() {
     explore(|| {
-        let house = House::new(1);
-        let (one, other) = (house.pool(exclusive()), house.pool(exclusive()));
+        let fixture = BudgetFixture::new(1);
+        let (one, other) = (fixture.pool(exclusive()), fixture.pool(exclusive()));
         let guaranteed = |count| {
             let mut share = Share::default();
             share.guaranteed = count;

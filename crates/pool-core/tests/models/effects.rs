@@ -139,7 +139,7 @@ mod panics {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::host::House;
+    use crate::host::BudgetFixture;
     use crate::mode::explore;
 
     /// The starts with these numbers panic, counted from 0.
@@ -190,14 +190,14 @@ mod panics {
     #[test]
     fn the_budget_hears_of_a_start_that_panics() {
         explore(|| {
-            let house = House::new(3);
-            let one = house.admit(panicking(&[0]), 0);
-            let other = house.pool(exclusive());
+            let fixture = BudgetFixture::new(3);
+            let one = fixture.admit(panicking(&[0]), 0);
+            let other = fixture.pool(exclusive());
             let [mut first, second] = two_at_once(&one);
             assert!(answer(second));
             first.over();
             assert!(answer(submit(&other)));
-            assert_eq!(house.used(), 3, "the budget still counts the start that panicked");
+            assert_eq!(fixture.used(), 3, "the budget still counts the start that panicked");
         });
     }
 }

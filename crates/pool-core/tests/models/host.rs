@@ -1,8 +1,8 @@
 //! The world of the models: a driver whose guests do nothing of themselves, and those who play
 //! its guests.
 
-mod book;
-mod house;
+mod budget_fixture;
+mod journal;
 mod play;
 
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use millpond_pool_core::{
     Refusal, RequestId, Start,
 };
 
-pub(crate) use book::{Life, Told};
-pub(crate) use house::House;
+pub(crate) use budget_fixture::BudgetFixture;
+pub(crate) use journal::{Life, Told};
 pub(crate) use play::{
     answer, begun, check_empty, fail, finish, finish_abandoned, finish_in_one, handed_over, pinned,
     release, release_with, reserve, submit,
 };
 
-use book::{Book, Guest};
-use house::Store;
+use budget_fixture::Store;
+use journal::{Guest, Journal};
 
 pub(crate) use crate::clock::secs;
 use crate::clock::{Clock, Task};
@@ -104,16 +104,16 @@ impl Drop for Request {
     }
 }
 
-/// Keeps the contract of a driver, and a book of what it was told. Every call is a step of the
+/// Keeps the contract of a driver, and a journal of what it was told. Every call is a step of the
 /// model before it takes effect, so that effects overtake each other.
 pub(crate) struct Host {
     pub(crate) clock: Clock,
     limits: Limits,
     policy: Box<dyn Fn() -> BoxExpiration + Send + Sync>,
     begin: Box<dyn Fn() -> Begin + Send + Sync>,
-    house: Option<House>,
-    book: Arc<Mutex<Book>>,
-    /// Where requests were handed to, for leases. Not in the book, which may outlive the pool.
+    fixture: Option<BudgetFixture>,
+    journal: Arc<Mutex<Journal>>,
+    /// Where requests were handed to, for leases. Not in the journal, which may outlive the pool.
     given: Option<std::sync::Mutex<BTreeMap<RequestId, Instance<Host>>>>,
 }
 
@@ -135,8 +135,8 @@ impl Host {
             limits,
             policy: Box::new(|| boxed(from_fn(|_| Poll::Pending))),
             begin: Box::new(|| Begin::Started),
-            house: None,
-            book: Arc::default(),
+            fixture: None,
+            journal: Arc::default(),
             given: None,
         }
     }
@@ -169,25 +169,25 @@ impl Host {
         (pool, clock.spawned().expect("a pool spawns its reaper"))
     }
 
-    /// Writes in the book, and wakes who reads it.
-    fn write<R>(&self, entry: impl FnOnce(&mut Book) -> R) -> R {
+    /// Writes in the journal, and wakes who reads it.
+    fn write<R>(&self, entry: impl FnOnce(&mut Journal) -> R) -> R {
         let (written, readers) = {
-            let mut book = self.book.lock().unwrap();
-            (entry(&mut book), std::mem::take(&mut book.readers))
+            let mut journal = self.journal.lock().unwrap();
+            (entry(&mut journal), std::mem::take(&mut journal.readers))
         };
         readers.into_iter().for_each(Waker::wake);
         written
     }
 
-    /// Waits until the book has an answer.
-    pub(crate) async fn read<R>(&self, answer: impl Fn(&Book) -> Option<R>) -> R {
+    /// Waits until the journal has an answer.
+    pub(crate) async fn read<R>(&self, answer: impl Fn(&Journal) -> Option<R>) -> R {
         poll_fn(|cx| {
             let waker = cx.waker().clone();
-            let mut book = self.book.lock().unwrap();
-            match answer(&book) {
+            let mut journal = self.journal.lock().unwrap();
+            match answer(&journal) {
                 Some(answer) => Poll::Ready(answer),
                 None => {
-                    book.readers.push(waker);
+                    journal.readers.push(waker);
                     Poll::Pending
                 }
             }
@@ -196,39 +196,39 @@ impl Host {
     }
 
     fn tell(&self, request_id: RequestId, told: Told) {
-        self.write(|book| {
-            assert_eq!(book.told(request_id), None, "{request_id:?} was told again: {told:?}");
-            book.told.push((request_id, told));
+        self.write(|journal| {
+            assert_eq!(journal.told(request_id), None, "{request_id:?} was told again: {told:?}");
+            journal.told.push((request_id, told));
         });
     }
 
     /// What the caller was told.
     pub(crate) fn told(&self, request_id: RequestId) -> Option<Told> {
-        self.book.lock().unwrap().told(request_id)
+        self.journal.lock().unwrap().told(request_id)
     }
 
     /// Waits until the caller is told.
     pub(crate) async fn hear(&self, request_id: RequestId) -> Told {
-        self.read(|book| book.told(request_id)).await
+        self.read(|journal| journal.told(request_id)).await
     }
 
     /// All there are, told to end or not.
     pub(crate) fn guests(&self) -> Vec<InstanceId> {
-        self.book.lock().unwrap().guests.keys().copied().collect()
+        self.journal.lock().unwrap().guests.keys().copied().collect()
     }
 
     /// Waits until there is no guest.
     pub(crate) async fn empty(&self) {
-        self.read(|book| book.guests.is_empty().then_some(())).await;
+        self.read(|journal| journal.guests.is_empty().then_some(())).await;
     }
 
     /// Which guest has the request.
     pub(crate) fn holder(&self, request_id: RequestId) -> Option<InstanceId> {
-        self.book.lock().unwrap().holder(request_id)
+        self.journal.lock().unwrap().holder(request_id)
     }
 
     fn start_failed(&self, pool: &Pool, instance: &Instance<Self>) {
-        let guest = self.book.lock().unwrap().guests.remove(&instance.id());
+        let guest = self.journal.lock().unwrap().guests.remove(&instance.id());
         // It may have been told to end meanwhile.
         let Some(guest) = guest else { return };
         instance.slot().unmake();
@@ -247,16 +247,16 @@ impl Host {
 
     /// Its guest lets go of the request. True: it has no other.
     fn release(&self, id: InstanceId, request_id: RequestId) -> bool {
-        let mut book = self.book.lock().unwrap();
-        let Some(guest) = book.guests.get_mut(&id) else { return false };
+        let mut journal = self.journal.lock().unwrap();
+        let Some(guest) = journal.guests.get_mut(&id) else { return false };
         guest.holds.retain(|(other, _)| *other != request_id);
         guest.holds.is_empty()
     }
 
-    /// The book, also for when the pool is gone.
+    /// The journal, also for when the pool is gone.
     #[cfg(not(loom))]
-    pub(crate) fn book(&self) -> Arc<Mutex<Book>> {
-        Arc::clone(&self.book)
+    pub(crate) fn journal(&self) -> Arc<Mutex<Journal>> {
+        Arc::clone(&self.journal)
     }
 }
 
@@ -281,15 +281,15 @@ impl Driver for Host {
         let begin = (self.begin)();
         #[cfg(not(any(loom, shuttle)))]
         assert!(begin != Begin::Panic, "a driver that panics");
-        instance.slot().make(self.house.as_ref());
+        instance.slot().make(self.fixture.as_ref());
         let stillborn = {
-            let mut book = self.book.lock().unwrap();
-            if book.guests.remove(&id).is_some_and(|guest| guest.life == Life::Stillborn) {
+            let mut journal = self.journal.lock().unwrap();
+            if journal.guests.remove(&id).is_some_and(|guest| guest.life == Life::Stillborn) {
                 true
             } else {
                 let holds = start.request.into_iter().collect();
-                book.guests.insert(id, Guest { life: Life::Starting, holds });
-                let live = book.guests.values().filter(|guest| guest.life != Life::Stillborn);
+                journal.guests.insert(id, Guest { life: Life::Starting, holds });
+                let live = journal.guests.values().filter(|guest| guest.life != Life::Stillborn);
                 assert!(live.count() <= self.limits.max_instances, "more than the limit");
                 false
             }
@@ -309,8 +309,8 @@ impl Driver for Host {
         self.note_given(request_id, &instance);
         let id = instance.id();
         let mut item = Some(item);
-        self.write(|book| {
-            if let Some(guest) = book.guests.get_mut(&id) {
+        self.write(|journal| {
+            if let Some(guest) = journal.guests.get_mut(&id) {
                 guest.holds.extend(item.take().map(|item| (request_id, item)));
                 assert!(guest.holds.len() <= self.limits.concurrency, "more than it may take");
             }
@@ -333,10 +333,10 @@ impl Driver for Host {
 
     fn retire(&self, pool: &Pool, instance: Instance<Self>, _: Reason) {
         let id = instance.id();
-        let guest = self.write(|book| {
-            let guest = book.guests.remove(&id);
+        let guest = self.write(|journal| {
+            let guest = journal.guests.remove(&id);
             if guest.is_none() {
-                book.guests.insert(id, Guest { life: Life::Stillborn, holds: Vec::new() });
+                journal.guests.insert(id, Guest { life: Life::Stillborn, holds: Vec::new() });
             }
             guest
         });

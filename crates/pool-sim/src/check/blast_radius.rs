@@ -5,7 +5,7 @@ use millpond_pool_core::{Failure, InstanceId, Refusal, RequestId};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::Time;
-use crate::books::{Books, Phase};
+use crate::model::{Model, Phase};
 use crate::record::{Event, Record};
 
 #[derive(Debug, Default)]
@@ -33,9 +33,9 @@ impl Check for BlastRadius {
         "blast-radius"
     }
 
-    fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, _: Time, record: &Record) -> Checked {
         let starting =
-            |id| books.instance(id).is_some_and(|instance| instance.phase == Phase::Starting);
+            |id| model.instance(id).is_some_and(|instance| instance.phase == Phase::Starting);
         let step = &mut self.step;
         match *record {
             Record::Timeout => step.clock = true,
@@ -43,7 +43,7 @@ impl Check for BlastRadius {
                 step.failed += 1;
                 step.start_failed = Some(id);
                 // Of an exclusive start, the driver has told the caller.
-                step.refused += books.instance(id).map_or(0, |i| i.requests.len());
+                step.refused += model.instance(id).map_or(0, |i| i.requests.len());
             }
             // It vanished while it started.
             Record::Event(id, Event::Dropped) if starting(id) => {
@@ -53,20 +53,20 @@ impl Check for BlastRadius {
             Record::Event(_, Event::Exhausted(request)) => {
                 self.was_full = true;
                 step.came_back =
-                    request.filter(|request_id| books.requests.contains_key(request_id));
+                    request.filter(|request_id| model.requests.contains_key(request_id));
             }
             Record::Event(id, Event::Returned(request_id)) => {
-                let here = books.place(request_id).and_then(|place| place.on()) == Some(id);
-                let told = books
+                let here = model.place(request_id).and_then(|place| place.on()) == Some(id);
+                let told = model
                     .requests
                     .get(&request_id)
-                    .is_some_and(|r| matches!(r.place, crate::books::Place::Abandoned(_)));
+                    .is_some_and(|r| matches!(r.place, crate::model::Place::Abandoned(_)));
                 step.came_back = (here && !told).then_some(request_id);
             }
             Record::Retire(id, _) if starting(id) && step.clock => step.failed += 1,
             Record::Refuse(request_id, refusal) => {
                 hold!(
-                    books.may_refuse(refusal),
+                    model.may_refuse(refusal),
                     "{request_id} is refused ({refusal}) without cause"
                 );
                 match refusal {
@@ -83,13 +83,13 @@ impl Check for BlastRadius {
                     }
                     Refusal::BudgetExhausted => {
                         hold!(
-                            books.has_budget,
+                            model.has_budget,
                             "{request_id} is refused for a budget there is not"
                         );
                     }
                     _ => {}
                 }
-                let back = step.came_back == Some(request_id) && !books.stopped;
+                let back = step.came_back == Some(request_id) && !model.stopped;
                 hold!(!back, "{request_id} came back unseen and is refused: {refusal}");
             }
             Record::Fail(_, request_id, failure) => {
@@ -104,7 +104,7 @@ impl Check for BlastRadius {
         Ok(())
     }
 
-    fn step(&mut self, books: &Books, _: &Step<'_>) -> Checked {
+    fn step(&mut self, model: &Model, _: &Step<'_>) -> Checked {
         let step = std::mem::take(&mut self.step);
         let (failed, refused) = (step.failed, step.refused);
         hold!(
@@ -112,7 +112,7 @@ impl Check for BlastRadius {
             "{failed} starts came to nothing, {refused} requests were refused"
         );
         if let Some(request_id) = step.came_back {
-            let known = books.requests.contains_key(&request_id) || books.stopped;
+            let known = model.requests.contains_key(&request_id) || model.stopped;
             hold!(known, "{request_id} came back unseen and is lost");
         }
         Ok(())

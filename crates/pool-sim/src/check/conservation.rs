@@ -1,12 +1,12 @@
 //! Conservation: each submitted request has exactly one outcome, and every gauge says what is so.
 //!
-//! That an outcome comes twice, or for a request that is elsewhere, the books notice when they apply
+//! That an outcome comes twice, or for a request that is elsewhere, the model notices when it applies
 //! the record; here they are compared with what the pool counts.
 
 use millpond_pool_core::{InstanceGauges, Snapshot};
 
 use super::{Check, Checked, Step, same};
-use crate::books::{Books, Phase, Place};
+use crate::model::{Model, Phase, Place};
 
 #[derive(Debug)]
 pub(super) struct Conservation;
@@ -16,28 +16,28 @@ impl Check for Conservation {
         "conservation"
     }
 
-    fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
-        same("queued", step.load.queued, books.queue.len())?;
-        same("running", step.load.running, books.running())?;
-        same("live", step.load.live, books.live())?;
-        same("free permits", step.permits_free, books.permits_free())?;
-        step.snapshot.map_or(Ok(()), |snapshot| recount(books, snapshot))
+    fn step(&mut self, model: &Model, step: &Step<'_>) -> Checked {
+        same("queued", step.load.queued, model.queue.len())?;
+        same("running", step.load.running, model.running())?;
+        same("live", step.load.live, model.live())?;
+        same("free permits", step.permits_free, model.permits_free())?;
+        step.snapshot.map_or(Ok(()), |snapshot| recount(model, snapshot))
     }
 }
 
-fn recount(books: &Books, snapshot: &Snapshot) -> Checked {
+fn recount(model: &Model, snapshot: &Snapshot) -> Checked {
     same("unaccounted", snapshot.unaccounted(), 0)?;
-    same("submitted", snapshot.submitted, books.submitted)?;
-    let ours = books.outcomes;
+    same("submitted", snapshot.submitted, model.submitted)?;
+    let ours = model.outcomes;
     same("responded", snapshot.responded, ours.responded)?;
     same("failed", snapshot.failed, ours.failed)?;
     same("refused", snapshot.refused, ours.refused)?;
     same("cancelled", snapshot.cancelled, ours.cancelled)?;
-    same("reserved permits", snapshot.permits_reserved, books.reserved)?;
-    same("draining", snapshot.draining, books.draining)?;
+    same("reserved permits", snapshot.permits_reserved, model.reserved)?;
+    same("draining", snapshot.draining, model.draining)?;
 
     let mut places = [0; 6];
-    for request in books.requests.values() {
+    for request in model.requests.values() {
         places[match request.place {
             Place::Queued => 0,
             Place::Starting(_) => 1,
@@ -49,13 +49,13 @@ fn recount(books: &Books, snapshot: &Snapshot) -> Checked {
     }
     let Snapshot { queued, starting, busy, pinned, streaming, abandoned, .. } = *snapshot;
     same("requests by stage", [queued, starting, busy, pinned, streaming, abandoned], places)?;
-    same("instances by status", &snapshot.instances, &instances(books))
+    same("instances by status", &snapshot.instances, &instances(model))
 }
 
-fn instances(books: &Books) -> InstanceGauges {
+fn instances(model: &Model) -> InstanceGauges {
     let mut gauges = InstanceGauges::default();
-    for instance in books.instances.values() {
-        let places = || instance.requests.iter().filter_map(|request_id| books.place(*request_id));
+    for instance in model.instances.values() {
+        let places = || instance.requests.iter().filter_map(|request_id| model.place(*request_id));
         *match instance.phase {
             Phase::Starting => &mut gauges.starting,
             Phase::Retiring => &mut gauges.retiring,

@@ -6,7 +6,7 @@ use millpond_pool_core::{Histogram, InstanceId, Reason, RequestId};
 
 use super::{Check, Checked, Step, same};
 use crate::agenda::Time;
-use crate::books::{Books, Phase, Place};
+use crate::model::{Model, Phase, Place};
 use crate::record::{Event, Record};
 
 #[derive(Debug, Default)]
@@ -35,42 +35,42 @@ impl Check for Counters {
         "counters"
     }
 
-    fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, at: Time, record: &Record) -> Checked {
         match *record {
             Record::Overloaded => self.overloaded += 1,
             Record::Start(..) => self.starts += 1,
             Record::Assign(_, request_id) => {
-                if let Some(request) = books.requests.get(&request_id) {
+                if let Some(request) = model.requests.get(&request_id) {
                     self.queue_wait.add(at, request.submitted);
                 }
             }
             Record::Retire(id, reason) => {
-                let starting = books.instance(id).is_some_and(|i| i.phase == Phase::Starting);
+                let starting = model.instance(id).is_some_and(|i| i.phase == Phase::Starting);
                 self.failed_starts += u64::from(starting);
                 self.retired[reason as usize] += 1;
             }
             Record::Cancel(request_id, _) => {
-                let exclusive = |id| books.instance(id).is_some_and(|instance| !instance.shared);
-                match books.place(request_id) {
-                    Some(Place::Streaming(_)) => self.ran(books, at, request_id),
+                let exclusive = |id| model.instance(id).is_some_and(|instance| !instance.shared);
+                match model.place(request_id) {
+                    Some(Place::Streaming(_)) => self.ran(model, at, request_id),
                     Some(Place::Busy(id) | Place::Pinned(id)) if exclusive(id) => {
-                        self.ran(books, at, request_id)
+                        self.ran(model, at, request_id)
                     }
                     _ => {}
                 }
             }
             Record::Responded(request_id, false) => {
-                if let Some(Place::Abandoned(_)) = books.place(request_id) {
-                    self.ran(books, at, request_id);
+                if let Some(Place::Abandoned(_)) = model.place(request_id) {
+                    self.ran(model, at, request_id);
                 }
             }
-            Record::Event(id, event) => self.event(books, at, id, event),
+            Record::Event(id, event) => self.event(model, at, id, event),
             _ => {}
         }
         Ok(())
     }
 
-    fn step(&mut self, _: &Books, step: &Step<'_>) -> Checked {
+    fn step(&mut self, _: &Model, step: &Step<'_>) -> Checked {
         let Some(snapshot) = step.snapshot else { return Ok(()) };
         same("overloaded", snapshot.overloaded, self.overloaded)?;
         same("starts", snapshot.starts, self.starts)?;
@@ -85,27 +85,27 @@ impl Check for Counters {
 }
 
 impl Counters {
-    fn event(&mut self, books: &Books, at: Time, id: InstanceId, event: Event) {
-        let Some(instance) = books.instances.get(&id) else { return };
+    fn event(&mut self, model: &Model, at: Time, id: InstanceId, event: Event) {
+        let Some(instance) = model.instances.get(&id) else { return };
         match event {
             Event::Started if instance.phase == Phase::Starting => {
                 self.start_time.add(at, instance.started);
                 for request_id in &instance.requests {
-                    let request = &books.requests[request_id];
+                    let request = &model.requests[request_id];
                     self.queue_wait.add(request.left, request.submitted);
                 }
             }
             Event::Failed(request_id)
-                if books.place(request_id).and_then(Place::on) == Some(id) =>
+                if model.place(request_id).and_then(Place::on) == Some(id) =>
             {
-                self.ran(books, at, request_id);
+                self.ran(model, at, request_id);
             }
-            Event::Ended(request_id) if books.place(request_id) == Some(Place::Streaming(id)) => {
-                self.ran(books, at, request_id);
+            Event::Ended(request_id) if model.place(request_id) == Some(Place::Streaming(id)) => {
+                self.ran(model, at, request_id);
             }
             Event::StartFailed | Event::Exhausted(_) | Event::Dropped => {
                 for request_id in &instance.requests {
-                    self.ran(books, at, *request_id);
+                    self.ran(model, at, *request_id);
                 }
                 // Of one that was not retired, and is not going to be.
                 if event != Event::Dropped && instance.phase != Phase::Retiring {
@@ -118,8 +118,8 @@ impl Counters {
     }
 
     /// A request that was handed over leaves its instance.
-    fn ran(&mut self, books: &Books, at: Time, request_id: RequestId) {
-        let Some(request) = books.requests.get(&request_id) else { return };
+    fn ran(&mut self, model: &Model, at: Time, request_id: RequestId) {
+        let Some(request) = model.requests.get(&request_id) else { return };
         if !matches!(request.place, Place::Queued | Place::Starting(_)) {
             self.run_time.add(at, request.handed);
         }

@@ -8,7 +8,7 @@ use millpond_pool_core::{BudgetLimits, MemberId, Reason, Share};
 
 use super::{Check, Checked, hold};
 use crate::agenda::Time;
-use crate::books::Books;
+use crate::model::Model;
 use crate::record::Record;
 
 /// What a pool makes of it: only what has nothing to do goes.
@@ -20,9 +20,9 @@ impl Check for PoolFairness {
         "budget-fairness"
     }
 
-    fn record(&mut self, books: &Books, _: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, _: Time, record: &Record) -> Checked {
         if let Record::Retire(id, Reason::Pressure) = *record {
-            let idle = books.instance(id).is_some_and(|instance| instance.is_quiet());
+            let idle = model.instance(id).is_some_and(|instance| instance.is_quiet());
             hold!(idle, "{id} ends under pressure and is not idle");
         }
         Ok(())

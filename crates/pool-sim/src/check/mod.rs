@@ -1,7 +1,7 @@
 //! The invariants, one file each.
 //!
 //! Each works from what went in and came out, and from what a pool tells about itself in public.
-//! It sees each record with the books as they were before it, and the end of each step: an input and
+//! It sees each record with the model as it was before it, and the end of each step: an input and
 //! all effects that followed.
 
 mod blast_radius;
@@ -22,7 +22,7 @@ pub(crate) use fairness::BudgetFairness;
 pub(crate) use no_hot_loop::NoHotLoop;
 
 use crate::agenda::Time;
-use crate::books::Books;
+use crate::model::Model;
 use crate::record::Record;
 
 /// `Err`: how the invariant is violated.
@@ -32,11 +32,11 @@ pub(crate) trait Check {
     /// The invariant.
     fn name(&self) -> &'static str;
 
-    fn record(&mut self, _books: &Books, _at: Time, _record: &Record) -> Checked {
+    fn record(&mut self, _books: &Model, _at: Time, _record: &Record) -> Checked {
         Ok(())
     }
 
-    fn step(&mut self, _books: &Books, _step: &Step<'_>) -> Checked {
+    fn step(&mut self, _books: &Model, _step: &Step<'_>) -> Checked {
         Ok(())
     }
 }
@@ -82,6 +82,6 @@ use hold;
 
 /// Fails unless both are the same.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, theirs: T, ours: T) -> Checked {
-    hold!(theirs == ours, "{what}: the pool says {theirs:?}, the books {ours:?}");
+    hold!(theirs == ours, "{what}: the pool says {theirs:?}, the model {ours:?}");
     Ok(())
 }

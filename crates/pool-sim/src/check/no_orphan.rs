@@ -7,7 +7,7 @@
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::{SECOND, Time};
-use crate::books::{Books, Phase};
+use crate::model::{Model, Phase};
 use crate::record::{Event, Record};
 
 /// A full allocator is tried again within this.
@@ -23,37 +23,37 @@ impl Check for NoOrphan {
         "no-orphan"
     }
 
-    fn record(&mut self, _: &Books, _: Time, record: &Record) -> Checked {
+    fn record(&mut self, _: &Model, _: Time, record: &Record) -> Checked {
         self.was_full |= matches!(record, Record::Event(_, Event::Exhausted(_)));
         Ok(())
     }
 
-    fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
-        let wanting = books.wanting();
+    fn step(&mut self, model: &Model, step: &Step<'_>) -> Checked {
+        let wanting = model.wanting();
         if wanting == 0 {
             return Ok(());
         }
-        let free = books.instances.iter().find(|(_, instance)| {
+        let free = model.instances.iter().find(|(_, instance)| {
             instance.phase == Phase::Open
-                && books.takes_more(instance)
+                && model.takes_more(instance)
                 && instance.settling.is_none()
-                && books.seats_left(instance) > 0
+                && model.seats_left(instance) > 0
         });
         hold!(free.is_none(), "{wanting} wait, and {:?} has room", free.map(|(id, _)| id));
-        let missing = wanting.saturating_sub(books.coming());
-        let most = books.limits.max_instances.saturating_sub(books.live());
+        let missing = wanting.saturating_sub(model.coming());
+        let most = model.limits.max_instances.saturating_sub(model.live());
         if missing == 0 || most == 0 {
             return Ok(());
         }
         let soon = step.timeout.is_some_and(|at| at <= step.latest + PROBE_WITHIN);
         let probed = self.was_full && soon;
-        let Some(claim) = books.claim else {
-            let (live, max) = (books.live(), books.limits.max_instances);
+        let Some(claim) = model.claim else {
+            let (live, max) = (model.live(), model.limits.max_instances);
             hold!(probed, "{missing} wait in vain, and {live} of {max} instances live");
             return Ok(());
         };
-        let shared = books.limits.concurrency > 1 && books.quota.most != Some(1);
-        let seats = if shared { books.limits.concurrency } else { 1 };
+        let shared = model.limits.concurrency > 1 && model.quota.most != Some(1);
+        let seats = if shared { model.limits.concurrency } else { 1 };
         let wanted = missing.div_ceil(seats).min(most);
         let asked = claim.wanted + claim.starved;
         hold!(asked >= wanted, "{wanted} instances are wanted, the budget is asked for {asked}");

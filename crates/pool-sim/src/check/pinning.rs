@@ -2,7 +2,7 @@
 //! runs: neither the request's nor the instance's, nor that of a body of which the host has no more for
 //! now. A guest's last call has all of its time.
 //!
-//! Kept from the reports alone, apart from the books' places.
+//! Kept from the reports alone, apart from the model's places.
 
 use std::collections::BTreeMap;
 use std::task::Poll;
@@ -12,7 +12,7 @@ use millpond_pool_core::{InstanceId, Reason, RequestId};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::Time;
-use crate::books::{Books, Place};
+use crate::model::{Model, Place};
 use crate::record::{Event, Record};
 
 #[derive(Debug, Default)]
@@ -31,33 +31,33 @@ impl Pinning {
     }
 
     /// A guest works on it, as far as its instance is not on its way out.
-    fn is_worked_on(books: &Books, request_id: RequestId, id: InstanceId) -> bool {
-        let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
-        live && books.place(request_id) == Some(Place::Busy(id))
+    fn is_worked_on(model: &Model, request_id: RequestId, id: InstanceId) -> bool {
+        let live = model.instances.get(&id).is_some_and(|instance| instance.is_live());
+        live && model.place(request_id) == Some(Place::Busy(id))
     }
 
     /// The body of a request that is alone on its instance is open.
-    fn is_to_move(books: &Books, request_id: RequestId, id: InstanceId) -> bool {
-        let alone = books.instances.get(&id).is_some_and(|i| i.is_live() && !i.shared);
-        let open = books.place(request_id) == Some(Place::Streaming(id));
-        alone && open && !books.requests[&request_id].last_call
+    fn is_to_move(model: &Model, request_id: RequestId, id: InstanceId) -> bool {
+        let alone = model.instances.get(&id).is_some_and(|i| i.is_live() && !i.shared);
+        let open = model.place(request_id) == Some(Place::Streaming(id));
+        alone && open && !model.requests[&request_id].last_call
     }
 
     /// A guest makes its last call on this instance, and has time for it.
-    fn has_time(books: &Books, at: Time, id: InstanceId) -> bool {
-        books.requests.values().any(|request| {
+    fn has_time(model: &Model, at: Time, id: InstanceId) -> bool {
+        model.requests.values().any(|request| {
             request.last_call
                 && request.place == Place::Streaming(id)
                 && request.deadline.is_none_or(|deadline| deadline > at)
         })
     }
 
-    fn event(&mut self, books: &Books, id: InstanceId, event: Event) {
+    fn event(&mut self, model: &Model, id: InstanceId, event: Event) {
         match event {
-            Event::Pinned(request_id) if Self::is_worked_on(books, request_id, id) => {
+            Event::Pinned(request_id) if Self::is_worked_on(model, request_id, id) => {
                 self.pinned.insert(request_id, id);
             }
-            Event::Pinned(request_id) if Self::is_to_move(books, request_id, id) => {
+            Event::Pinned(request_id) if Self::is_to_move(model, request_id, id) => {
                 self.held.insert(request_id, id);
             }
             Event::Progress(request_id) | Event::Resumed(request_id) | Event::Ended(request_id)
@@ -88,9 +88,9 @@ impl Check for Pinning {
         "pinning"
     }
 
-    fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, at: Time, record: &Record) -> Checked {
         match *record {
-            Record::Event(id, event) => self.event(books, id, event),
+            Record::Event(id, event) => self.event(model, id, event),
             Record::Stop => self.ends = true,
             Record::Cancel(request_id, _) | Record::Responded(request_id, _) => {
                 self.ends = true;
@@ -98,7 +98,7 @@ impl Check for Pinning {
                 self.held.remove(&request_id);
             }
             Record::Verdict(id, revision, Poll::Ready(verdict)) => {
-                let newest = books.instances.get(&id).and_then(|instance| instance.revision);
+                let newest = model.instances.get(&id).and_then(|instance| instance.revision);
                 if newest == Some(revision)
                     && let Expired::Retire(reason) = verdict
                 {
@@ -116,19 +116,19 @@ impl Check for Pinning {
             }
             Record::Fail(id, request_id, _) => {
                 // With the instance, it may fail; by its time it may not.
-                let live = books.instances.get(&id).is_some_and(|instance| instance.is_live());
+                let live = model.instances.get(&id).is_some_and(|instance| instance.is_live());
                 let kept = live && self.pinned.contains_key(&request_id);
                 hold!(!kept, "{request_id} fails though {id} is kept for it");
             }
             Record::Retire(id, reason) => {
                 let kept = self.on(id);
                 // Beside a guest that had twice its time, or the time of its last call, it ends.
-                let overdue = books.requests.values().any(|request| {
+                let overdue = model.requests.values().any(|request| {
                     let called = request.last_call && request.deadline.is_some_and(|due| due <= at);
                     (request.overdue || called) && request.place.on() == Some(id)
                 });
                 let may = self.ends || overdue && reason == Reason::Timeout;
-                let early = !may && reason == Reason::Timeout && Self::has_time(books, at, id);
+                let early = !may && reason == Reason::Timeout && Self::has_time(model, at, id);
                 hold!(!early, "{id} ends in the middle of a last call that has time");
                 hold!(kept.is_none() || may, "{id} ends ({reason}), kept for {kept:?}");
                 self.pinned.retain(|_, on| *on != id);
@@ -139,10 +139,10 @@ impl Check for Pinning {
         Ok(())
     }
 
-    fn step(&mut self, books: &Books, _: &Step<'_>) -> Checked {
+    fn step(&mut self, model: &Model, _: &Step<'_>) -> Checked {
         self.ends = false;
         for (request_id, id) in &self.pinned {
-            let place = books.place(*request_id);
+            let place = model.place(*request_id);
             hold!(
                 place == Some(Place::Pinned(*id)),
                 "{request_id} is pinned on {id}, and {place:?}"

@@ -5,7 +5,7 @@ use millpond_pool_core::{InstanceId, Reason};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::{MILLI, SECOND, Time};
-use crate::books::{Books, Instance, Phase};
+use crate::model::{Instance, Model, Phase};
 use crate::record::{Event, Record};
 
 /// What the pool promises to wait at least, at first and in the end.
@@ -30,39 +30,39 @@ impl Check for SpareLimits {
         "spares"
     }
 
-    fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, at: Time, record: &Record) -> Checked {
         self.latest = self.latest.max(at);
         match *record {
-            Record::Start(id, _, None) if is_spare_start(books, record) => {
-                let unused = books.instances.values().filter(|i| counts(i)).count();
-                let most = books.limits.min_idle;
+            Record::Start(id, _, None) if is_spare_start(model, record) => {
+                let unused = model.instances.values().filter(|i| counts(i)).count();
+                let most = model.limits.min_idle;
                 hold!(unused < most, "spare {id} is started beside {unused} of at most {most}");
                 let early = self.not_before > self.latest;
                 hold!(!early, "spare {id} is started before {}", self.not_before);
-                hold!(!books.draining, "spare {id} is started in a drain");
+                hold!(!model.draining, "spare {id} is started in a drain");
             }
             // A shared one may be a spare that could not be told from others before its first poll.
-            Record::Assign(id, _) if books.instance(id).is_some_and(|i| i.given == 0) => {
+            Record::Assign(id, _) if model.instance(id).is_some_and(|i| i.given == 0) => {
                 self.wait = 0;
-                self.vague |= !books.instance(id).is_some_and(is_unused);
+                self.vague |= !model.instance(id).is_some_and(is_unused);
             }
             // Of another module than the next one, it says nothing of that.
             Record::Retire(_, Reason::Swap) => {}
-            Record::Retire(id, reason) if books.instance(id).is_some_and(is_unused) => {
-                self.failed(books, id, at, reason);
+            Record::Retire(id, reason) if model.instance(id).is_some_and(is_unused) => {
+                self.failed(model, id, at, reason);
             }
             Record::Event(id, Event::StartFailed | Event::Exhausted(_)) => {
-                let instance = books.instances.get(&id);
+                let instance = model.instances.get(&id);
                 if instance.is_some_and(|i| is_unused(i) && i.phase == Phase::Starting) {
-                    self.failed(books, id, at, Reason::Host);
+                    self.failed(model, id, at, Reason::Host);
                 }
             }
             // It vanished.
             Record::Event(id, Event::Dropped) => {
-                let instance = books.instances.get(&id);
+                let instance = model.instances.get(&id);
                 let retired = |i: &Instance| matches!(i.phase, Phase::Retiring);
                 if instance.is_some_and(|i| is_unused(i) && !retired(i)) {
-                    self.failed(books, id, at, Reason::Host);
+                    self.failed(model, id, at, Reason::Host);
                 }
             }
             _ => {}
@@ -70,7 +70,7 @@ impl Check for SpareLimits {
         Ok(())
     }
 
-    fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
+    fn step(&mut self, model: &Model, step: &Step<'_>) -> Checked {
         let Some(snapshot) = step.snapshot else { return Ok(()) };
         let ready = |i: &&Instance| {
             is_unused(i)
@@ -79,7 +79,7 @@ impl Check for SpareLimits {
                 && i.is_quiet()
                 && i.settling.is_none()
         };
-        let ready = || books.instances.values().filter(ready);
+        let ready = || model.instances.values().filter(ready);
         let unused = ready().count();
         hold!(
             snapshot.spares == unused,
@@ -98,14 +98,14 @@ impl Check for SpareLimits {
 impl SpareLimits {
     /// Those that were started together fail together: that counts as one failure. It is none if there
     /// are enough without it.
-    fn failed(&mut self, books: &Books, id: InstanceId, at: Time, reason: Reason) {
-        let others = books.instances.iter().filter(|(other, _)| **other != id);
+    fn failed(&mut self, model: &Model, id: InstanceId, at: Time, reason: Reason) {
+        let others = model.instances.iter().filter(|(other, _)| **other != id);
         let there = others.filter(|(_, i)| {
             let idle = i.phase == Phase::Open && i.is_quiet();
             // A shared one may be a spare that cannot be told from others before its first poll.
             idle || (i.phase == Phase::Starting && (i.spare || i.shared))
         });
-        if there.count() >= books.limits.min_idle {
+        if there.count() >= model.limits.min_idle {
             return;
         }
         if reason == Reason::Pressure {
@@ -122,8 +122,8 @@ impl SpareLimits {
 
 /// Returns whether a start without a request is certainly a spare's: every waiting request has a seat to
 /// come.
-fn is_spare_start(books: &Books, record: &Record) -> bool {
-    books.starts_ahead(record)
+fn is_spare_start(model: &Model, record: &Record) -> bool {
+    model.starts_ahead(record)
 }
 
 fn is_unused(instance: &Instance) -> bool {

@@ -5,7 +5,7 @@ use millpond_pool_core::{Failure, Refusal};
 
 use super::{Check, Checked, Step, hold};
 use crate::agenda::Time;
-use crate::books::{Books, Phase};
+use crate::model::{Model, Phase};
 use crate::record::Record;
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Check for Timeouts {
         "timeouts"
     }
 
-    fn record(&mut self, books: &Books, at: Time, record: &Record) -> Checked {
+    fn record(&mut self, model: &Model, at: Time, record: &Record) -> Checked {
         let due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= at);
         match *record {
             Record::Refuse(
@@ -24,18 +24,18 @@ impl Check for Timeouts {
                 Refusal::QueueTimeout | Refusal::Exhausted | Refusal::BudgetExhausted,
             )
             | Record::Fail(_, request_id, Failure::RequestTimeout) => {
-                let deadline = books.requests.get(&request_id).and_then(|request| request.deadline);
+                let deadline = model.requests.get(&request_id).and_then(|request| request.deadline);
                 hold!(due(deadline), "{request_id} timed out, and was due at {deadline:?}");
             }
             Record::Fail(id, request_id, Failure::StartTimeout) => {
-                let deadline = books.instances.get(&id).and_then(|instance| instance.deadline);
+                let deadline = model.instances.get(&id).and_then(|instance| instance.deadline);
                 hold!(
                     due(deadline),
                     "{id} for {request_id} timed out, and was due at {deadline:?}"
                 );
             }
             Record::Refuse(request_id, Refusal::StartTimeout) => {
-                let first = books.starts.first().map(|(deadline, _)| *deadline);
+                let first = model.starts.first().map(|(deadline, _)| *deadline);
                 hold!(due(first), "no start has timed out, and {request_id} is refused for that");
             }
             _ => {}
@@ -43,15 +43,15 @@ impl Check for Timeouts {
         Ok(())
     }
 
-    fn step(&mut self, books: &Books, step: &Step<'_>) -> Checked {
+    fn step(&mut self, model: &Model, step: &Step<'_>) -> Checked {
         let request =
-            books.deadlines.first().map(|(at, request_id)| (*at, format!("{request_id:?}")));
-        let start = books.starts.first().map(|(at, id)| (*at, format!("{id:?}")));
-        let first = request.into_iter().chain(start).chain(settling(books)).min();
+            model.deadlines.first().map(|(at, request_id)| (*at, format!("{request_id:?}")));
+        let start = model.starts.first().map(|(at, id)| (*at, format!("{id:?}")));
+        let first = request.into_iter().chain(start).chain(settling(model)).min();
         let Some((due, what)) = first else { return Ok(()) };
         if let Record::Timeout = step.input {
             // What was begun in this very step may have no time at all.
-            let limits = &books.limits;
+            let limits = &model.limits;
             let at_once = limits.start_timeout.is_zero() || limits.request_timeout.is_zero();
             let done = due > step.at || at_once && due == step.at;
             hold!(done, "{what} was due at {due}, and the clock was looked at");
@@ -63,11 +63,11 @@ impl Check for Timeouts {
 }
 
 /// The first to have computed for too long.
-fn settling(books: &Books) -> Option<(Time, String)> {
-    if books.queue.is_empty() {
+fn settling(model: &Model) -> Option<(Time, String)> {
+    if model.queue.is_empty() {
         return None;
     }
-    let live = books.instances.iter().filter(|(_, i)| i.is_live() && i.phase == Phase::Open);
+    let live = model.instances.iter().filter(|(_, i)| i.is_live() && i.phase == Phase::Open);
     let until = live.filter_map(|(id, instance)| {
         let settling = instance.settling.filter(|settling| !settling.over)?;
         Some((settling.until?, *id))

@@ -84,8 +84,8 @@ impl World {
 
     /// The caller of a request leaves: wherever that is by now.
     pub(super) fn leave(&mut self, pool: usize, request_id: RequestId) -> Happens {
-        use crate::books::Place;
-        let name = match self.sides[pool].books.place(request_id) {
+        use crate::model::Place;
+        let name = match self.sides[pool].model.place(request_id) {
             None => "left after the end",
             Some(Place::Queued) => "left the queue",
             Some(Place::Starting(_)) => "left a start",

@@ -127,10 +127,10 @@ impl World {
     /// A report that makes no sense any more, or not yet.
     fn late_report(&mut self, pool: usize) -> Happens {
         self.fault("late report");
-        let books = &self.sides[pool].books;
-        let Some(id) = books.instances.keys().next().copied() else { return Ok(()) };
-        let Some(request_id) = books.requests.keys().next().copied() else { return Ok(()) };
-        let elsewhere = books.place(request_id).and_then(|place| place.on()) != Some(id);
+        let model = &self.sides[pool].model;
+        let Some(id) = model.instances.keys().next().copied() else { return Ok(()) };
+        let Some(request_id) = model.requests.keys().next().copied() else { return Ok(()) };
+        let elsewhere = model.place(request_id).and_then(|place| place.on()) != Some(id);
         match self.random.below(6) {
             0 if elsewhere => self.report(pool, id, InstanceEvent::Failed(request_id)),
             1 if elsewhere => self.report(pool, id, InstanceEvent::Ended(request_id)),

@@ -28,7 +28,7 @@ impl World {
             self.wake_guests(pool)?;
         }
         let until = self.now + PATIENCE;
-        let waits = |world: &Self| world.sides.iter().any(|side| !side.books.requests.is_empty());
+        let waits = |world: &Self| world.sides.iter().any(|side| !side.model.requests.is_empty());
         while waits(self) {
             if self.now > until || !self.next()? {
                 return Err(violation("no-orphan", self.left_over()));
@@ -40,7 +40,7 @@ impl World {
     fn make_room(&mut self) -> Happens {
         for pool in 0..self.sides.len() {
             let side = &self.sides[pool];
-            let (mut limits, quota) = (side.books.limits.clone(), side.books.quota);
+            let (mut limits, quota) = (side.model.limits.clone(), side.model.quota);
             limits.max_instances = limits.max_instances.max(1);
             for time in [
                 &mut limits.idle_timeout,
@@ -85,7 +85,7 @@ impl World {
             if std::mem::take(&mut host.stuck) {
                 deeds.push(Deed::Quiet);
             }
-            let given_up = side.books.instances.get(&id).is_some_and(|i| i.deadline.is_some());
+            let given_up = side.model.instances.get(&id).is_some_and(|i| i.deadline.is_some());
             if host.life == Life::Loading && !(given_up && self.random.chance(500)) {
                 deeds.push(Deed::Started);
             }
@@ -94,7 +94,7 @@ impl World {
                     deeds.push(Deed::End(*request_id));
                     continue;
                 }
-                let request = side.books.requests.get(request_id);
+                let request = side.model.requests.get(request_id);
                 let has_deadline = request.is_some_and(|request| request.deadline.is_some());
                 if has_deadline && self.random.chance(500) {
                     continue;
@@ -169,7 +169,7 @@ impl World {
         let counts = self.sides.iter().enumerate().map(|(pool, side)| {
             let snapshot = side.pool.snapshot();
             let (queued, live) = (snapshot.queued, snapshot.instances);
-            let all = side.books.requests.len();
+            let all = side.model.requests.len();
             format!("pool {pool}: {all} requests, {queued} queued, {live:?}")
         });
         format!("what does not end: {}", counts.collect::<Vec<_>>().join("; "))

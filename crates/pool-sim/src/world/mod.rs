@@ -214,19 +214,19 @@ impl World {
         Ok(result)
     }
 
-    /// Shows a record to the checkers, then keeps it in the books.
+    /// Shows a record to the checkers, then keeps it in the model.
     fn note(&mut self, pool: usize, at: Time, record: Record) -> Happens {
         let side = &mut self.sides[pool];
         self.trace.record(self.step, at, pool, record.clone());
         self.tally.record(&record);
         for check in &mut side.checks {
-            let checked = check.record(&side.books, at, &record);
+            let checked = check.record(&side.model, at, &record);
             checked.map_err(|what| violation(check.name(), what))?;
         }
-        side.books.apply(at, &record).map_err(|what| violation("conservation", what))?;
+        side.model.apply(at, &record).map_err(|what| violation("conservation", what))?;
         if let (Record::Start(..), Some(budget)) = (&record, &self.budget) {
             let members = self.sides.iter().filter(|side| side.member.is_some());
-            let live: usize = members.map(|side| side.books.live()).sum();
+            let live: usize = members.map(|side| side.model.live()).sum();
             let cap = budget.fairness.cap();
             if live > cap {
                 let what = format!("{live} instances live, and the budget gave {cap}");
@@ -240,7 +240,7 @@ impl World {
     fn settle(&mut self, pool: usize, at: Time, input: &Record) -> Happens {
         let latest = self.latest;
         let side = &mut self.sides[pool];
-        side.books.settled().map_err(|what| violation("conservation", what))?;
+        side.model.settled().map_err(|what| violation("conservation", what))?;
         let timeout = side.pool.poll_timeout();
         let timeout = timeout.map(|at| at.duration_since(self.base).as_nanos() as Time);
         let snapshot = side.is_time_to_count().then(|| side.pool.snapshot());
@@ -254,7 +254,7 @@ impl World {
             snapshot: snapshot.as_ref(),
         };
         for check in &mut side.checks {
-            let checked = check.step(&side.books, &step);
+            let checked = check.step(&side.model, &step);
             checked.map_err(|what| violation(check.name(), what))?;
         }
         self.plan_look(pool, timeout);

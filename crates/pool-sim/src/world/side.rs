@@ -9,15 +9,15 @@ use millpond_pool_core::{InstanceId, MemberId};
 
 use super::host::Host;
 use crate::agenda::Time;
-use crate::books::Books;
 use crate::check::{self, Check};
 use crate::item::Item;
+use crate::model::Model;
 use crate::policy::Woken;
 use crate::scenario::PoolPlan;
 
 pub(super) struct Side {
     pub(super) pool: Pool<Item>,
-    pub(super) books: Books,
+    pub(super) model: Model,
     pub(super) checks: Vec<Box<dyn Check>>,
     /// Its instances, as their driver knows them.
     pub(super) hosts: BTreeMap<InstanceId, Host>,
@@ -37,7 +37,7 @@ impl Side {
         let pool = Pool::new(plan.limits.clone(), seed);
         Self {
             pool: if member.is_some() { pool.with_budget() } else { pool },
-            books: Books::new(plan.limits.clone(), plan.quota, member.is_some()),
+            model: Model::new(plan.limits.clone(), plan.quota, member.is_some()),
             checks: check::all(),
             hosts: BTreeMap::new(),
             permits: Vec::new(),
@@ -55,7 +55,7 @@ impl Side {
     /// is.
     pub(super) fn is_time_to_count(&mut self) -> bool {
         self.steps += 1;
-        let due = self.steps * 16 > self.books.requests.len() + self.books.live();
+        let due = self.steps * 16 > self.model.requests.len() + self.model.live();
         if due {
             self.steps = 0;
         }

@@ -4,15 +4,15 @@ use millpond_pool_core::{
     InstanceEvent, InstanceId, Lease, OwnedPermit, RequestId, Submitted, Usage,
 };
 
-use super::book::Life;
+use super::journal::Life;
 use super::{Guest, Host, Item, Pool};
 use crate::mode::block_on;
 
 /// A start is complete.
 pub(crate) fn begun(pool: &Pool, id: InstanceId) {
     pool.report(id, InstanceEvent::Started);
-    pool.driver().write(|book| {
-        if let Some(guest) = book.guests.get_mut(&id) {
+    pool.driver().write(|journal| {
+        if let Some(guest) = journal.guests.get_mut(&id) {
             guest.life = Life::Running;
         }
     });
@@ -41,12 +41,12 @@ pub(crate) fn answer(mut request: Submitted<Host>) -> bool {
 /// Waits until a guest that runs has the request, and says which. `None`: its caller was told that
 /// no response will come.
 pub(crate) fn handed_over(pool: &Pool, request_id: RequestId) -> Option<InstanceId> {
-    block_on(pool.driver().read(|book| {
-        if book.told(request_id).is_some() {
+    block_on(pool.driver().read(|journal| {
+        if journal.told(request_id).is_some() {
             return Some(None);
         }
-        let holder = book.holder(request_id)?;
-        (book.guests[&holder].life == Life::Running).then_some(Some(holder))
+        let holder = journal.holder(request_id)?;
+        (journal.guests[&holder].life == Life::Running).then_some(Some(holder))
     }))
 }
 
@@ -115,8 +115,8 @@ pub(crate) fn check_empty(pool: &Pool) {
     assert_eq!(snapshot.permits_reserved, 0, "{snapshot:?}");
     let instances = &snapshot.instances;
     assert_eq!(instances.live(), instances.idle, "{snapshot:?}");
-    let book = pool.driver().book.lock().unwrap();
-    assert_eq!(book.guests.len(), instances.live(), "the driver agrees");
+    let journal = pool.driver().journal.lock().unwrap();
+    assert_eq!(journal.guests.len(), instances.live(), "the driver agrees");
     let at_rest = |guest: &Guest| guest.life == Life::Running && guest.holds.is_empty();
-    assert!(book.guests.values().all(at_rest));
+    assert!(journal.guests.values().all(at_rest));
 }

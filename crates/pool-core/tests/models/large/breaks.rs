@@ -15,8 +15,8 @@ fn upset(pool: &Pool) {
         InstanceEvent::Drain(Reason::Swap),
     ];
     for upset in upsets {
-        let book = pool.driver().book();
-        let first = book.lock().unwrap().guests.keys().next().copied();
+        let journal = pool.driver().journal();
+        let first = journal.lock().unwrap().guests.keys().next().copied();
         if let Some(id) = first {
             pool.report(id, upset);
         }

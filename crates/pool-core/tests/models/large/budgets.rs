@@ -5,7 +5,7 @@ use millpond_pool_core::Limits;
 use super::callers::{
     Claims, close, join, leave, observe, permit, see_through, two_exclusive, two_shared,
 };
-use crate::host::{House, Pool, check_empty, exclusive};
+use crate::host::{BudgetFixture, Pool, check_empty, exclusive};
 use crate::mode::explore_large;
 use crate::mode::thread::{self, JoinHandle};
 
@@ -21,34 +21,34 @@ fn caller(pool: &Pool, leaves: bool) -> JoinHandle<Claims> {
 }
 
 /// Nothing is left but idle instances, and then nothing.
-fn settle(house: &House, pools: [(Pool, Claims); 2]) {
+fn settle(fixture: &BudgetFixture, pools: [(Pool, Claims); 2]) {
     pools.iter().for_each(|(pool, _)| check_empty(pool));
-    house.check_quiet(&pools.each_ref().map(|(pool, _)| pool));
+    fixture.check_quiet(&pools.each_ref().map(|(pool, _)| pool));
     for (pool, claims) in pools {
         close(pool, None, &claims);
     }
-    assert_eq!(house.used(), 0);
+    assert_eq!(fixture.used(), 0);
 }
 
 fn crowds(limits: fn() -> Limits) {
     explore_large(move || {
-        let house = House::new(2);
-        let (one, other) = (house.pool_with(exclusive(), 1), house.pool(limits()));
-        let third = house.pool(exclusive());
+        let fixture = BudgetFixture::new(2);
+        let (one, other) = (fixture.pool_with(exclusive(), 1), fixture.pool(limits()));
+        let third = fixture.pool(exclusive());
         let ones = [caller(&one, false)];
         let others = [caller(&other, true), caller(&other, false)];
         let leaving = thread::spawn(move || {
             let permit = permit(&third).expect("not draining");
             see_through(&third, permit);
         });
-        let resized = house.clone();
+        let resized = fixture.clone();
         let resizing = thread::spawn(move || [1, 3, 2].map(|instances| resized.resize(instances)));
 
         let claims = [join(&one, ones), join(&other, others)];
         leaving.join().unwrap();
         resizing.join().unwrap();
         let [ones, others] = claims;
-        settle(&house, [(one, ones), (other, others)]);
+        settle(&fixture, [(one, ones), (other, others)]);
     });
 }
 
@@ -66,15 +66,15 @@ fn shared_crowds_keep_to_a_changing_budget() {
 #[test]
 fn a_crowd_displaces_another_pools_spares() {
     explore_large(|| {
-        let house = House::new(2);
+        let fixture = BudgetFixture::new(2);
         let mut spared = two_exclusive();
         spared.min_idle = 1;
-        let (one, other) = (house.pool(spared), house.pool(two_exclusive()));
+        let (one, other) = (fixture.pool(spared), fixture.pool(two_exclusive()));
         let ones = [caller(&one, false)];
         let others = [caller(&other, false), caller(&other, false)];
         observe(&one);
         let ones = join(&one, ones);
         let others = join(&other, others);
-        settle(&house, [(one, ones), (other, others)]);
+        settle(&fixture, [(one, ones), (other, others)]);
     });
 }

@@ -114,7 +114,7 @@ pub(super) fn join(pool: &Pool, callers: impl IntoIterator<Item = JoinHandle<Cla
 pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims) {
     block_on(pool.drain());
     let snapshot = pool.snapshot();
-    let book = pool.driver().book();
+    let journal = pool.driver().journal();
     drop(pool);
     if let Some(reaper) = reaper {
         // When it ends, it has told all that it had to tell.
@@ -134,11 +134,11 @@ pub(super) fn close(pool: Pool, reaper: Option<JoinHandle<()>>, claims: &Claims)
     assert_eq!(gauges, [0; 8], "{snapshot:?}");
     assert_eq!(snapshot.instances, InstanceGauges::default());
 
-    let book = book.lock().unwrap();
-    assert!(book.guests.is_empty(), "no instance is left");
+    let journal = journal.lock().unwrap();
+    assert!(journal.guests.is_empty(), "no instance is left");
     let (mut answered, mut told, mut left) = (0, 0, 0);
     for (request_id, claim) in claims {
-        match (claim, book.told(*request_id)) {
+        match (claim, journal.told(*request_id)) {
             (Claim::Answered, None) => answered += 1,
             (Claim::Told | Claim::Left, Some(_)) => told += 1,
             (Claim::Left, None) => left += 1,

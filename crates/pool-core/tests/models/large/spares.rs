@@ -35,7 +35,7 @@ fn a_crowd_is_served_as_spares_come_and_go() {
         pool.driver().clock.advance(100);
         warming.join().unwrap();
         assert!(claims.iter().all(|(_, claim)| *claim != Claim::Told), "{claims:?}");
-        block_on(pool.driver().read(|book| (book.guests.len() == 2).then_some(())));
+        block_on(pool.driver().read(|journal| (journal.guests.len() == 2).then_some(())));
         close(pool, Some(reaper), &claims);
     });
 }

@@ -25,7 +25,7 @@ impl Ledger {
         self.allocator.holds.map_or(usize::MAX, |holds| holds.saturating_sub(self.instances.len()))
     }
 
-    /// A start found it full; the instance is already gone from the books.
+    /// A start found it full; the instance is already gone from the ledger.
     pub fn found_full(&mut self) {
         let live = self.instances.len();
         let allocator = &mut self.allocator;

@@ -1,4 +1,4 @@
-//! A pool in virtual time with a driver made of paper: inputs are calls, effects become lines of
+//! A pool in virtual time with a fake driver: inputs are calls, effects become lines of
 //! a log, and after every input the pool is compared with the [`Ledger`], its second opinion.
 //!
 //! Requests and instances go by the numbers people see in logs, counted from 1.

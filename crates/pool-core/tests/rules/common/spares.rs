@@ -58,7 +58,7 @@ impl Ledger {
         self.spares.not_before.is_some_and(|at| at > self.now)
     }
 
-    /// An unused spare ended; it is no longer in the books, or marked as retiring.
+    /// An unused spare ended; it is no longer in the ledger, or marked as retiring.
     pub fn spare_lost(&mut self, reason: Reason) {
         // One whose code was replaced says nothing of the next.
         if reason == Reason::Swap || self.missing_spares() == 0 {

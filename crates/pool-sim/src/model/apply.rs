@@ -1,18 +1,18 @@
-//! What each record changes in the books.
+//! What each record changes in the model.
 
 use std::task::Poll;
 
 use millpond_pool_core::expiration::Expired;
 use millpond_pool_core::{Failure, InstanceId, Mode, Refusal, RequestId};
 
-use super::{Books, Instance, Phase, Place, Request, Settling};
+use super::{Instance, Model, Phase, Place, Request, Settling};
 use crate::agenda::Time;
 use crate::duration::after;
 use crate::record::Record;
 
 pub(super) type Applied = Result<(), String>;
 
-impl Books {
+impl Model {
     /// Applies a record.
     pub(crate) fn apply(&mut self, at: Time, record: &Record) -> Applied {
         match record {

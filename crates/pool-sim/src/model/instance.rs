@@ -1,4 +1,4 @@
-//! An instance, as the books keep it until its end was reported.
+//! An instance, as the model keeps it until its end was reported.
 
 use millpond_pool_core::RequestId;
 

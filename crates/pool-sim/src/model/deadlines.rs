@@ -2,11 +2,11 @@
 
 use millpond_pool_core::{InstanceId, RequestId};
 
-use super::{Books, Phase, Place};
+use super::{Model, Phase, Place};
 use crate::agenda::Time;
 use crate::duration::after;
 
-impl Books {
+impl Model {
     /// The clock was looked at: settling is over, and guests whose caller has left have had their
     /// time.
     pub(super) fn look_at_clock(&mut self, at: Time) {

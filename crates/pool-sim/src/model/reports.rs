@@ -1,14 +1,14 @@
-//! What each report on an instance changes in the books.
+//! What each report on an instance changes in the model.
 
 use millpond_pool_core::{InstanceId, RequestId};
 
 use super::apply::Applied;
-use super::{Books, Phase, Place};
+use super::{Model, Phase, Place};
 use crate::agenda::Time;
 use crate::duration::after;
 use crate::record::Event;
 
-impl Books {
+impl Model {
     pub(super) fn event(&mut self, at: Time, id: InstanceId, event: Event) -> Applied {
         let Some(phase) = self.instances.get(&id).map(|instance| instance.phase) else {
             let item = matches!(event, Event::Returned(_) | Event::Exhausted(Some(_)));

@@ -2,7 +2,7 @@
 //!
 //! Kept from the records alone. Each record is applied once, in the order in which things went in and
 //! came out; one that cannot be (a second outcome, an effect on something that is not there) is a
-//! violation of conservation. The checkers read the books as they were *before* each record.
+//! violation of conservation. The checkers read the model as it was *before* each record.
 
 mod apply;
 mod deadlines;
@@ -21,9 +21,9 @@ pub(crate) use request::{Place, Request};
 use crate::agenda::Time;
 use crate::record::Spread;
 
-/// The books of one pool.
+/// The model of one pool.
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct Model {
     pub(crate) limits: Limits,
     pub(crate) quota: Spread,
     pub(crate) requests: BTreeMap<RequestId, Request>,
@@ -58,7 +58,7 @@ pub(crate) struct Outcomes {
     pub(crate) cancelled: u64,
 }
 
-impl Books {
+impl Model {
     pub(crate) fn new(limits: Limits, quota: Spread, has_budget: bool) -> Self {
         Self {
             limits,

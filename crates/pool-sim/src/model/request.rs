@@ -1,4 +1,4 @@
-//! A request, as the books keep it until it is over.
+//! A request, as the model keeps it until it is over.
 
 use millpond_pool_core::InstanceId;
 

@@ -8,7 +8,7 @@ use millpond_pool_core::{Failure, InstanceId, Refusal, RequestId};
 use super::Item;
 
 #[derive(Default)]
-pub(crate) struct Book {
+pub(crate) struct Journal {
     pub(crate) guests: BTreeMap<InstanceId, Guest>,
     pub(super) told: Vec<(RequestId, Told)>,
     /// Who waits for something to be written here.
@@ -36,7 +36,7 @@ pub(crate) enum Told {
     Failed(Failure),
 }
 
-impl Book {
+impl Journal {
     pub(crate) fn told(&self, request_id: RequestId) -> Option<Told> {
         self.told.iter().find(|(other, _)| *other == request_id).map(|(_, told)| *told)
     }

@@ -11,7 +11,7 @@ use crate::mode::AtomicU64;
 /// A budget. Counting is a step of the model: else loom would not try those orders of which only the
 /// count is another.
 #[derive(Clone)]
-pub(crate) struct House {
+pub(crate) struct BudgetFixture {
     budget: SharedBudget,
     stores: Arc<Stores>,
 }
@@ -22,7 +22,7 @@ struct Stores {
     most: AtomicU64,
 }
 
-impl House {
+impl BudgetFixture {
     pub(crate) fn new(instances: usize) -> Self {
         let stores = Stores { live: AtomicU64::new(0), most: AtomicU64::new(instances as u64) };
         let budget = SharedBudget::new(BudgetLimits::instances(instances));
@@ -42,7 +42,7 @@ impl House {
     /// One with this host.
     pub(crate) fn admit(&self, mut host: Host, guaranteed: usize) -> Pool {
         let limits = host.limits.clone();
-        host.house = Some(self.clone());
+        host.fixture = Some(self.clone());
         let mut share = Share::default();
         share.guaranteed = guaranteed;
         PoolHandle::with_budget(host, limits, 0, &self.budget, share).expect("there is room")
@@ -79,8 +79,8 @@ pub(crate) struct Store(Mutex<Option<Place>>);
 struct Place(Arc<Stores>);
 
 impl Store {
-    pub(super) fn make(&self, house: Option<&House>) {
-        let Some(House { stores, .. }) = house else { return };
+    pub(super) fn make(&self, fixture: Option<&BudgetFixture>) {
+        let Some(BudgetFixture { stores, .. }) = fixture else { return };
         let live = stores.live.fetch_add(1, SeqCst) + 1;
         assert!(live <= stores.most.load(SeqCst), "{live} live instances are more than the budget");
         *self.0.lock().unwrap() = Some(Place(Arc::clone(stores)));
