@@ -119,7 +119,7 @@ pub(super) struct Folder {
 
 macro_rules! wit {
     ($($path:literal),+) => {
-        &[$(($path, include_str!(concat!("../../../../wit/", $path)))),+]
+        &[$(($path, include_str!(concat!("../../wit/", $path)))),+]
     };
 }
 

@@ -13,7 +13,7 @@ use super::held::Held;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../../wit/p2/deps/keyvalue",
+        path: "wit/p2/deps/keyvalue",
         world: "wasi:keyvalue/imports",
         imports: { default: trappable },
         with: { "wasi:keyvalue/store.bucket": super::Bucket },
