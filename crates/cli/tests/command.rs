@@ -161,7 +161,7 @@ fn what_makes_no_sense_exits_with_two() {
 
 #[test]
 fn help_exits_with_zero() {
-    let output = run(&["serve", "-h"]);
+    let output = run(&["serve", "--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = String::from_utf8(output.stdout).unwrap();
     for flag in [
@@ -178,4 +178,15 @@ fn help_exits_with_zero() {
     ] {
         assert!(help.contains(flag), "{flag}");
     }
+}
+
+#[test]
+fn short_help_fits_two_screens() {
+    let output = run(&["serve", "-h"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("see more with '--help'"), "{help}");
+    assert!(help.lines().count() <= 2 * 30, "{} lines:\n{help}", help.lines().count());
+    let longest = help.lines().max_by_key(|line| line.chars().count()).unwrap();
+    assert!(longest.chars().count() <= 100, "{longest}");
 }

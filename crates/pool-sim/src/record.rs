@@ -123,9 +123,12 @@ impl Record {
             Effect::Retire { id, reason, .. } => Self::Retire(*id, *reason),
             Effect::Gone { .. } => Self::Gone,
             Effect::Discard { .. } => Self::Discard,
-            Effect::Poll { view, revision, .. } => {
-                Self::Poll { id: view.id, revision: *revision, draw: view.random, spare: view.spare }
-            }
+            Effect::Poll { view, revision, .. } => Self::Poll {
+                id: view.id,
+                revision: *revision,
+                draw: view.random,
+                spare: view.spare,
+            },
             Effect::Claim(claim) => Self::Claim(*claim),
             other => unreachable!("an effect that the simulator does not know: {other:?}"),
         }

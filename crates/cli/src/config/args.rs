@@ -46,16 +46,20 @@ pub(crate) struct Flags {
     #[serde(deserialize_with = "path")]
     pub(crate) component: Option<PathBuf>,
 
-    /// Serve as a proxy in front of this HTTP server, in place of a component
+    /// Be a proxy in front of this HTTP server, with no component
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<Origin>,
 
-    /// Read settings from this TOML file: the names below are its keys; a flag wins over the file
+    /// Read settings from this TOML file
+    ///
+    /// Its keys are the names below; a flag wins over the file.
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Listen here; port 0 takes any free one [default: 127.0.0.1:8080]
+    /// Listen here [default: 127.0.0.1:8080]
+    ///
+    /// Port 0 takes any free one.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) addr: Option<Address>,
 
@@ -64,29 +68,30 @@ pub(crate) struct Flags {
     pub(crate) admin: Option<Address>,
 
     /// Shut down gracefully when a client connects here [default: nowhere]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", hide_short_help = true)]
     pub(crate) shutdown_addr: Option<Address>,
 
     /// Connections held open at once; further ones wait to be accepted [default: 10000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) max_concurrent_connections: Option<Count>,
 
-    /// Believe what this proxy, or each in this network, says of whom a request is from: X-Forwarded-For and the like
-    /// (repeatable) [default: none]
+    /// Believe what these proxies say of the client (repeatable)
+    ///
+    /// X-Forwarded-For and the like, from this address or each in this network. Without it, they are removed.
     #[arg(long, value_name = "IP[/BITS]")]
     pub(crate) trust_proxy: Vec<Proxy>,
 
     /// Remove this header from each response of a component, middleware or upstream (repeatable)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(crate) strip_response_header: Vec<Stripped>,
 
     /// Bytes a second that a client has to send of a body that is waited for, and to take of one that waits, after 30
     /// seconds; 0: any [default: 240]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
     pub(crate) min_body_rate: Option<Rate>,
 
     /// How long the body of a request may take to come; 0: as long as it likes [default: 5m]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) request_body_timeout: Option<Time>,
 
     /// Threads that serve [default: one for each core]
@@ -94,14 +99,18 @@ pub(crate) struct Flags {
     pub(crate) threads: Option<Threads>,
 
     /// After the signal, go on as before for so long, so that load balancers notice [default: 0s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) drain_delay: Option<Time>,
 
-    /// Then wait at most so long for what runs [default: 30s]
+    /// After SIGTERM, wait so long for what runs [default: 30s]
+    ///
+    /// It begins after --drain-delay.
     #[arg(long, value_name = "DURATION")]
     pub(crate) drain_timeout: Option<Time>,
 
-    /// What to log, as TARGET=LEVEL,... [default: warn,millpond=info]
+    /// What to log [default: warn,millpond=info]
+    ///
+    /// TARGET=LEVEL,...
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
@@ -110,42 +119,48 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
 
     /// Do not prefix guest output with its instance and request
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_logging_prefix: bool,
 
     /// What an instance may print in a second, four times as much at once; 0: no limit [default: 256KiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
     pub(crate) max_guest_output: Option<Rate>,
 
-    /// Profile each instance of the component, and write a Firefox profile into this directory when it ends
+    /// Write a profile of each instance into this directory
+    ///
+    /// A Firefox profile, of each instance of the component, when it ends.
     #[arg(long, value_name = "DIR")]
     pub(crate) profile: Option<ProfileDir>,
 
-    /// Write the core dump of each instance of the component that traps into this directory
+    /// Write core dumps of instances that trap into this directory
+    ///
+    /// Of instances of the component.
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "path")]
     pub(crate) coredump: Option<PathBuf>,
 
     /// Files that this process writes into each of those directories at most [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) max_record_files: Option<Count>,
 
     /// Bytes of all files in each of them at most [default: 1GiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
     pub(crate) max_record_bytes: Option<Size>,
 
     #[command(flatten)]
     pub(crate) middleware: MiddlewareFlags,
 
     /// Instances of each middleware alive at once; a request on its way through holds one [default: 1000]
-    #[arg(long, value_name = "N", help_heading = "Middleware")]
+    #[arg(long, value_name = "N", help_heading = "Middleware", hide_short_help = true)]
     pub(crate) max_middleware_instances: Option<Count>,
 
     /// Bytes of bodies that are held for middleware, all of them together [default: 256MiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Middleware")]
+    #[arg(long, value_name = "SIZE", help_heading = "Middleware", hide_short_help = true)]
     pub(crate) max_middleware_buffer: Option<Size>,
 
-    /// Requests that may wait for an instance of a pool, or for the upstream; 0: none [default: 1024]
+    /// Requests that may wait for an instance [default: 1024]
+    ///
+    /// Of each pool, or for the upstream; 0: none.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) queue: Option<QueueLength>,
 
@@ -153,97 +168,121 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) queue_timeout: Option<Time>,
 
-    /// How long a component or the upstream may take for a response head, and a middleware for each of its calls
-    /// [default: 30s]; also -W timeout=
+    /// How long a response head may take [default: 30s]
+    ///
+    /// That of a component or the upstream; of a middleware, each of its calls. Also -W timeout=
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) request_timeout: Option<NonZeroTime>,
 
     /// How long an instance may take to start [default: 10s]
-    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool", hide_short_help = true)]
     pub(crate) start_timeout: Option<NonZeroTime>,
 
-    /// Instances of the component alive at once [default: what the allocator holds, 1000]
+    /// Instances alive at once [default: 1000]
+    ///
+    /// Of the component; or what the allocator holds, if that is fewer.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instances: Option<Count>,
 
-    /// Memory of one instance [default: 256MiB]; also -W max-memory-size=
+    /// Memory of one instance [default: 256MiB]
+    ///
+    /// Also -W max-memory-size=
     #[arg(long, value_name = "SIZE", help_heading = "Pool")]
     pub(crate) max_memory: Option<Size>,
 
-    /// Memory of all instances together; beyond it none grows, and starts wait [default: 3/4 of the machine's]
+    /// Memory of all instances [default: 3/4 of the machine's]
+    ///
+    /// Beyond it none grows, and starts wait.
     #[arg(long, value_name = "SIZE", help_heading = "Pool")]
     pub(crate) max_total_memory: Option<Size>,
 
     /// Size of the component's file [default: 256MiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool", hide_short_help = true)]
     pub(crate) max_component_size: Option<Size>,
 
-    /// Requests that run in the component at once, or at the upstream; the rest queues [default: component: no limit of
-    /// its own, upstream: 1000]
+    /// Requests that run at once; the rest queues
+    ///
+    /// In the component, or at the upstream [default: component: no limit of its own, upstream: 1000].
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_concurrent_requests: Option<Count>,
 
-    /// Requests that one instance of the component serves in its life [default: wasi:http 0.2: 1, 0.3: about 128]
+    /// Requests of one instance in its life [default: 0.2: 1, 0.3: 128]
+    ///
+    /// Of one instance of the component. With 0.3, fewer by up to a quarter, so that not all end at once.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instance_reuse_count: Option<Count>,
 
     /// Requests that one instance of the component serves at a time; 0.2 guests always take one [default: 0.3: 16]
-    #[arg(long, value_name = "N", help_heading = "Pool")]
+    #[arg(long, value_name = "N", help_heading = "Pool", hide_short_help = true)]
     pub(crate) max_instance_concurrent_reuse_count: Option<Count>,
 
     /// How long an idle instance is kept [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Pool")]
     pub(crate) idle_instance_timeout: Option<Time>,
 
-    /// Instances of the component kept ready for new requests, made off the request path [default: 0]
+    /// Instances kept ready for new requests [default: 0]
+    ///
+    /// Of the component; they are made off the request path.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) min_idle: Option<Spares>,
 
     /// How old an instance may become; then it finishes what it has [default: no limit]
-    #[arg(long, value_name = "DURATION", help_heading = "Pool")]
+    #[arg(long, value_name = "DURATION", help_heading = "Pool", hide_short_help = true)]
     pub(crate) max_instance_age: Option<NonZeroTime>,
 
     /// End an instance after its requests once it holds more than this [default: no limit]
-    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool", hide_short_help = true)]
     pub(crate) instance_memory_watermark: Option<Size>,
 
     /// End idle instances while the process has more than this [default: no limit]
-    #[arg(long, value_name = "SIZE", help_heading = "Pool")]
+    #[arg(long, value_name = "SIZE", help_heading = "Pool", hide_short_help = true)]
     pub(crate) process_memory_watermark: Option<Size>,
 
-    /// Set an environment variable in the guest; without a value it takes the host's (repeatable)
+    /// Set a variable in the guest, or pass the host's (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Guest")]
     pub(crate) env: Vec<EnvVar>,
 
-    /// Give the guest a directory, to write as much as it likes, or with ::ro to read only (repeatable)
+    /// Give the guest a directory, ::ro: to read only (repeatable)
+    ///
+    /// Without ::ro it may write as much as it likes.
     #[arg(long, value_name = "HOST[::GUEST[::ro]]", help_heading = "Guest")]
     pub(crate) dir: Vec<Dir>,
 
-    /// Set or replace a header of each request, or all those in @FILE (repeatable)
+    /// Set a header of each request, or those in @FILE (repeatable)
+    ///
+    /// It replaces one of that name.
     #[arg(short = 'H', long, value_name = "NAME: VALUE", help_heading = "Guest")]
     pub(crate) header: Vec<HeaderArg>,
 
-    /// Let guests send requests there only (repeatable) [default: anywhere]
+    /// Let guests send requests there only (repeatable)
+    ///
+    /// [default: anywhere]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Guest")]
     pub(crate) allow_outbound: Option<Vec<Outbound>>,
 
-    /// Let guests send no requests to this machine and private networks, but for what --allow-outbound names
+    /// Let guests send none to this machine and private networks
+    ///
+    /// But for what --allow-outbound names.
     #[arg(long, help_heading = "Guest")]
     pub(crate) deny_private: bool,
 
     /// Requests that guests send, under way at once [default: 1000, or what the descriptors allow]
-    #[arg(long, value_name = "N", help_heading = "Guest")]
+    #[arg(long, value_name = "N", help_heading = "Guest", hide_short_help = true)]
     pub(crate) max_outbound: Option<Count>,
 
     /// Files that guests have open at once [default: 1000, or what the descriptors allow]
-    #[arg(long, value_name = "N", help_heading = "Guest")]
+    #[arg(long, value_name = "N", help_heading = "Guest", hide_short_help = true)]
     pub(crate) max_files: Option<Count>,
 
-    /// WASI: cli, http, p3, config, keyvalue, config-var=K=V, keyvalue-in-memory-data=K=V
+    /// WASI: cli, http, p3, config, keyvalue, ...
+    ///
+    /// config-var=K=V and keyvalue-in-memory-data=K=V give values.
     #[arg(short = 'S', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
     pub(crate) wasi: Vec<Wasi>,
 
-    /// WebAssembly: timeout=DURATION, max-memory-size=SIZE, component-model-async
+    /// WebAssembly: timeout=, max-memory-size=, ...
+    ///
+    /// timeout=DURATION, max-memory-size=SIZE, component-model-async
     #[arg(short = 'W', long, value_name = "KEY[=VAL],...", help_heading = "Guest")]
     pub(crate) wasm: Vec<Wasm>,
 

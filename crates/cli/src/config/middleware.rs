@@ -39,13 +39,14 @@ impl Args for MiddlewareFlags {
                 .value_parser(value_parser!(PathBuf))
                 .help_heading("Middleware")
         };
-        let module = flag(MODULE, "MODULE").help(
-            "Let requests pass this http-wasm guest first (repeatable, in this order); what is said below of instances \
-             holds for its pool too, unless it says \"of the component\"; in --config: [[middleware]] with module and \
-             config",
-        );
-        let config = flag(CONFIG, "FILE")
-            .help("What the --middleware before this gets as its configuration: the file's bytes");
+        let module = flag(MODULE, "MODULE")
+            .help("Let requests pass this http-wasm guest first (repeatable)")
+            .long_help(
+                "Let requests pass this http-wasm guest first (repeatable, in this order)\n\nWhat is said below of \
+                 instances holds for its pool too, unless it says \"of the component\". In --config: [[middleware]] \
+                 with module and config.",
+            );
+        let config = flag(CONFIG, "FILE").help("The configuration of the --middleware before this");
         command.arg(module).arg(config)
     }
 

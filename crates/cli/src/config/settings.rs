@@ -21,7 +21,7 @@ use crate::config::values::{Dir, EnvVar, LogFormat, Outbound, Rate, Time};
 use crate::error::StartError;
 use crate::listen::Pacing;
 
-/// Warnings of everybody, and what Millpond itself has to tell.
+/// Warnings of all, and what Millpond itself has to tell.
 pub(crate) const DEFAULT_FILTER: &str = "warn,millpond=info";
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
