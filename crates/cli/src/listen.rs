@@ -16,9 +16,10 @@ mod accept_errors;
 pub(crate) mod connection;
 mod head_timer;
 mod idle;
+mod metered_body;
 mod pace;
 mod request_body;
-mod response_body;
+
 mod service;
 mod streams;
 mod traffic;

@@ -14,7 +14,7 @@ mod driver;
 mod host;
 mod instance;
 mod interfaces;
-mod memory;
+mod memory_watch;
 mod pool;
 mod record;
 mod response;
@@ -25,7 +25,7 @@ pub use build::{BuildError, Builder};
 pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
-pub use memory::{MemoryError, MemorySource, MemoryWatch, system_memory};
+pub use memory_watch::{MemoryError, MemorySource, MemoryWatch, system_memory};
 pub use millpond_engine::{
     DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream, InstantiationError, LogRate,
     Lost, MemoryAccount, MemoryExhausted, Output, Tokio, cut_output, escape, unlogged,

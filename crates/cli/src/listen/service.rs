@@ -17,8 +17,8 @@ use pin_project_lite::pin_project;
 use tower::Service;
 use tower::util::Oneshot;
 
+use super::metered_body::ResponseBody;
 use super::request_body::{BodyLimits, RequestBody, WasCut};
-use super::response_body::ResponseBody;
 use super::traffic::{Connection, Meter};
 use crate::error::BoxError;
 

@@ -11,6 +11,7 @@
 //!   counts.
 
 mod frames;
+mod writes;
 
 use std::io;
 use std::pin::Pin;
@@ -21,9 +22,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::pace::{Pace, Rule, Slow};
+use super::pace::Rule;
 use super::traffic::{Connection, Cut};
 use frames::FrameBudget;
+use writes::Writes;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -81,14 +83,6 @@ enum Seen<'a> {
     Http2(&'a [u8]),
 }
 
-/// What becomes of what is written.
-#[derive(Debug)]
-struct Writes {
-    pace: Pace,
-    /// Goes off no later than the pace's deadline while something waits; `None` until something has.
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
 impl<T> Wire<T> {
     /// The peer has `patience` from now to show its protocol, and has to take what is written as `writes` says.
     pub(crate) fn new(
@@ -104,7 +98,7 @@ impl<T> Wire<T> {
                 rest: HTTP2_PREFACE,
             }),
             in_a_row: 0,
-            writes: Writes { pace: Pace::new(writes), sleep: None },
+            writes: Writes::new(writes),
             connection,
         }
     }
@@ -198,45 +192,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
                 Poll::Ready(this.reads.receive(&buf.filled()[before..], &this.connection))
             }
             failed => failed,
-        }
-    }
-}
-
-impl Writes {
-    /// Takes note of how a write went.
-    fn see(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-        connection: &Connection,
-    ) -> Poll<io::Result<usize>> {
-        let Poll::Pending = written else {
-            if let Poll::Ready(Ok(bytes)) = &written {
-                self.pace.moved(Instant::now, *bytes);
-            }
-            return written;
-        };
-        if !self.pace.waits() {
-            self.pace.wait(Instant::now());
-        }
-        let Some(deadline) = self.pace.deadline() else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        loop {
-            // One that goes off too early is set anew then: that is rarer than writes that wait.
-            if sleep.deadline() > deadline {
-                sleep.as_mut().reset(deadline);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if let Some(slow) = self.pace.verdict(Instant::now()) {
-                connection.traffic().cut(match slow {
-                    Slow::Stalled => Cut::WriteStalled,
-                    Slow::Trickles => Cut::SlowWrites,
-                });
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            sleep.as_mut().reset(deadline);
         }
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Caller, Linker, Result};
 use crate::host::state::GuestState;
 
 use super::MODULE;
-use super::memory::{read, split, write};
+use super::guest_memory::{read, split, write};
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap(MODULE, "enable_features", enable_features)?;

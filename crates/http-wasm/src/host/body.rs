@@ -5,7 +5,7 @@ use wasmtime::{Caller, Linker, Result, format_err};
 use crate::host::state::GuestState;
 
 use super::MODULE;
-use super::memory::{read, slice, split};
+use super::guest_memory::{read, slice, split};
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
     linker.func_wrap_async(MODULE, "read_body", |caller, (kind, buf, limit)| {

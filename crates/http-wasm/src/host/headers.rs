@@ -8,7 +8,7 @@ use crate::message::exchange::{Kind, MAX_SET};
 use crate::message::trailers::Edit;
 
 use super::MODULE;
-use super::memory::{quote, read_short, split, write_all};
+use super::guest_memory::{quote, read_short, split, write_all};
 
 /// Bytes of a name: `http` takes no more either.
 const NAME: u32 = 64 * 1024;

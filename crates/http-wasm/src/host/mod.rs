@@ -8,8 +8,8 @@
 
 mod admin;
 mod body;
+pub(crate) mod guest_memory;
 mod headers;
-pub(crate) mod memory;
 mod request;
 mod response;
 pub(crate) mod state;

@@ -7,7 +7,7 @@ use crate::host::state::GuestState;
 use crate::host::uri;
 
 use super::MODULE;
-use super::memory::{quote, read_short, split, write};
+use super::guest_memory::{quote, read_short, split, write};
 
 /// Bytes of a method.
 const METHOD: u32 = 256;

@@ -7,7 +7,7 @@ use millpond_engine::{GuestLimits, begin_ticks};
 use millpond_pool_core::{Error, InstanceId, RequestId, Usage};
 use wasmtime::{Instance, Result, Store, TypedFunc, format_err};
 
-use crate::host::memory::MEMORY;
+use crate::host::guest_memory::MEMORY;
 use crate::host::state::GuestState;
 use crate::message::exchange::Exchange;
 use crate::module::inspect::{HANDLE_REQUEST, HANDLE_RESPONSE, ModuleInfo};

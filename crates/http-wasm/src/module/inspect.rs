@@ -7,7 +7,7 @@ use wasmparser::{
 };
 
 use crate::host;
-use crate::host::memory::MEMORY;
+use crate::host::guest_memory::MEMORY;
 
 /// The guest's own functions.
 pub(crate) const HANDLE_REQUEST: &str = "handle_request";

@@ -1,13 +1,11 @@
 //! The head of a request, from what came to what all who come after see.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Version};
 use millpond_pool_core::{Error, ErrorKind};
 
 use super::field::Field;
+use super::hop_by_hop::{HopByHop, remove_all};
 use super::{MAX_FIELDS, Rules, authority, bad, set_authority};
 
 /// What one look at all fields found.
@@ -15,11 +13,8 @@ use super::{MAX_FIELDS, Rules, authority, bad, set_authority};
 struct Found<'a> {
     /// There is something to do beside the authority.
     something: bool,
-    connection: bool,
-    hop_by_hop: bool,
+    hop_by_hop: HopByHop,
     forwarded: bool,
-    te: Option<&'a HeaderValue>,
-    transfer_encoding: bool,
     expect: Option<&'a HeaderValue>,
     content_length: Option<&'a HeaderValue>,
     content_lengths: usize,
@@ -44,58 +39,23 @@ impl Rules {
         {
             return Err(bad("Expect", "expected 100-continue").with_status(417));
         }
-        if found.transfer_encoding {
-            check_coding(request.headers())?;
-        }
-        let named = if found.connection { named(request.headers())? } else { Vec::new() };
-        let te = found.te.map(|_| takes_trailers(request.headers()));
-        let Found { connection, hop_by_hop, forwarded, transfer_encoding, .. } = found;
+        let removal = found.hop_by_hop.check(request.headers())?;
         let (expect, lengths) = (found.expect.is_some(), found.content_lengths);
         let length = found.content_length.cloned();
-        let forwarded = forwarded && !self.trusts(request);
+        let forwarded = found.forwarded && !self.trusts(request);
 
         let headers = request.headers_mut();
-        if connection {
-            headers.remove(CONNECTION);
-            for name in named {
-                headers.remove(name);
-            }
-        }
-        if transfer_encoding {
-            headers.remove(TRANSFER_ENCODING);
-        }
+        removal.apply(headers);
         if expect {
             headers.remove(EXPECT);
-        }
-        match te {
-            Some(true) => drop(headers.insert(TE, HeaderValue::from_static("trailers"))),
-            Some(false) => drop(headers.remove(TE)),
-            None => {}
         }
         if let Some(length) = length.filter(|_| lengths > 1) {
             headers.insert(CONTENT_LENGTH, length);
         }
-        if hop_by_hop || forwarded {
-            let goes = |name: &&HeaderName| match Field::of(name) {
-                Field::HopByHop => true,
-                Field::Forwarded => forwarded,
-                _ => false,
-            };
-            let names: Vec<_> = headers.keys().filter(goes).cloned().collect();
-            for name in names {
-                headers.remove(name);
-            }
+        if forwarded {
+            remove_all(headers, Field::Forwarded);
         }
         Ok(())
-    }
-
-    /// Whether a request comes from a proxy that is trusted.
-    pub(super) fn trusts<B>(&self, request: &Request<B>) -> bool {
-        if self.trusted.is_empty() {
-            return false;
-        }
-        let peer = (self.peer)(request.extensions());
-        peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(peer)))
     }
 
     /// RFC 9110, section 7.4: a request for another scheme than that of its connection is misdirected.
@@ -172,11 +132,11 @@ impl<'a> Found<'a> {
                     found.length(value)?;
                     continue;
                 }
-                Field::Connection => found.connection = true,
-                Field::HopByHop => found.hop_by_hop = true,
+                Field::Connection => found.hop_by_hop.connection = true,
+                Field::HopByHop => found.hop_by_hop.others = true,
                 Field::Forwarded => found.forwarded = true,
-                Field::Te => found.te = Some(value),
-                Field::TransferEncoding => found.transfer_encoding = true,
+                Field::Te => found.hop_by_hop.te = true,
+                Field::TransferEncoding => found.hop_by_hop.transfer_encoding = true,
                 Field::Expect if found.expect.is_some_and(|expect| expect != value) => {
                     return Err(bad("Expect", "there are several").with_status(417));
                 }
@@ -184,7 +144,7 @@ impl<'a> Found<'a> {
             }
             found.something = true;
         }
-        if found.transfer_encoding && found.content_lengths > 0 {
+        if found.hop_by_hop.transfer_encoding && found.content_lengths > 0 {
             return Err(bad("Content-Length", "there is a Transfer-Encoding beside it"));
         }
         Ok(found)
@@ -210,52 +170,6 @@ impl<'a> Found<'a> {
         self.something |= self.content_lengths > 1;
         Ok(())
     }
-}
-
-/// What `Connection` names beside what goes anyhow.
-fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Error> {
-    let mut named = Vec::new();
-    for value in headers.get_all(CONNECTION) {
-        let text = value.to_str().map_err(|error| bad("Connection", error))?;
-        for option in text.split(',').map(str::trim).filter(|option| !option.is_empty()) {
-            if ["close", "keep-alive", "te", "upgrade"]
-                .iter()
-                .any(|known| option.eq_ignore_ascii_case(known))
-            {
-                continue;
-            }
-            let name: HeaderName =
-                option.parse().map_err(|_| bad("Connection", "expected names of fields"))?;
-            match Field::of(&name) {
-                Field::EndToEnd => named.push(name),
-                Field::Connection | Field::HopByHop | Field::Te | Field::TransferEncoding => {}
-                Field::Kept
-                | Field::ContentLength
-                | Field::Host
-                | Field::Expect
-                | Field::Forwarded => {
-                    let why = format!("it names {name}, which is not for the connection only");
-                    return Err(bad("Connection", why));
-                }
-            }
-        }
-    }
-    Ok(named)
-}
-
-/// The server has taken off what is `chunked`, and nothing here takes off anything else.
-fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(bad("Transfer-Encoding", "expected chunked and nothing else").with_status(501)),
-    }
-}
-
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
-    let mut codings = values.flat_map(|value| value.split(','));
-    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 #[cfg(test)]

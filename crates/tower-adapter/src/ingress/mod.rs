@@ -39,8 +39,9 @@ mod authority;
 mod body;
 mod field;
 mod head;
-mod network;
+mod hop_by_hop;
 mod service;
+mod trust;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -53,8 +54,8 @@ use tower::Layer;
 
 pub use authority::{authority, set_authority};
 pub use body::IngressBody;
-pub use network::{Network, ParseNetworkError};
 pub use service::{IngressFuture, IngressService};
+pub use trust::{Network, ParseNetworkError};
 
 /// Whom a request is from, in the extensions of the request: a server that knows puts it there.
 ///

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use millpond_pool_core::{Instance, PoolHandle};
 
-use super::{End, poll_run, report_end};
+use super::end::End;
+use super::{poll_run, report_end};
 use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::instance::wake_state::WakeState;
@@ -117,7 +118,7 @@ impl<H: Host> Drop for Leaving<'_, H> {
         slot.leave_seat();
         if slot.orphaned.load(Ordering::Relaxed) {
             let (pool, instance) = (self.pool.clone(), self.instance.clone());
-            drop(End { pool, instance, reason: None, dump: None, disarmed: false });
+            drop(End::new(pool, instance, None));
         }
     }
 }

@@ -1,10 +1,13 @@
-//! Addresses that belong together.
+//! The proxies whose word for whom a request is from is believed.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use http::Request;
 use ipnet::{IpNet, Ipv4Net};
+
+use super::Rules;
 
 /// A network of addresses, or a single one: `10.0.0.0/8`, `2001:db8::/32`, `127.0.0.1`.
 ///
@@ -30,6 +33,17 @@ impl Network {
     /// Returns whether an address is in it.
     pub fn contains(&self, addr: IpAddr) -> bool {
         self.0.contains(&addr.to_canonical())
+    }
+}
+
+impl Rules {
+    /// Whether a request comes from a proxy that is trusted.
+    pub(super) fn trusts<B>(&self, request: &Request<B>) -> bool {
+        if self.trusted.is_empty() {
+            return false;
+        }
+        let peer = (self.peer)(request.extensions());
+        peer.is_some_and(|peer| self.trusted.iter().any(|network| network.contains(peer)))
     }
 }
 
