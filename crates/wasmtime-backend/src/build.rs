@@ -17,7 +17,7 @@ use crate::driver::{MakeExpiration, WasmDriver};
 use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
-use crate::record::{RecordDirs, RecordLimits, Records};
+use crate::records::{RecordDirs, RecordLimits, Records};
 use crate::wasi::{bodies, fields};
 
 pub use error::BuildError;

@@ -19,7 +19,7 @@ use crate::instance::fault::Fault;
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
 use crate::instance::slot::{self, Slot};
-use crate::record::{self, Records};
+use crate::records::{self, Records};
 use crate::run::exclusive;
 use crate::run::shared;
 
@@ -94,7 +94,7 @@ impl<H: Host> WasmDriver<H> {
     pub(crate) fn start_failed(&self, fault: Fault) -> Error {
         let error = InstantiationError::new(fault.into_error());
         if let Some(more) = NOT_STARTED.allow() {
-            let (error, unlogged) = (error.cause().map(record::for_log), unlogged(more));
+            let (error, unlogged) = (error.cause().map(records::for_log), unlogged(more));
             let error = error.map(tracing::field::display);
             tracing::error!(error, unlogged, "an instance failed to start");
         }

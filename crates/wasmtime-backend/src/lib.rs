@@ -16,7 +16,7 @@ mod instance;
 mod interfaces;
 mod memory_watch;
 mod pool;
-mod record;
+mod records;
 mod response;
 mod run;
 mod wasi;
@@ -36,7 +36,7 @@ pub use millpond_pool_core::{
     Snapshot, Usage, Warmed, expiration,
 };
 pub use pool::WasmPool;
-pub use record::{RecordCounts, RecordLimits};
+pub use records::{RecordCounts, RecordLimits};
 pub use response::body::{BodyError, ResponseBody};
 pub use response::future::ResponseFuture;
 pub use wasi::{Destination, GuestIo, GuestIoUsage, ParseDestinationError, StoreData, WasiHost};

@@ -24,16 +24,16 @@ use crate::expiration::{Asked, Expired, Polled};
 use crate::limits::Limits;
 use crate::reason::{Reason, Refusal};
 use crate::snapshot::Snapshot;
-use crate::view::{InstanceId, Status};
+use crate::view::InstanceId;
 
 pub(crate) use action::{Action, ToPoll};
 use allocator::Allocator;
 pub use counts::Load;
 use counts::account::Account;
 use counts::gauge::Gauges;
-use instance::{Instance, Phase};
+use instance::Instance;
 use random::Random;
-use request::{Requests, Stage};
+use request::Requests;
 use spares::Spares;
 
 /// A pool of instances and the requests that wait for them. No lock, waker or clock inside.
@@ -293,39 +293,6 @@ impl<T, H: Clone + Default> Pool<T, H> {
     /// Whether a drain has ended: no request and no instance is left.
     pub fn is_drained(&self) -> bool {
         self.draining && self.requests.len() == 0 && self.instances.is_empty()
-    }
-
-    /// All gauges and counters. Takes time in proportion to requests and instances.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.counters.clone();
-        snapshot.draining = self.draining;
-        snapshot.permits_free = self.permits_free();
-        snapshot.permits_reserved = self.reserved;
-        snapshot.spares = self.gauges.spares();
-        snapshot.pressure = self.missing_seats() > 0;
-        for stage in self.requests.stages() {
-            *match stage {
-                Stage::Queued { .. } => &mut snapshot.queued,
-                Stage::Starting { .. } => &mut snapshot.starting,
-                Stage::Busy { .. } => &mut snapshot.busy,
-                Stage::Pinned { .. } => &mut snapshot.pinned,
-                Stage::Streaming { .. } => &mut snapshot.streaming,
-                Stage::Abandoned { .. } => &mut snapshot.abandoned,
-            } += 1;
-        }
-        let instances = &mut snapshot.instances;
-        for (_, instance) in self.instances.iter() {
-            *match (instance.phase, instance.status) {
-                (Phase::Starting, _) => &mut instances.starting,
-                (Phase::Retiring(_), _) => &mut instances.retiring,
-                (_, Status::Busy) => &mut instances.busy,
-                (_, Status::Pinned) => &mut instances.pinned,
-                (_, Status::Streaming) => &mut instances.streaming,
-                (_, Status::PostReturn) => &mut instances.post_return,
-                (_, Status::Idle) => &mut instances.idle,
-            } += 1;
-        }
-        snapshot
     }
 }
 

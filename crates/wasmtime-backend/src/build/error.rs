@@ -7,7 +7,7 @@ use millpond_engine::{chain, one_line};
 use millpond_pool_core::BudgetError;
 
 use crate::interfaces::InterfacesError;
-use crate::record::DirError;
+use crate::records::DirError;
 
 /// Why there is no pool. Its text is one line: what, where, and what was expected.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use wasmtime_wasi_http::Error as Code;
 use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::instance::slot::Slot;
-use crate::record;
+use crate::records;
 
 /// Why a run stopped.
 pub(crate) enum Fault {
@@ -87,7 +87,7 @@ impl Fault {
             }
             _ => {
                 if let Some(more) = BROKE.allow() {
-                    let (error, unlogged) = (record::for_log(&error), unlogged(more));
+                    let (error, unlogged) = (records::for_log(&error), unlogged(more));
                     tracing::error!(retire.reason = %reason, %error, unlogged, "an instance broke");
                 }
             }

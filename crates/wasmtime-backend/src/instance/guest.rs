@@ -10,7 +10,7 @@ use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use crate::driver::WasmDriver;
 use crate::host::{Ended, Host};
-use crate::record::{DumpPlace, Records};
+use crate::records::{DumpPlace, Records};
 
 /// An instance with more bytes of linear memory than this ends on a thread of its own.
 const LARGE: usize = 8 << 20;

@@ -3,5 +3,6 @@
 pub(super) mod account;
 pub(super) mod gauge;
 mod load;
+mod snapshot;
 
 pub use load::Load;

@@ -11,7 +11,7 @@ use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Re
 use super::Seat;
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::record::DumpPlace;
+use crate::records::DumpPlace;
 
 /// Ends an instance that shuts down: stops its run, saves what its open bodies still hold, shows the store
 /// to the hook, drops it, and reports that. A task of its own: off the request path. To make a core

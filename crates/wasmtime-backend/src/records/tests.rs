@@ -1,9 +1,11 @@
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::file::create;
+use super::profile::is_late;
 use super::*;
 
 /// A directory of the test's own, removed when dropped.
