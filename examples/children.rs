@@ -36,7 +36,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 
 const ECHO: &str = "while read -r line; do case $line in /exit) exit;; /sleep) exec sleep 1000;; \
-                    *) echo \"$line from $$\";; esac; done";
+                    *) printf '%s from %s\\n' \"$line\" $$;; esac; done";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -72,7 +72,9 @@ async fn serve(pool: &Pool, path: &str) -> (StatusCode, String) {
         let job = Job { line: path.to_owned(), answer };
         // Dropping it before its end, as axum does when the client leaves, cancels the request.
         let mut submitted = pool.try_submit(job).map_err(|(error, _)| error)?;
-        let answer = answered.await.expect("each request gets an answer");
+        // A job that is dropped unanswered was for an instance that ended before it had it.
+        let ended = |_| Err(Failure::Retired(Reason::Host).into());
+        let answer = answered.await.unwrap_or_else(ended);
         submitted.over();
         answer
     };
@@ -122,29 +124,28 @@ impl Driver for Children {
         boxed(standard())
     }
 
+    /// A fork takes no time to speak of. Where a start takes long, it is for a task.
     fn start(&self, pool: &Pool, instance: Instance<Self>, start: Start<Job>) {
-        let mut state = instance.slot().lock().unwrap();
-        if state.ended {
-            drop(state);
-            return pool.report(instance.id(), InstanceEvent::Dropped);
-        }
-        match spawn(&self.command) {
-            Ok((child, pipes)) => {
-                (state.child, state.pipes) = (Some(child), Some(pipes));
-                drop(state);
-                pool.report(instance.id(), InstanceEvent::Started);
-                if let Some((request, job)) = start.request {
-                    self.assign(pool, instance, request, job);
-                }
-            }
+        let (child, pipes) = match spawn(&self.command) {
+            Ok(spawned) => spawned,
             Err(error) => {
-                drop(state);
                 if let Some((_, job)) = start.request {
                     let error = PoolError::from(Refusal::StartFailed).with_source(error);
                     let _ = job.answer.send(Err(error));
                 }
-                pool.report(instance.id(), InstanceEvent::StartFailed);
+                return pool.report(instance.id(), InstanceEvent::StartFailed);
             }
+        };
+        let mut state = instance.slot().lock().unwrap();
+        (state.child, state.pipes) = (Some(child), Some(pipes));
+        let ended = state.ended;
+        drop(state);
+        if ended {
+            return self.retire(pool, instance, Reason::Host);
+        }
+        pool.report(instance.id(), InstanceEvent::Started);
+        if let Some((request, job)) = start.request {
+            self.assign(pool, instance, request, job);
         }
     }
 
@@ -164,7 +165,10 @@ impl Driver for Children {
     }
 
     fn fail(&self, instance: Instance<Self>, request: RequestId, failure: Failure) {
-        answer(&instance, request, Err(failure.into()));
+        let caller = instance.slot().lock().unwrap().caller.take_if(|(id, _)| *id == request);
+        if let Some((_, caller)) = caller {
+            let _ = caller.send(Err(failure.into()));
+        }
     }
 
     fn retire(&self, pool: &Pool, instance: Instance<Self>, _: Reason) {
@@ -197,24 +201,16 @@ async fn ask(
         // The pool fails the request. If it had the child killed, it knows already, and ignores this.
         return pool.report(child.id(), InstanceEvent::Broken(Reason::Exit));
     }
-    // False if it is too late: then the pool has failed the request.
+    // False if it is too late: then the pool fails the request.
     let in_time = pool.responded(id);
     let mut state = child.slot().lock().unwrap();
-    if !state.ended {
-        state.pipes = Some(to);
-    }
+    let caller = state.caller.take_if(|(caller, _)| in_time && *caller == id);
+    state.pipes = (!state.ended).then_some(to);
     drop(state);
+    // Before the answer, so that the next request of the same client finds the child idle.
     pool.report_all(child.id(), [InstanceEvent::Ended(id), InstanceEvent::Quiet]);
-    // Last, so that the next request of the same client finds the child idle.
-    if in_time {
-        answer(&child, id, Ok(line));
-    }
-}
-
-fn answer(instance: &Instance<Children>, request: RequestId, answer: Result<String, PoolError>) {
-    let caller = instance.slot().lock().unwrap().caller.take_if(|(id, _)| *id == request);
     if let Some((_, caller)) = caller {
-        let _ = caller.send(answer);
+        let _ = caller.send(Ok(line));
     }
 }
 

@@ -202,6 +202,14 @@ fn children_are_pooled() {
     let second = child(example.get("/hello"));
     assert_ne!(second, first);
 
+    // Of twenty at once, sixteen wait for the four children. Each gets the answer to its own line.
+    let many: Vec<_> = (0..20).map(|n| (n, example.send(&format!("/hello/{n}")))).collect();
+    for (n, stream) in many {
+        let answer = Answer::read(stream);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.starts_with(&format!("/hello/{n} from ")), "{answer:?}");
+    }
+
     // Of six at a time, two wait. Children that are too slow are killed; others serve what waited.
     let slow: Vec<_> = (0..6).map(|_| example.send("/sleep")).collect();
     for answer in slow.into_iter().map(Answer::read) {

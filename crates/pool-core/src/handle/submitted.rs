@@ -47,7 +47,7 @@ impl<D: Driver> Submitted<D> {
         }
     }
 
-    /// It got no response; its caller knows.
+    /// The driver has reported its end, or it got no response: dropping this cancels nothing.
     pub fn over(&mut self) {
         self.over = true;
     }
