@@ -1,16 +1,15 @@
-//! Finds the demo component that `millpond serve` shows when it is given none: builds it, or, in a package that was
-//! published, takes the one in it. A package holds no other package, so it cannot have the demo's source.
+//! Finds the demo component that `millpond serve` shows when it is given none: builds it, or, in a published package, which
+//! cannot hold another package's source, takes the one in it.
 
 use std::path::Path;
 
 fn main() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let packaged = own.join("demo.wasm");
-    let wasm = if packaged.exists() {
-        println!("cargo::rerun-if-changed={}", packaged.display());
-        packaged
+    let source = own.join("../../examples/guests/demo");
+    let wasm = if source.exists() {
+        millpond_build_guest::build(&source, "millpond-demo")
     } else {
-        millpond_build_guest::build(&own.join("../../examples/guests/demo"), "millpond-demo")
+        own.join("demo.wasm")
     };
     println!("cargo::rustc-env=MILLPOND_DEMO={}", wasm.display());
 }
