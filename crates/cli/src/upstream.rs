@@ -96,7 +96,7 @@ impl Shared {
             return Err(error.with_source("there are no tunnels here").not_started());
         }
         let request = head::for_upstream(request, &self.origin)?;
-        let slot = self.limit.take().await?;
+        let seat = self.limit.take().await?;
         let sent = self.client.request(request.map(|body| body.map_err(Into::into).boxed_unsync()));
         let answered = tokio::time::timeout(self.timeout, sent).await;
         let answered = answered.map_err(|_| Error::new(ErrorKind::RequestTimeout))?;
@@ -110,7 +110,7 @@ impl Shared {
             return Err(error.with_source("it switches to another protocol, unasked"));
         }
         let response = head::for_client(response)?;
-        Ok(response.map(|body| StallGuard::new(body, slot)))
+        Ok(response.map(|body| StallGuard::new(body, seat)))
     }
 
     fn log(&self, error: &Error) {

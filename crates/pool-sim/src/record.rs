@@ -42,7 +42,7 @@ pub(crate) enum Record {
     Poll {
         id: InstanceId,
         revision: u64,
-        draw: f64,
+        random: f64,
         spare: bool,
     },
     Claim(Claim),
@@ -56,10 +56,10 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The quota of an instance with this draw.
-    pub(crate) fn quota(self, draw: f64) -> u64 {
+    /// The quota of an instance with this random number.
+    pub(crate) fn quota(self, random: f64) -> u64 {
         let Some(most) = self.most else { return u64::MAX };
-        let less = (most as f64 * self.shorten * draw).floor() as u64;
+        let less = (most as f64 * self.shorten * random).floor() as u64;
         most.saturating_sub(less).max(1)
     }
 }
@@ -126,7 +126,7 @@ impl Record {
             Effect::Poll { view, revision, .. } => Self::Poll {
                 id: view.id,
                 revision: *revision,
-                draw: view.random,
+                random: view.random,
                 spare: view.spare,
             },
             Effect::Claim(claim) => Self::Claim(*claim),

@@ -218,7 +218,7 @@ fn resident() -> u64 {
 fn a_thousand_reloads_leave_nothing_behind() {
     // The other tests' memory would count.
     let mut process = std::process::Command::new(std::env::current_exe().expect("a path"));
-    process.args(["--exact", "reload::a_thousand_reloads", "--ignored", "--nocapture"]);
+    process.args(["--exact", "instances::reload::a_thousand_reloads", "--ignored", "--nocapture"]);
     let output = process.output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{output:?}");

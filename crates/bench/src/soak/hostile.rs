@@ -44,7 +44,7 @@ enum Attack {
     Pipelined,
 }
 
-/// Each with the pause after it, in milliseconds. All of them together take a quarter of one core: of an attack that takes
+/// Each with the pause after it, in milliseconds. One attacker of each takes a quarter of one core: of an attack that takes
 /// all cores, others notice first that they have fewer.
 const ATTACKS: [(Attack, u64); 24] = [
     (Attack::Ask("/trap"), 300),
@@ -92,13 +92,15 @@ pub(super) async fn fill(addrs: [SocketAddr; 2], instances: usize, seen: &Arc<Se
 pub(super) fn start(addrs: [SocketAddr; 2], attackers: usize, seen: &Arc<Seen>) -> JoinSet<()> {
     let mut hostile = JoinSet::new();
     let pipelined = (Attack::Pipelined, 3000);
+    let mut begin = Duration::ZERO;
     for addr in addrs {
-        for (number, (attack, pause)) in (1..).zip(ATTACKS.into_iter().chain([pipelined])) {
+        for (attack, pause) in ATTACKS.into_iter().chain([pipelined]) {
             for _ in 0..attackers {
+                begin += Duration::from_millis(97);
                 let seen = Arc::clone(seen);
                 hostile.spawn(async move {
                     // Not all at once: what many have for a pause would bring them back together.
-                    sleep(Duration::from_millis(number * 97)).await;
+                    sleep(begin).await;
                     loop {
                         // What the server says to this is its own business.
                         let _ = timeout(LONGEST, attack.run(addr, &seen)).await;

@@ -102,7 +102,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) drain_delay: Option<Time>,
 
-    /// After SIGTERM, wait so long for what runs [default: 30s]
+    /// When told to end, wait so long for what runs [default: 30s]
     ///
     /// It begins after --drain-delay.
     #[arg(long, value_name = "DURATION")]
@@ -208,7 +208,7 @@ pub(crate) struct Flags {
 
     /// Requests of one instance in its life [default: 0.2: 1, 0.3: 128]
     ///
-    /// Of one instance of the component. With 0.3, fewer by up to a quarter, so that not all end at once.
+    /// Of one instance of the component. The default of 0.3 is 97 to 128, drawn at random, so that not all end at once; a number that is given is exact.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instance_reuse_count: Option<Count>,
 

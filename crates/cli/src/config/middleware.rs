@@ -46,7 +46,8 @@ impl Args for MiddlewareFlags {
                  instances holds for its pool too, unless it says \"of the component\". In --config: [[middleware]] \
                  with module and config.",
             );
-        let config = flag(CONFIG, "FILE").help("The configuration of the --middleware before this");
+        let config =
+            flag(CONFIG, "FILE").help("A file whose bytes the --middleware before this gets");
         command.arg(module).arg(config)
     }
 

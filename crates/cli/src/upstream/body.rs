@@ -1,7 +1,7 @@
-//! The upstream's response body, which holds the request's slot until it has ended.
+//! The upstream's response body, which holds the request's seat until it has ended.
 //!
-//! A client that stops reading would hold the slot for as long as it likes. So a body that has more to give is cut if
-//! the client does not ask for it within [`STALL`]: the upstream's connection closes, the slot is free, and what the
+//! A client that stops reading would hold the seat for as long as it likes. So a body that has more to give is cut if
+//! the client does not ask for it within [`STALL`]: the upstream's connection closes, the seat is free, and what the
 //! client has got does not look whole. The upstream may take its time to send more: an event stream is fine.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::limit::Slot;
+use super::limit::Seat;
 use crate::error::BoxError;
 
 /// How long a client may leave a body unread: as long as in a pool.
@@ -30,7 +30,7 @@ pub(crate) struct StallGuard<B = Incoming> {
 
 struct State<B> {
     /// `None` once it has been cut, or has ended.
-    open: Option<(B, Slot)>,
+    open: Option<(B, Seat)>,
     /// Since when the client has not asked for the next frame; `None` while it waits for one.
     left_alone: Option<Instant>,
     cut: bool,
@@ -49,10 +49,10 @@ impl fmt::Display for Stalled {
 impl std::error::Error for Stalled {}
 
 impl<B: Body + Send + 'static> StallGuard<B> {
-    pub(crate) fn new(body: B, slot: Slot) -> Self {
+    pub(crate) fn new(body: B, seat: Seat) -> Self {
         let watched = !body.is_end_stream();
         let left_alone = watched.then(Instant::now);
-        let state = State { open: Some((body, slot)), left_alone, cut: false };
+        let state = State { open: Some((body, seat)), left_alone, cut: false };
         let state = Arc::new(Mutex::new(state));
         let watch = watched.then(|| tokio::spawn(watch(Arc::clone(&state))).abort_handle());
         Self { state, watch }

@@ -33,7 +33,7 @@ struct Limits {
 
 /// A request's seat, from its way to the upstream until its response has ended.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Seat {
     _seat: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
@@ -71,14 +71,14 @@ impl ConcurrencyLimit {
     }
 
     /// Waits for a seat, first come, first served. Where there is no place in the queue, the request fails at once.
-    pub(crate) async fn take(&self) -> Result<Slot, Error> {
+    pub(crate) async fn take(&self) -> Result<Seat, Error> {
         let place = Arc::clone(&self.all).try_acquire_owned();
         let place = place.map_err(|_| Error::new(ErrorKind::Overloaded))?;
         let seat = Arc::clone(&self.seats).acquire_owned();
         let seat = tokio::time::timeout(self.limits.queue_timeout, seat).await;
         let seat = seat.map_err(|_| Error::new(ErrorKind::QueueTimeout))?;
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Ok(Slot { _seat: seat.expect("the semaphore is never closed"), _place: place })
+        Ok(Seat { _seat: seat.expect("the semaphore is never closed"), _place: place })
     }
 
     pub(crate) fn usage(&self) -> Usage {

@@ -26,7 +26,7 @@ pub struct Slot {
     /// The waker of the task that drives a spare's start, to be woken when the instance shuts down. A
     /// request's task is told through its [`Reply`].
     starter: Mutex<Option<Waker>>,
-    /// Told when the seat has been unlocked since it shuts down.
+    /// Told when the seat has been unlocked since the instance began to shut down.
     freed: Notify,
 }
 
@@ -99,7 +99,7 @@ impl Slot {
 
     /// Polls the start of a spare, as [`poll_start`](Self::poll_start) does.
     pub(crate) fn poll_spare(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        // First, so that a task that dooms it from here on wakes this one.
+        // First, so that the task that ends it from here on wakes this one.
         drop(keep(&mut lock(&self.starter), cx));
         let polled = self.poll_start(cx);
         if polled.is_ready() {
@@ -186,7 +186,7 @@ impl Slot {
         drop(before);
     }
 
-    /// Takes what the request waits on that was handed to it last; with an id, only if it is that one. A request that
+    /// Takes the reply of the request that was handed to it last; with an id, only if it is that request's. A request that
     /// has had its answer does not hear what it is told.
     pub(crate) fn take_caller(&self, request_id: Option<RequestId>) -> Option<Arc<Reply>> {
         let mut caller = lock(&self.caller);

@@ -188,7 +188,7 @@ const KEPT: usize = 64;
 
 type Effects<R> = VecDeque<(R, <R as EffectRunner>::Effect)>;
 
-/// Effects of actors of one type.
+/// Effects of runners of one type.
 trait Queue: Any {
     /// For a thread that began with runners of another type.
     fn pop(&mut self) -> Option<Box<dyn FnOnce()>>;

@@ -56,7 +56,7 @@ struct Inner<D: Driver> {
 
 struct State<D: Driver> {
     pool: Pool<D::Item, Arc<Cell<D>>>,
-    line: PermitQueue,
+    permits: PermitQueue,
     reaper: ReaperState,
     waits: Waits,
 }
@@ -87,7 +87,7 @@ impl<D: Driver> PoolHandle<D> {
     fn make(driver: D, membership: Option<Membership>, pool: Pool<D::Item, Arc<Cell<D>>>) -> Self {
         let state = State {
             pool,
-            line: PermitQueue::default(),
+            permits: PermitQueue::default(),
             reaper: ReaperState::default(),
             waits: Waits::default(),
         };
@@ -114,8 +114,8 @@ impl<D: Driver> PoolHandle<D> {
     pub fn try_reserve(&self) -> Result<OwnedPermit<D>, Error> {
         let mut state = lock(&self.0.state);
         // A place taken leads to nothing, for which there would be an effect.
-        let State { pool, line, .. } = &mut *state;
-        let permit = line.reserve(pool)?;
+        let State { pool, permits, .. } = &mut *state;
+        let permit = permits.reserve(pool)?;
         drop(state);
         Ok(OwnedPermit::new(self.clone(), permit))
     }
@@ -146,7 +146,7 @@ impl<D: Driver> PoolHandle<D> {
     /// counted: see [`record_rejection`](Self::record_rejection).
     pub fn try_submit(&self, item: D::Item) -> Result<Submitted<D>, (Error, D::Item)> {
         let now = self.0.driver.runtime().now();
-        let submitted = self.with_line(|pool, line| match line.reserve(pool) {
+        let submitted = self.with_permits(|pool, permits| match permits.reserve(pool) {
             Ok(permit) => Ok(pool.handle_submit(now, permit, item)),
             Err(refusal) => Err((refusal, item)),
         });
@@ -241,10 +241,10 @@ impl<D: Driver> PoolHandle<D> {
     /// Changes the state, then does what follows from it.
     fn act<R>(&self, change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, Instant) -> R) -> R {
         let now = self.0.driver.runtime().now();
-        self.with_line(|pool, _| change(pool, now))
+        self.with_permits(|pool, _| change(pool, now))
     }
 
-    fn with_line<R>(
+    fn with_permits<R>(
         &self,
         change: impl FnOnce(&mut Pool<D::Item, Arc<Cell<D>>>, &mut PermitQueue) -> R,
     ) -> R {
@@ -269,10 +269,10 @@ impl<D: Driver> PoolHandle<D> {
     ) -> R {
         let mut wakers = Vec::new();
         let mut state = lock(&self.0.state);
-        let State { pool, line, reaper, waits } = &mut *state;
-        let result = change(pool, line);
+        let State { pool, permits, reaper, waits } = &mut *state;
+        let result = change(pool, permits);
         todo.take_from(pool);
-        line.grant(pool, &mut wakers);
+        permits.grant(pool, &mut wakers);
         if let Some(reaper) = reaper.rouse_for(pool.poll_timeout()) {
             wakers.push(reaper);
         }

@@ -48,7 +48,7 @@ impl<D: Driver> fmt::Debug for OwnedPermit<D> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Reserve<D: Driver> {
     pool: PoolHandle<D>,
-    /// Its number in the line, once it stands there.
+    /// Its number in the queue, once it stands there.
     place: Option<u64>,
 }
 
@@ -65,7 +65,7 @@ impl<D: Driver> Future for Reserve<D> {
         let place = self.place;
         // Cloned and dropped outside the lock: wakers are other people's code.
         let mut wakers = Wakers { new: Some(cx.waker().clone()), old: None };
-        let polled = self.pool.with_line(|pool, line| line.poll(pool, place, &mut wakers));
+        let polled = self.pool.with_permits(|pool, permits| permits.poll(pool, place, &mut wakers));
         drop(wakers);
         match polled {
             Ok(PollPermit::Waits(place)) => {
@@ -87,8 +87,8 @@ impl<D: Driver> Future for Reserve<D> {
 impl<D: Driver> Drop for Reserve<D> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            // A permit that was granted meanwhile goes to the next in line.
-            let waker = self.pool.with_line(|pool, line| line.leave(pool, place));
+            // A permit that was granted meanwhile goes to the next in the queue.
+            let waker = self.pool.with_permits(|pool, permits| permits.leave(pool, place));
             drop(waker);
         }
     }
@@ -100,7 +100,7 @@ impl<D: Driver> fmt::Debug for Reserve<D> {
     }
 }
 
-/// What goes into the line, and what comes out to be dropped.
+/// What goes into the queue, and what comes out to be dropped.
 struct Wakers {
     new: Option<Waker>,
     old: Option<Waker>,

@@ -69,7 +69,7 @@ impl Check for Closing {
                 hold!(busy, "all on {id} are overdue, and it does not end");
             } else if quiet {
                 hold!(!too_many, "{id} is idle beyond the limit, and does not end");
-                let over = instance.draw.is_some_and(|d| instance.given >= model.quota.quota(d));
+                let over = instance.random.is_some_and(|d| instance.given >= model.quota.quota(d));
                 hold!(!over, "{id} has served all it may, and does not end");
                 let drained = model.draining && model.queue.is_empty();
                 hold!(!drained, "{id} is idle in a drain, and does not end");

@@ -50,7 +50,7 @@ impl Check for ExactLimits {
                 } else {
                     hold!(to.is_quiet(), "{id} is exclusive and not free");
                 }
-                let quota = model.quota.quota(to.draw.unwrap_or(0.0));
+                let quota = model.quota.quota(to.random.unwrap_or(0.0));
                 hold!(to.given < quota, "{id} has served {} of at most {quota}", to.given);
             }
             Record::Reserve(Ok(())) => {
@@ -69,7 +69,7 @@ impl Check for ExactLimits {
             }
             Record::Retire(id, Reason::Requests) if !self.told.remove(&id) => {
                 let Some(instance) = model.instance(id) else { return Ok(()) };
-                let quota = model.quota.quota(instance.draw.unwrap_or(0.0));
+                let quota = model.quota.quota(instance.random.unwrap_or(0.0));
                 let given = instance.given;
                 hold!(given >= quota, "{id} ends after {given} requests, and may serve {quota}");
             }

@@ -32,11 +32,11 @@ pub(crate) trait Check {
     /// The invariant.
     fn name(&self) -> &'static str;
 
-    fn record(&mut self, _books: &Model, _at: Time, _record: &Record) -> Checked {
+    fn record(&mut self, _model: &Model, _at: Time, _record: &Record) -> Checked {
         Ok(())
     }
 
-    fn step(&mut self, _books: &Model, _step: &Step<'_>) -> Checked {
+    fn step(&mut self, _model: &Model, _step: &Step<'_>) -> Checked {
         Ok(())
     }
 }

@@ -54,13 +54,13 @@ impl Model {
             Record::Discard => {
                 self.discards = self.discards.checked_sub(1).ok_or("an item is discarded twice")?;
             }
-            Record::Poll { id, revision, draw, spare } => {
+            Record::Poll { id, revision, random, spare } => {
                 let instance = self
                     .instances
                     .get_mut(id)
                     .ok_or("the policy of a missing instance is polled")?;
                 instance.revision = Some(*revision);
-                instance.draw = Some(*draw);
+                instance.random = Some(*random);
                 instance.spare |= *spare;
             }
             Record::Claim(claim) => self.claim = Some(*claim),
@@ -186,7 +186,7 @@ impl Model {
             working: false,
             settling: None,
             backpressure: false,
-            draw: None,
+            random: None,
             revision: None,
             deadline: None,
         };
@@ -315,7 +315,7 @@ impl Model {
 
     /// Seats that will be there soon, at least.
     fn coming_for_sure(&self) -> usize {
-        // A draw near 1 makes the smallest quota.
+        // A number near 1 makes the smallest quota.
         let least = self.quota.quota(1.0);
         let soon = self.instances.values().filter(|instance| match instance.phase {
             Phase::Starting => instance.shared || instance.ahead,

@@ -38,7 +38,7 @@ pub(crate) struct Instance {
     pub(crate) settling: Option<Settling>,
     pub(crate) backpressure: bool,
     /// Known from its first poll on.
-    pub(crate) draw: Option<f64>,
+    pub(crate) random: Option<f64>,
     /// Of the newest poll.
     pub(crate) revision: Option<u64>,
 }

@@ -135,7 +135,7 @@ impl Model {
         } else {
             usize::from(instance.requests.is_empty() && !instance.working)
         };
-        let quota = self.quota.quota(instance.draw.unwrap_or(0.0));
+        let quota = self.quota.quota(instance.random.unwrap_or(0.0));
         left.min(usize::try_from(quota.saturating_sub(instance.given)).unwrap_or(usize::MAX))
     }
 

@@ -31,7 +31,7 @@ static BROKE: LogRate = LogRate::new(20, Duration::from_secs(1));
 static EXITED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// Polls a guest's future until it ends, panics, or the instance shuts down.
-pub(crate) async fn until_doomed<H: Host, T>(
+pub(crate) async fn until_shutdown<H: Host, T>(
     driver: &WasmDriver<H>,
     slot: &Slot<H>,
     future: impl Future<Output = wasmtime::Result<T>>,

@@ -140,7 +140,7 @@ impl Records {
     }
 
     /// Does something on a thread where blocking is fine.
-    pub(crate) fn spawn_blocking_limited(&self, work: impl FnOnce() + Send + 'static) {
+    pub(crate) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
         drop(self.runtime.spawn_blocking(work));
     }
 

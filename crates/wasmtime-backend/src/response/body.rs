@@ -2,7 +2,7 @@
 //!
 //! It holds the request's seat to its end, drives the guest if no worker does, and knows whether
 //! it came to an honest end. wasmtime's own bodies end cleanly when their store is dropped in the
-//! middle. So before a store is dropped, what its open bodies still hold is *harvested*, and a body
+//! middle. So before a store is dropped, what its open bodies still hold is *buffered*, and a body
 //! that had not ended by then ends with an error.
 
 use std::collections::VecDeque;
@@ -227,11 +227,11 @@ pub(crate) struct BodyCell {
 }
 
 struct CellState {
-    /// `None` once it has ended or has been harvested.
+    /// `None` once it has ended or has been buffered.
     inner: Option<WasiBody>,
-    /// What was harvested.
+    /// What was buffered.
     saved: VecDeque<Result<Frame<Bytes>, BodyError>>,
-    /// It was harvested before it ended.
+    /// It was buffered before it ended.
     cut: bool,
     /// Of the reader that last found nothing: the store may end without waking it.
     waker: Option<Waker>,

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::driver::WasmDriver;
 use crate::host::{Host, RequestStart};
-use crate::instance::fault::{Fault, guest_error, until_doomed};
+use crate::instance::fault::{Fault, guest_error, until_shutdown};
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
 use crate::instance::slot::RunEnd;
@@ -25,7 +25,7 @@ pub(crate) async fn start<H: Host>(
     instance: Instance<WasmDriver<H>>,
 ) -> RunEnd<H> {
     let driver = pool.driver();
-    match until_doomed(driver, instance.slot(), driver.start_guest(instance.id())).await {
+    match until_shutdown(driver, instance.slot(), driver.start_guest(instance.id())).await {
         Ok(guest) => RunEnd::Started(guest),
         Err(Fault::ShutDown) => RunEnd::ShutDown(None),
         Err(fault) => not_started(driver, fault, None),
@@ -47,7 +47,7 @@ pub(crate) async fn run<H: Host>(
         }
         None => {
             let driver = pool.driver();
-            match until_doomed(driver, instance.slot(), driver.start_guest(instance.id())).await {
+            match until_shutdown(driver, instance.slot(), driver.start_guest(instance.id())).await {
                 Ok(guest) => {
                     pool.report(instance.id(), InstanceEvent::Started);
                     guest
@@ -70,7 +70,7 @@ pub(crate) async fn run<H: Host>(
     let (request, _) = job.into_parts();
     let call = Call { pool: &pool, instance: &instance, request_id };
     let served = call.serve(&mut guest, request);
-    let end = until_doomed(pool.driver(), instance.slot(), served).await;
+    let end = until_shutdown(pool.driver(), instance.slot(), served).await;
     let usage = guest.usage();
     match end {
         Ok(()) => {

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::driver::WasmDriver;
 use crate::host::{Host, RequestStart};
-use crate::instance::fault::{Fault, guest_error, until_doomed};
+use crate::instance::fault::{Fault, guest_error, until_shutdown};
 use crate::instance::guest::Guest;
 use crate::instance::slot::RunEnd;
 use crate::run::exclusive::{deliver, fail, not_started};
@@ -31,14 +31,14 @@ pub(crate) async fn run<H: Host>(
 ) -> RunEnd<H> {
     let slot = instance.slot();
     let driver = pool.driver();
-    let mut guest = match until_doomed(driver, slot, driver.start_guest(instance.id())).await {
+    let mut guest = match until_shutdown(driver, slot, driver.start_guest(instance.id())).await {
         Ok(guest) => guest,
         Err(Fault::ShutDown) => return RunEnd::ShutDown(None),
         Err(fault) => return not_started(driver, fault, None),
     };
     pool.report(instance.id(), InstanceEvent::Started);
     let worker = Worker { pool: &pool, instance: &instance };
-    let Err(fault) = until_doomed(driver, slot, worker.serve(&mut guest)).await else {
+    let Err(fault) = until_shutdown(driver, slot, worker.serve(&mut guest)).await else {
         return RunEnd::Quiet(guest, None);
     };
     // Its end depends on how large it is.

@@ -59,7 +59,7 @@ pub(crate) fn dispose<H: Host>(
             None => {
                 end.settle();
                 let records = Arc::clone(end.pool.driver().records());
-                records.spawn_blocking_limited(move || {
+                records.spawn_blocking(move || {
                     let mut end = end;
                     let seat = lock(&end.instance.slot().seat).take();
                     end.disarmed = true;
@@ -78,7 +78,7 @@ pub(super) struct End<H: Host> {
     reason: Option<Reason>,
     /// For its core dump, if there is to be one.
     dump: Option<DumpPlace>,
-    /// There is no need to.
+    /// Its drop does nothing.
     pub(super) disarmed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is in a table: how many entries, and how many bytes the host holds for them. What can be given back of these is.
+//! What is in a table: how many entries, and how many bytes the host holds for them.
 
 use std::any::{Any, TypeId};
 use std::collections::HashSet;

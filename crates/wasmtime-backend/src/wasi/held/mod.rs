@@ -83,8 +83,8 @@ impl Held {
     }
 
     /// Charges what an instance is charged from its start, so that for want of memory it is a start that waits, and not a
-    /// guest that runs and has done nothing odd. Its store of
-    /// `wasi:keyvalue` begins with `preset` bytes.
+    /// guest that runs and has done nothing odd. Its store of `wasi:keyvalue` begins with `preset` bytes, which the operator
+    /// gave it.
     ///
     /// # Errors
     ///
