@@ -47,6 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut limits = Limits::default();
     (limits.max_instances, limits.max_requests) = (4, MaxRequests::unlimited());
     limits.request_timeout = Duration::from_secs(2);
+    (limits.queue_timeout, limits.idle_timeout) =
+        (Duration::from_secs(60), Duration::from_secs(600));
     let pool = PoolHandle::new(Children { command, runtime: Tokio }, limits, 0);
 
     let (watched, served) = (pool.clone(), pool.clone());

@@ -9,7 +9,13 @@ fn main() {
     let wasm = if source.exists() {
         millpond_build_guest::build(&source, "millpond-demo")
     } else {
-        own.join("demo.wasm")
+        let packaged = own.join("demo.wasm");
+        if !packaged.exists() {
+            println!(
+                "cargo::error=the package has no demo.wasm: see Publishing in CONTRIBUTING.md"
+            );
+        }
+        packaged
     };
     println!("cargo::rustc-env=MILLPOND_DEMO={}", wasm.display());
 }

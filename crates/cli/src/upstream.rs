@@ -1,7 +1,7 @@
 //! `--upstream URL`: an existing HTTP server answers the requests, in place of a component.
 //!
-//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. [`ConcurrencyLimit`] bounds what is
-//! held for them. A client that the server keeps waiting for longer than `--request-timeout` gets a 504.
+//! Requests go there over HTTP/1.1, on connections that are kept; bodies stream both ways. [`ConcurrencyLimit`] bounds
+//! what is held for them. A client that the server keeps waiting for longer than `--request-timeout` gets a 504.
 
 mod body;
 mod head;

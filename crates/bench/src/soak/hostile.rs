@@ -14,6 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::innocents::Seen;
 
+/// Over this time the attackers begin one after another: equal pauses would keep those in step that began together.
+const BEGINNING: Duration = Duration::from_secs(5);
+
 /// No attack takes longer.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -44,8 +47,8 @@ enum Attack {
     Pipelined,
 }
 
-/// Each with the pause after it, in milliseconds. One attacker of each takes a quarter of one core: of an attack that takes
-/// all cores, others notice first that they have fewer.
+/// Each with the pause after it, in milliseconds. One attacker of each takes a quarter of one core: if they took all cores,
+/// innocents would show that they have fewer, and nothing else.
 const ATTACKS: [(Attack, u64); 24] = [
     (Attack::Ask("/trap"), 300),
     (Attack::Cut("/trap-mid-body"), 300),
@@ -92,14 +95,15 @@ pub(super) async fn fill(addrs: [SocketAddr; 2], instances: usize, seen: &Arc<Se
 pub(super) fn start(addrs: [SocketAddr; 2], attackers: usize, seen: &Arc<Seen>) -> JoinSet<()> {
     let mut hostile = JoinSet::new();
     let pipelined = (Attack::Pipelined, 3000);
+    let each = BEGINNING
+        / u32::try_from(addrs.len() * (ATTACKS.len() + 1) * attackers.max(1)).unwrap_or(u32::MAX);
     let mut begin = Duration::ZERO;
     for addr in addrs {
         for (attack, pause) in ATTACKS.into_iter().chain([pipelined]) {
             for _ in 0..attackers {
-                begin += Duration::from_millis(97);
+                begin += each;
                 let seen = Arc::clone(seen);
                 hostile.spawn(async move {
-                    // Not all at once: what many have for a pause would bring them back together.
                     sleep(begin).await;
                     loop {
                         // What the server says to this is its own business.

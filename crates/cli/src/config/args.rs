@@ -71,13 +71,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP:PORT", hide_short_help = true)]
     pub(crate) shutdown_addr: Option<Address>,
 
-    /// Connections held open at once; further ones wait to be accepted [default: 10000]
+    /// Connections held open at once; further ones wait to be accepted [default: 10000, or what the descriptors allow]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) max_concurrent_connections: Option<Count>,
 
     /// Believe what these proxies say of the client (repeatable)
     ///
-    /// X-Forwarded-For and the like, from this address or each in this network. Without it, they are removed.
+    /// X-Forwarded-For and the like, from this address or each in this network. From others these headers are removed.
     #[arg(long, value_name = "IP[/BITS]")]
     pub(crate) trust_proxy: Vec<Proxy>,
 
@@ -180,7 +180,7 @@ pub(crate) struct Flags {
 
     /// Instances alive at once [default: 1000]
     ///
-    /// Of the component; or what the allocator holds, if that is fewer.
+    /// Those of the component. If the allocator holds fewer, that many.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instances: Option<Count>,
 
@@ -206,9 +206,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_concurrent_requests: Option<Count>,
 
-    /// Requests of one instance in its life [default: 0.2: 1, 0.3: 128]
+    /// Requests of one instance in its life [default: 0.2: 1, 0.3: 97-128]
     ///
-    /// Of one instance of the component. The default of 0.3 is 97 to 128, drawn at random, so that not all end at once; a number that is given is exact.
+    /// Those of the component. The default of 0.3 is drawn at random, so that not all end at once; a number that is
+    /// given is exact.
     #[arg(long, value_name = "N", help_heading = "Pool")]
     pub(crate) max_instance_reuse_count: Option<Count>,
 
@@ -256,13 +257,13 @@ pub(crate) struct Flags {
 
     /// Let guests send requests there only (repeatable)
     ///
-    /// [default: anywhere]
+    /// [default: anywhere but this server; link-local addresses only if they are named]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Guest")]
     pub(crate) allow_outbound: Option<Vec<Outbound>>,
 
-    /// Let guests send none to this machine and private networks
+    /// Let guests send no requests to private networks
     ///
-    /// But for what --allow-outbound names.
+    /// Nor to this machine, but for what --allow-outbound names.
     #[arg(long, help_heading = "Guest")]
     pub(crate) deny_private: bool,
 

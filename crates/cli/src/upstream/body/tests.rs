@@ -44,7 +44,7 @@ async fn an_unread_body_is_cut() {
         sleep(29).await;
         assert_eq!(limit.usage().running, 1);
         sleep(2).await;
-        assert_eq!(limit.usage().running, 0, "its place is free");
+        assert_eq!(limit.usage().running, 0, "its seat is free");
         assert!(!body.is_end_stream(), "it does not look whole");
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "the client has stopped reading");
