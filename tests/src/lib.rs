@@ -24,7 +24,7 @@ pub use middleware::{Front, guest_module};
 pub use process::{Process, free_addr, get};
 
 /// How long anything may take before a test fails. Generous: it decides nothing but that.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The test guest of this version. Its routes are in `guests/*/src/lib.rs`.
 pub fn guest(version: HttpVersion) -> &'static Path {
