@@ -15,10 +15,13 @@
 //! permits that are waited for, a reaper that keeps the deadlines, and a [`Driver`] that carries
 //! out the effects. A [`Runtime`] brings time and tasks.
 //!
+//! [`cell`] is for those who write a backend: what several tasks need that drive one instance.
+//!
 //! The crate depends on nothing but the standard library.
 
 mod arena;
 mod budget;
+pub mod cell;
 mod effect;
 mod error;
 pub mod expiration;
@@ -37,8 +40,8 @@ pub use budget::{BudgetError, BudgetLimits, BudgetSnapshot, MemberId, MemberSnap
 pub use effect::{Failure, InstanceEvent, Mode, Usage};
 pub use error::{Error, ErrorKind};
 pub use handle::{
-    Drained, Driver, Instance, Lease, OwnedPermit, PoolHandle, Reserve, Runtime, SharedBudget,
-    Start, Submitted, Warmed,
+    DrainOnDrop, Drained, Driver, Instance, Lease, OwnedPermit, PoolHandle, Reserve, Runtime,
+    SharedBudget, Start, Submitted, Warmed,
 };
 pub use histogram::Histogram;
 pub use limits::{Limits, MaxRequests};

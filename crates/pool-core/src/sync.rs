@@ -1,12 +1,14 @@
 //! The synchronisation primitives of the async layer, so that the same code runs under the
 //! standard library, under loom and under shuttle.
 
+pub(crate) use std::sync::TryLockError;
+
 #[cfg(loom)]
-pub(crate) use loom::sync::{Mutex, MutexGuard};
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
 
 /// Thread-locals that begin with a constant: std has no need to look whether they have begun.
 #[cfg(not(any(loom, shuttle)))]

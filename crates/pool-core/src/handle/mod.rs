@@ -5,6 +5,7 @@
 //! foreign code (a policy, a hook, a waker, the drop of a request) runs under the lock.
 
 mod budget;
+mod drain_on_drop;
 mod driver;
 mod effect_queue;
 mod lease;
@@ -21,6 +22,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 pub use budget::SharedBudget;
+pub use drain_on_drop::DrainOnDrop;
 pub use driver::{Driver, Instance, Start};
 pub use lease::Lease;
 pub use permits::{OwnedPermit, Reserve};

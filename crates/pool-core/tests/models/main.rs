@@ -12,6 +12,7 @@
 //! What a model may use is in `mode`.
 
 mod budget;
+mod cell;
 mod clock;
 mod deadlines;
 mod effects;
@@ -25,3 +26,4 @@ mod policies;
 mod requests;
 mod signals;
 mod spares;
+mod wake_state;

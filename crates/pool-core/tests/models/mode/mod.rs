@@ -2,7 +2,7 @@
 //! that is a step of the model. `Arc`, `Ordering` and whatever is no step come from the standard
 //! library.
 //!
-//! `explore` runs a model that is short enough for all its interleavings, `explore_bounded` one
+//! `explore` runs a model that is short enough for all its interleavings, `explore_bounded` and `explore_within` one
 //! that loom can only run with few preemptions, `explore_large` one that loom cannot run at all.
 //! Every model ends: a wake-up that is lost is a failure in each mode.
 

@@ -46,6 +46,10 @@ pub(crate) fn explore_bounded(model: impl Fn() + Send + Sync + 'static) {
     run(model, 3000);
 }
 
+pub(crate) fn explore_within(_: usize, model: impl Fn() + Send + Sync + 'static) {
+    run(model, 3000);
+}
+
 pub(crate) fn explore_large(model: impl Fn() + Send + Sync + 'static) {
     run(model, 5000);
 }

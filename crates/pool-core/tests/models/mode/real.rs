@@ -49,6 +49,10 @@ pub(crate) fn explore_bounded(model: impl Fn() + Send + Sync + 'static) {
     explore(model);
 }
 
+pub(crate) fn explore_within(_: usize, model: impl Fn() + Send + Sync + 'static) {
+    explore(model);
+}
+
 pub(crate) fn explore_large(model: impl Fn() + Send + Sync + 'static) {
     explore(model);
 }
