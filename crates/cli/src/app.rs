@@ -23,7 +23,7 @@ use crate::config::settings::Settings;
 use crate::error::StartError;
 use crate::listen::{Limits, Listener, Outcome, RequestBody};
 use crate::process::descriptors::Shares;
-use crate::process::say::say;
+use crate::process::status::print_status;
 use crate::upstream::{Upstream, Usage};
 
 /// How long the end of instances that were told to stop is waited for.
@@ -77,7 +77,9 @@ impl App {
             middleware::pools(settings, &memory, &buffers)
         )?;
         if settings.component.is_none() {
-            say("No component given: this is the built-in demo. Next: millpond serve app.wasm");
+            print_status(
+                "No component given: this is the built-in demo. Next: millpond serve app.wasm",
+            );
         }
         Ok(Self { answers: Target::Component(pool), middleware, buffers, io, memory })
     }

@@ -23,7 +23,7 @@ use clap::Parser as _;
 use crate::config::args::{self, Cli, Command};
 use crate::config::settings::Settings;
 use crate::error::StartError;
-use crate::process::{log, say};
+use crate::process::{log, status};
 
 /// How long blocking work that is no longer waited for may hold up the exit.
 const LINGER: Duration = Duration::from_millis(100);
@@ -39,10 +39,10 @@ pub fn main() -> ExitCode {
         Err(help) if !help.use_stderr() || args::is_help(&help) => help.exit(),
         Err(error) => return refuse(&args::one_line(&error)),
     };
-    say::log_panics();
+    status::log_panics();
     match Settings::resolve(*flags).and_then(start) {
         Ok(()) => {
-            say::flush(LAST_WORDS);
+            status::flush(LAST_WORDS);
             ExitCode::SUCCESS
         }
         Err(error) => refuse(&error),
@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
 }
 
 fn refuse(error: &StartError) -> ExitCode {
-    say::say_at_last(&format!("error: {error}"));
+    status::print_last_status(&format!("error: {error}"));
     error.exit_code()
 }
 

@@ -18,8 +18,8 @@ use crate::config::settings::Settings;
 use crate::error::StartError;
 use crate::listen::{Limits, Listener, Pacing};
 use crate::process::descriptors::Shares;
-use crate::process::say::say;
 use crate::process::signals;
+use crate::process::status::print_status;
 
 /// Serves until a signal, or a connection to `--shutdown-addr`, asks for the end and everything has drained.
 pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
@@ -37,11 +37,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let draining = Arc::new(AtomicBool::new(false));
 
     if let Some(listener) = &shutdown_listener {
-        say(&format!("Listening for shutdown on tcp://{}/", listener.local_addr()));
+        print_status(&format!("Listening for shutdown on tcp://{}/", listener.local_addr()));
     }
     let traffic = listener.traffic();
     if let Some(listener) = admin_listener {
-        say(&format!("Admin on http://{}/", listener.local_addr()));
+        print_status(&format!("Admin on http://{}/", listener.local_addr()));
         let admin = Admin::new(app.clone(), traffic, shares.connections, Arc::clone(&draining));
         let limits = Limits {
             max_connections: shares.admin,
@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
         };
         tokio::spawn(listener.serve(admin, limits, std::future::pending()));
     }
-    say(&format!("Serving HTTP on http://{}/", listener.local_addr()));
+    print_status(&format!("Serving HTTP on http://{}/", listener.local_addr()));
 
     let accept_once = async {
         match shutdown_listener {

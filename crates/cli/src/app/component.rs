@@ -12,7 +12,7 @@ use crate::app::pool::to_usize;
 use crate::config::settings::Settings;
 use crate::config::values::Outbound;
 use crate::error::StartError;
-use crate::process::say::with_progress;
+use crate::process::status::with_progress;
 
 /// What is served when no component is given.
 const DEMO: &[u8] = include_bytes!(env!("MILLPOND_DEMO"));

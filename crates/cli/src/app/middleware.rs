@@ -19,7 +19,7 @@ use crate::app::pool::to_usize;
 use crate::config::middleware::Middleware;
 use crate::config::settings::Settings;
 use crate::error::{BoxError, StartError};
-use crate::process::say::with_progress;
+use crate::process::status::with_progress;
 
 /// Compiles the modules, or finds them in the cache, and makes their pools, in order.
 pub(crate) async fn pools(

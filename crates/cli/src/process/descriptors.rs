@@ -6,7 +6,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::settings::Settings;
-use crate::process::say::say;
+use crate::process::status::print_status;
 
 /// For the process itself: log, timers, core dumps, the cache, names that are looked up.
 const RESERVE: u64 = 256;
@@ -50,7 +50,7 @@ impl Shares {
         let shares = Self::divide(limit, Wishes::of(settings));
         let asked = settings.max_concurrent_connections;
         if shares.connections < asked {
-            say(&format!(
+            print_status(&format!(
                 "The limit on open files (ulimit -n) is {limit}: {} connections at once, not {asked}",
                 shares.connections
             ));
@@ -60,7 +60,7 @@ impl Shares {
             ("--max-files", settings.max_files, shares.files),
         ] {
             if let Some(asked) = asked.filter(|asked| got < *asked) {
-                say(&format!(
+                print_status(&format!(
                     "The limit on open files (ulimit -n) is {limit}: {flag} is {got}, not {asked}"
                 ));
             }

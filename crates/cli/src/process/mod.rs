@@ -2,5 +2,5 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod log;
-pub(crate) mod say;
 pub(crate) mod signals;
+pub(crate) mod status;

@@ -8,7 +8,7 @@ use std::{fmt, io};
 
 use tokio::sync::oneshot;
 
-use crate::process::say;
+use crate::process::status;
 
 /// How long the last lines may take to be read when the process is to end at once.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ pub(crate) fn watch() -> io::Result<impl Future<Output = Signal>> {
             // If the receiver is gone, the process is ending already.
             let _ = first.send(signals.next().await);
             let second = signals.next().await;
-            say::flush(LAST_WORDS);
+            status::flush(LAST_WORDS);
             std::process::exit(second.exit_code());
         })
     })?;

@@ -12,12 +12,12 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Writes one line to stderr.
-pub(crate) fn say(line: &str) {
+pub(crate) fn print_status(line: &str) {
     HostStream::stderr().put_line(line);
 }
 
 /// Writes the last line before the process ends.
-pub(crate) fn say_at_last(line: &str) {
+pub(crate) fn print_last_status(line: &str) {
     let stderr = HostStream::stderr();
     let lost = stderr.lost();
     stderr.put_line(line);
@@ -40,7 +40,7 @@ pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        say(&printable(format_args!("thread '{name}': {panic}")));
+        print_status(&printable(format_args!("thread '{name}': {panic}")));
     }));
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn with_progress<T>(name: &str, compiling: impl Future<Output =
     match tokio::time::timeout(PATIENCE, &mut compiling).await {
         Ok(compiled) => compiled,
         Err(_) => {
-            say(&format!("Compiling {name} ..."));
+            print_status(&format!("Compiling {name} ..."));
             compiling.await
         }
     }
