@@ -18,4 +18,11 @@ fn main() {
         packaged
     };
     println!("cargo::rustc-env=MILLPOND_DEMO={}", wasm.display());
+
+    // The line tables of all that is monomorphised here are twice as large as the code. What prints a backtrace can read
+    // them like this, too.
+    let is = |name, value| std::env::var(name).is_ok_and(|is| is == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--compress-debug-sections=zlib");
+    }
 }
