@@ -118,11 +118,11 @@ fn size(key: &str, value: &[u8]) -> usize {
     key.len() + value.len() + ENTRY
 }
 
+/// What a guest is told, or the trap of its call.
+type Answer<T> = wasmtime::Result<Result<T, store::Error>>;
+
 impl store::Host for View<'_> {
-    fn open(
-        &mut self,
-        identifier: String,
-    ) -> wasmtime::Result<Result<Resource<Bucket>, store::Error>> {
+    fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         if identifier.is_empty() {
             self.store.open();
             return Ok(Ok(self.table.push(Bucket(()))?));
@@ -132,40 +132,23 @@ impl store::Host for View<'_> {
 }
 
 impl store::HostBucket for View<'_> {
-    fn get(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> wasmtime::Result<Result<Option<Vec<u8>>, store::Error>> {
+    fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
         self.table.get(&bucket)?;
         Ok(Ok(self.store.get(key).cloned()))
     }
 
-    fn set(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-        value: Vec<u8>,
-    ) -> wasmtime::Result<Result<(), store::Error>> {
+    fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
         self.table.get(&bucket)?;
         Ok(self.put(key, value))
     }
 
-    fn delete(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> wasmtime::Result<Result<(), store::Error>> {
+    fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
         self.table.get(&bucket)?;
         self.delete(key);
         Ok(Ok(()))
     }
 
-    fn exists(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> wasmtime::Result<Result<bool, store::Error>> {
+    fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
         self.table.get(&bucket)?;
         Ok(Ok(self.store.get(key).is_some()))
     }
@@ -174,7 +157,7 @@ impl store::HostBucket for View<'_> {
         &mut self,
         bucket: Resource<Bucket>,
         cursor: Option<u64>,
-    ) -> wasmtime::Result<Result<store::KeyResponse, store::Error>> {
+    ) -> Answer<store::KeyResponse> {
         self.table.get(&bucket)?;
         // The cursor is the hash of the last key that was given.
         let Some(from) = cursor.map_or(Some(0), |last| last.checked_add(1)) else {
@@ -200,12 +183,7 @@ impl store::HostBucket for View<'_> {
 }
 
 impl atomics::Host for View<'_> {
-    fn increment(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-        delta: u64,
-    ) -> wasmtime::Result<Result<u64, store::Error>> {
+    fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
         self.table.get(&bucket)?;
         let other = |text: &str| store::Error::Other(text.to_owned());
         let before = match self.store.get(key.clone()) {
@@ -227,7 +205,7 @@ impl batch::Host for View<'_> {
         &mut self,
         bucket: Resource<Bucket>,
         keys: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<Option<(String, Vec<u8>)>>, store::Error>> {
+    ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
         self.table.get(&bucket)?;
         let mut left = self.held.limits().call_growth();
         let mut found = Vec::new();
@@ -245,20 +223,12 @@ impl batch::Host for View<'_> {
         Ok(Ok(found))
     }
 
-    fn set_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        pairs: Vec<(String, Vec<u8>)>,
-    ) -> wasmtime::Result<Result<(), store::Error>> {
+    fn set_many(&mut self, bucket: Resource<Bucket>, pairs: Vec<(String, Vec<u8>)>) -> Answer<()> {
         self.table.get(&bucket)?;
         Ok(pairs.into_iter().try_for_each(|(key, value)| self.put(key, value)))
     }
 
-    fn delete_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        keys: Vec<String>,
-    ) -> wasmtime::Result<Result<(), store::Error>> {
+    fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
         self.table.get(&bucket)?;
         keys.into_iter().for_each(|key| self.delete(key));
         Ok(Ok(()))
