@@ -14,6 +14,7 @@ mod bodies;
 mod bombs;
 mod hostile;
 mod outbound;
+#[path = "../../p2/src/query.rs"]
 mod query;
 mod report;
 
