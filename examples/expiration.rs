@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(watch_memory(threshold, memory));
 
     let pool = WasmPool::builder(WasiHost::new())
-        .idle_timeout(Duration::from_secs(600))
+        .limits(|limits| limits.idle_timeout = Duration::from_secs(600))
         // Called for each new instance. `default` has the timeouts, that above among them.
         .expiration(move |default| boxed(default.or(IdleWhileLow::new(low.clone()))))
         .from_file(component)?;

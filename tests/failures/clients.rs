@@ -154,7 +154,9 @@ setups!(leaving_a_body_ends_an_exclusive_guest: p2_fresh p2_reused p3_exclusive)
 
 /// On a shared guest, others go on; what is left of it is post-return work.
 async fn is_left_alone(setup: Setup, path: &str, protocol: Protocol) -> millpond::Snapshot {
-    let server = setup.serve_with(|builder| builder.post_return_timeout(SECOND)).await;
+    let server = setup
+        .serve_with(|builder| builder.limits(|limits| limits.post_return_timeout = SECOND))
+        .await;
     let held = Held::hold(&server).await;
     let drip = Sent::get(&server, "/drip?n=30&ms=20");
     let mut client = server.connect(protocol).await;

@@ -32,7 +32,10 @@ async fn the_retire_hook_gets_each_store_once(setup: Setup) {
     let (recorder, record) = Recorder::new();
     let server = setup
         .serve_host(recorder, |builder| {
-            builder.limits(|limits| limits.request_timeout = SECOND).idle_timeout(SECOND)
+            builder.limits(|limits| {
+                limits.request_timeout = SECOND;
+                limits.idle_timeout = SECOND;
+            })
         })
         .await;
     let mut expected = Vec::new();

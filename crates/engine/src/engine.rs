@@ -55,7 +55,8 @@ pub enum CacheChoice {
 
 impl EngineConfig {
     /// An engine with the pooling allocator; where the address space is too short for that, one that
-    /// allocates on demand. Its epochs stand still until it is made to [`tick`](crate::tick).
+    /// allocates on demand. Its epochs stand still until
+    /// [`start_epoch_ticker`](crate::start_epoch_ticker) is called with it.
     ///
     /// # Errors
     ///

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wasmtime::PoolConcurrencyLimitError;
+use wasmtime::{PoolConcurrencyLimitError, WasmCoreDump};
 
 use crate::limits::MemoryExhausted;
+use crate::output::printable;
 
 /// A text on one line, as people want their errors.
 pub fn one_line(text: impl fmt::Display) -> String {
@@ -15,6 +16,22 @@ pub fn one_line(text: impl fmt::Display) -> String {
 /// An error with all that led to it, on one line.
 pub fn chain(error: &wasmtime::Error) -> String {
     one_line(format_args!("{error:#}"))
+}
+
+/// An error for the log, on one line: without the inventory of the store that a core dump says it is made of.
+pub fn log_text(error: &wasmtime::Error) -> String {
+    if !error.is::<WasmCoreDump>() {
+        return printable(format_args!("{error:?}"));
+    }
+    printable(fmt::from_fn(|f| {
+        let causes = error.chain().map(printable);
+        let causes = causes.filter(|cause| !cause.starts_with("wasm coredump "));
+        for (nth, cause) in causes.enumerate() {
+            let between = if nth > 0 { "\nCaused by: " } else { "" };
+            write!(f, "{between}{cause}")?;
+        }
+        Ok(())
+    }))
 }
 
 /// Whether an instance did not start for want of room, which there may be later: in the allocator, or in the
@@ -110,5 +127,20 @@ impl std::error::Error for SharedError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         let error: &(dyn std::error::Error + Send + Sync + 'static) = self.0.as_ref().as_ref();
         Some(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_text;
+
+    #[test]
+    fn the_error_of_a_trap_is_one_line_and_cut() {
+        let error = wasmtime::format_err!("wasm trap").context("at\n0: forged\u{1b}[2J");
+        let line = log_text(&error);
+        assert!(line.contains(r"at\n0: forged\u{1b}[2J"), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+        let error = wasmtime::format_err!("wasm trap").context("x".repeat(100_000));
+        assert!(log_text(&error).len() < 9000);
     }
 }

@@ -1,13 +1,16 @@
 //! What pools on wasmtime have in common, whatever their guests are.
 //!
 //! [`EngineConfig`] makes an engine: with the pooling allocator and a cache of compiled code.
-//! [`tick`] makes its epochs tick, [`begin_ticks`] makes a store's guest give way at each, [`GuestLimits`] bounds
+//! [`start_epoch_ticker`] makes its epochs tick, [`begin_ticks`] makes a store's guest give way at each, [`GuestLimits`] bounds
 //! what it may hold, [`Console`] is where what it prints goes, [`HostStream`] where all that is written goes, and
 //! [`Tokio`] is the runtime that pool-core asks for.
 //!
 //! This crate is a part of `millpond`, which is what to depend on.
 
+mod build_error;
+mod builder_base;
 mod engine;
+mod failed_starts;
 mod failure;
 mod file;
 mod limits;
@@ -18,8 +21,11 @@ mod runtime;
 mod sync;
 mod ticks;
 
+pub use build_error::{BuildError, BuildErrorKind};
+pub use builder_base::{BuilderBase, MakeExpiration};
 pub use engine::{CacheChoice, EngineConfig, Guests};
-pub use failure::{InstantiationError, SharedError, chain, is_exhaustion, one_line};
+pub use failed_starts::FailedStarts;
+pub use failure::{InstantiationError, SharedError, chain, is_exhaustion, log_text, one_line};
 pub use file::{DEFAULT_MAX_SIZE, read_file};
 pub use limits::{
     Charge, DEFAULT_MAX_MEMORY, GuestLimits, HostLimits, MemoryAccount, MemoryExhausted,
@@ -31,5 +37,5 @@ pub use output::{
 };
 pub use panic::{Panicked, catch_panic};
 pub use runtime::Tokio;
-pub use sync::{keep, lock};
-pub use ticks::{Driven, TICK, Ticks, begin_ticks, tick};
+pub use sync::{lock, store_waker};
+pub use ticks::{Driven, TICK, Ticks, begin_ticks, start_epoch_ticker};

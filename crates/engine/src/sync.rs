@@ -10,7 +10,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Stores the waiting task's waker. Returns the one stored before, which the caller must drop outside
 /// the lock.
-pub fn keep(kept: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+pub fn store_waker(kept: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     match kept {
         Some(waker) if waker.will_wake(cx.waker()) => None,
         _ => kept.replace(cx.waker().clone()),

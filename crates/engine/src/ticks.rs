@@ -48,7 +48,7 @@ pub struct Driven<'a>(&'a Ticker);
 
 /// The ticks of an engine: they move its epoch on, in a thread of their own. One for each engine:
 /// several pools may share one.
-pub fn tick(engine: &Engine) -> Ticks {
+pub fn start_epoch_ticker(engine: &Engine) -> Ticks {
     static TICKING: Mutex<Vec<(EngineWeak, Weak<Handle>)>> = Mutex::new(Vec::new());
     let mut ticking = lock(&TICKING);
     ticking.retain(|(_, ticks)| ticks.strong_count() > 0);

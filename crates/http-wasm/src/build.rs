@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use http::Extensions;
 use millpond_engine::{
-    CacheChoice, Console, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, DEFAULT_MAX_SIZE, EngineConfig,
-    Guests, MemoryAccount, Output, is_exhaustion, tick,
+    BuildError, BuildErrorKind, BuilderBase, CacheChoice, Console, DEFAULT_MAX_MEMORY,
+    DEFAULT_MAX_OUTPUT, DEFAULT_MAX_SIZE, EngineConfig, Guests, MemoryAccount, Output,
+    is_exhaustion, one_line, start_epoch_ticker,
 };
-use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
-use millpond_pool_core::{InstanceId, Limits, MaxRequests, PoolHandle};
+use millpond_pool_core::expiration::{BoxExpiration, InstanceExpiration};
+use millpond_pool_core::{Limits, MaxRequests, PoolHandle};
 
 use crate::SourceAddr;
-use crate::error::{BuildError, Problem};
-use crate::instance::driver::{GuestDriver, MakeExpiration};
+use crate::instance::driver::GuestDriver;
 use crate::instance::guest::Guest;
 use crate::message::budget::BufferBudget;
 use crate::module::inspect;
@@ -29,7 +29,7 @@ pub const DEFAULT_MAX_BODY: usize = 16 << 20;
 /// Makes an [`HttpWasmPool`]. See there for an example.
 pub struct HttpWasmBuilder {
     limits: Limits,
-    expiration: MakeExpiration,
+    base: BuilderBase,
     config: Arc<[u8]>,
     max_memory: usize,
     max_body: usize,
@@ -38,8 +38,6 @@ pub struct HttpWasmBuilder {
     output: Output,
     max_output: u64,
     source: Box<FindSource>,
-    cache: CacheChoice,
-    seed: u64,
 }
 
 /// Finds the client's address in what a server says of a request.
@@ -52,7 +50,7 @@ impl HttpWasmBuilder {
         let source = |extensions: &Extensions| extensions.get().map(|SourceAddr(addr)| *addr);
         Self {
             limits,
-            expiration: Box::new(|_| expiration::boxed(expiration::standard())),
+            base: BuilderBase::default(),
             config: Arc::default(),
             max_memory: DEFAULT_MAX_MEMORY,
             max_body: DEFAULT_MAX_BODY,
@@ -61,8 +59,6 @@ impl HttpWasmBuilder {
             output: Output::default(),
             max_output: DEFAULT_MAX_OUTPUT,
             source: Box::new(source),
-            cache: CacheChoice::Default,
-            seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
         }
     }
 
@@ -88,7 +84,8 @@ impl HttpWasmBuilder {
         self.limits(|limits| limits.max_instances = usize::MAX)
     }
 
-    /// The policy of each instance, made from what it was before: at first [`expiration::standard`],
+    /// The policy of each instance, made from what it was before: at first
+    /// [`expiration::standard`](millpond_pool_core::expiration::standard),
     /// the timeouts of the pool's limits.
     ///
     /// ```
@@ -102,8 +99,7 @@ impl HttpWasmBuilder {
         mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        let before = self.expiration;
-        self.expiration = Box::new(move |id: InstanceId| expiration::boxed(wrap(before(id))));
+        self.base.wrap_expiration(wrap);
         self
     }
 
@@ -190,21 +186,21 @@ impl HttpWasmBuilder {
     /// Compiles anew each time. By default, compiled code is kept in the user's cache directory.
     #[must_use]
     pub fn without_cache(mut self) -> Self {
-        self.cache = CacheChoice::Off;
+        self.base.cache = CacheChoice::Off;
         self
     }
 
     /// Keeps compiled code as this wasmtime cache configuration file says.
     #[must_use]
     pub fn cache_config(mut self, file: impl Into<PathBuf>) -> Self {
-        self.cache = CacheChoice::File(file.into());
+        self.base.cache = CacheChoice::File(file.into());
         self
     }
 
     /// What randomness is drawn from, for tests that must repeat.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.base.seed = seed;
         self
     }
 
@@ -242,7 +238,7 @@ impl HttpWasmBuilder {
             // One more, to try out another module while the pool is full.
             max_instances: self.limits.max_instances.saturating_add(1),
             max_memory: self.max_memory,
-            cache: self.cache,
+            cache: self.base.cache,
             core_dumps: false,
         };
         let (max_memory, account) = (self.max_memory, self.account);
@@ -250,15 +246,15 @@ impl HttpWasmBuilder {
         let new = NewModule { name, bytes, config: self.config };
         let version = new.prepare(self.limits.start_timeout, move |name| {
             let engine = config.engine();
-            let engine = engine.map_err(|error| BuildError::new(name, Problem::Engine(error)))?;
-            let ticks = tick(&engine);
+            let engine = engine.map_err(|error| BuildError::engine(name, &error))?;
+            let ticks = start_epoch_ticker(&engine);
             Ok(Arc::new(Shared { engine, ticks, max_memory, account, console }))
         });
         let versions = VersionRegistry::new(version.await?);
-        let driver = GuestDriver::new(versions, self.expiration);
+        let driver = GuestDriver::new(versions, self.base.expiration);
         let (max_body, buffers) = (self.max_body, self.buffers);
         let settings = Settings { max_body, buffers, source: self.source };
-        Ok(HttpWasmPool::new(PoolHandle::new(driver, self.limits, self.seed), settings))
+        Ok(HttpWasmPool::new(PoolHandle::new(driver, self.limits, self.base.seed), settings))
     }
 }
 
@@ -283,17 +279,20 @@ impl NewModule {
         let compiled = tokio::task::spawn_blocking({
             let name = name.clone();
             move || {
-                let fail = |problem| BuildError::new(&name, problem);
-                let bytes = wat::parse_bytes(&bytes).map_err(|error| fail(Problem::Text(error)))?;
-                let info = inspect::read(&bytes).map_err(|error| fail(Problem::Module(error)))?;
+                let bytes = wat::parse_bytes(&bytes)
+                    .map_err(|error| BuildError::text(&name, "module", error))?;
+                let info = inspect::read(&bytes).map_err(|error| {
+                    BuildError::new(BuildErrorKind::Guest, format_args!("{name} {error}"))
+                })?;
                 ModuleVersion::new(&name, &bytes, info, config, shared(&name)?)
-                    .map_err(|error| fail(Problem::Compile(error)))
+                    .map_err(|error| BuildError::compile("compile", &name, &error))
             }
         });
-        let fail = |problem| BuildError::new(&name, problem);
-        let compiled =
-            compiled.await.map_err(|error| fail(Problem::Panicked(error.to_string())))?;
-        let version = Arc::new(compiled?);
+        let fail = |kind, text: String| Err(BuildError::new(kind, text));
+        let version = match compiled.await {
+            Ok(compiled) => Arc::new(compiled?),
+            Err(panic) => return fail(BuildErrorKind::Compile, format!("{name}: {panic}")),
+        };
         let mut full = false;
         let trial = async {
             loop {
@@ -307,12 +306,27 @@ impl NewModule {
             }
         };
         match tokio::time::timeout(start_timeout, trial).await {
-            Ok(Ok(guest)) => drop(guest),
-            Ok(Err(error)) => return Err(fail(Problem::Start(error))),
-            Err(_) if full => return Err(fail(Problem::NoRoom(start_timeout))),
-            Err(_) => return Err(fail(Problem::Slow(start_timeout))),
+            Ok(Ok(guest)) => {
+                drop(guest);
+                Ok(version)
+            }
+            Ok(Err(error)) => fail(
+                BuildErrorKind::Start,
+                format!("{name} does not start: {}", one_line(error.root_cause())),
+            ),
+            Err(_) if full => fail(
+                BuildErrorKind::NoRoom,
+                format!(
+                    "cannot try {name}: no room for one more instance for start_timeout, {start_timeout:?}"
+                ),
+            ),
+            Err(_) => fail(
+                BuildErrorKind::Start,
+                format!(
+                    "{name} does not start: it takes longer than start_timeout, {start_timeout:?}"
+                ),
+            ),
         }
-        Ok(version)
     }
 }
 
@@ -323,7 +337,7 @@ pub(crate) async fn read_file(path: &Path) -> Result<(String, Vec<u8>), BuildErr
     let read =
         tokio::task::spawn_blocking(move || millpond_engine::read_file(&path, DEFAULT_MAX_SIZE));
     let read = read.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-    let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
+    let bytes = read.map_err(|error| BuildError::read(&name, error))?;
     Ok((name, bytes))
 }
 

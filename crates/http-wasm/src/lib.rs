@@ -60,7 +60,6 @@
 //! [http-wasm]: https://http-wasm.io/
 
 mod build;
-mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
@@ -71,11 +70,10 @@ mod pool;
 mod service;
 
 pub use build::{DEFAULT_MAX_BODY, HttpWasmBuilder};
-pub use error::BuildError;
 pub use instance::driver::GuestDriver;
 pub use message::budget::{BufferBudget, DEFAULT_MAX_BUFFER};
 pub use message::forward::RequestBody;
-pub use millpond_engine::{DEFAULT_MAX_MEMORY, MemoryAccount, Output};
+pub use millpond_engine::{BuildError, BuildErrorKind, DEFAULT_MAX_MEMORY, MemoryAccount, Output};
 pub use millpond_pool_core::{Drained, Limits, MaxRequests, Reason, Snapshot, Warmed, expiration};
 pub use millpond_tower_adapter::SourceAddr;
 pub use pool::HttpWasmPool;

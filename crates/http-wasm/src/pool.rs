@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::Extensions;
+use millpond_engine::BuildError;
 use millpond_pool_core::{
-    Drained, Error, InstanceEvent, Limits, OwnedPermit, PoolHandle, Reason, Reserve, Snapshot,
-    Submitted, Warmed,
+    DrainOnDrop, Drained, Error, InstanceEvent, Limits, OwnedPermit, PoolHandle, Reason, Reserve,
+    Snapshot, Submitted, Warmed,
 };
 
 use crate::build::{FindSource, HttpWasmBuilder, NewModule, read_file};
-use crate::error::BuildError;
 use crate::instance::driver::GuestDriver;
 use crate::instance::reply::{Job, Reply};
 use crate::message::budget::BufferBudget;
@@ -43,12 +43,11 @@ use crate::message::budget::BufferBudget;
 /// ```
 #[derive(Clone)]
 pub struct HttpWasmPool {
-    pool: Arc<DrainOnDrop>,
+    pool: Arc<Inner>,
 }
 
-/// Instances hold on to their pool; so what users hold is this, and its end is theirs.
-struct DrainOnDrop {
-    handle: PoolHandle<GuestDriver>,
+struct Inner {
+    handle: DrainOnDrop<GuestDriver>,
     settings: Settings,
     /// One reload at a time: there is one place to try a module in.
     reloading: tokio::sync::Mutex<()>,
@@ -58,13 +57,6 @@ pub(crate) struct Settings {
     pub(crate) max_body: usize,
     pub(crate) buffers: BufferBudget,
     pub(crate) source: Box<FindSource>,
-}
-
-impl Drop for DrainOnDrop {
-    fn drop(&mut self) {
-        // It goes on by itself.
-        drop(self.handle.drain());
-    }
 }
 
 /// The right to one request: a place in the queue or on an instance.
@@ -81,7 +73,7 @@ impl HttpWasmPool {
 
     pub(crate) fn new(handle: PoolHandle<GuestDriver>, settings: Settings) -> Self {
         let reloading = tokio::sync::Mutex::default();
-        Self { pool: Arc::new(DrainOnDrop { handle, settings, reloading }) }
+        Self { pool: Arc::new(Inner { handle: handle.into(), settings, reloading }) }
     }
 
     /// Puts another module in place of the pool's, with the same configuration. Requests that have a guest

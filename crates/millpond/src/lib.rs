@@ -49,10 +49,11 @@ pub use millpond_tower_adapter::{
 
 #[cfg(feature = "wasmtime")]
 pub use millpond_wasmtime_backend::{
-    BodyError, BuildError, Builder, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, Destination, Ended,
-    GuestIo, GuestIoUsage, Host, HostLimits, HostStream, HttpVersion, InstantiationError,
-    Interfaces, InterfacesError, LogRate, Lost, MemoryAccount, MemoryError, MemoryExhausted,
-    MemorySource, MemoryWatch, Output, ParseDestinationError, RecordCounts, RecordLimits,
-    RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver, WasmPool,
-    cut_output, escape, system_memory, unlogged, wasmtime, wasmtime_wasi, wasmtime_wasi_http,
+    BodyError, BuildError, BuildErrorKind, Builder, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT,
+    Destination, Ended, GuestIo, GuestIoUsage, Host, HostLimits, HostStream, HttpVersion,
+    InstantiationError, Interfaces, InterfacesError, LogRate, Lost, MemoryAccount, MemoryError,
+    MemoryExhausted, MemorySource, MemoryWatch, Output, ParseDestinationError, RecordCounts,
+    RecordLimits, RequestStart, ResponseBody, ResponseFuture, StoreData, WasiHost, WasmDriver,
+    WasmPool, cut_output, escape, system_memory, unlogged, wasmtime, wasmtime_wasi,
+    wasmtime_wasi_http,
 };

@@ -1,49 +1,42 @@
 //! From a component to a pool.
 
-mod error;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use millpond_engine::{CacheChoice, DEFAULT_MAX_SIZE, EngineConfig, Guests, read_file, tick};
-use millpond_pool_core::expiration::{self, BoxExpiration, InstanceExpiration};
+use millpond_engine::{
+    BuildError, BuildErrorKind, BuilderBase, CacheChoice, DEFAULT_MAX_SIZE, EngineConfig, Guests,
+    read_file, start_epoch_ticker,
+};
+use millpond_pool_core::expiration::{BoxExpiration, InstanceExpiration};
 use millpond_pool_core::{Limits, MaxRequests, PoolHandle, Share, SharedBudget};
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::driver::{MakeExpiration, WasmDriver};
+use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::interfaces::{HttpVersion, Interfaces, InterfacesError};
 use crate::pool::WasmPool;
 use crate::records::{RecordDirs, RecordLimits, Records};
 use crate::wasi::{bodies, fields};
 
-pub use error::BuildError;
-use error::Problem;
-
 /// Makes a [`WasmPool`]. See there for an example.
 pub struct Builder<H: Host> {
     host: H,
     limits: Vec<ChangeLimits>,
     budget: Option<(SharedBudget, Share)>,
-    expiration: MakeExpiration,
-    cache: CacheChoice,
+    base: BuilderBase,
     records: RecordDirs,
     max_size: usize,
-    seed: u64,
 }
 
 type ChangeLimits = Box<dyn FnOnce(&mut Limits) + Send>;
 
 impl<H: Host> Builder<H> {
     pub(crate) fn new(host: H) -> Self {
-        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        let (cache, records) = (CacheChoice::Default, RecordDirs::default());
-        let expiration = Box::new(|_| expiration::boxed(expiration::standard()));
+        let (base, records) = (BuilderBase::default(), RecordDirs::default());
         let (limits, budget, max_size) = (Vec::new(), None, DEFAULT_MAX_SIZE);
-        Self { host, limits, budget, expiration, cache, records, max_size, seed }
+        Self { host, limits, budget, base, records, max_size }
     }
 
     /// Changes the limits. What it is given are the defaults, which depend on the component: with
@@ -53,25 +46,6 @@ impl<H: Host> Builder<H> {
     pub fn limits(mut self, change: impl FnOnce(&mut Limits) + Send + 'static) -> Self {
         self.limits.push(Box::new(change));
         self
-    }
-
-    /// How long an instance may have nothing to do. Default 10 s. Short for
-    /// [`Limits::idle_timeout`], as the next two are for theirs.
-    #[must_use]
-    pub fn idle_timeout(self, timeout: Duration) -> Self {
-        self.limits(move |limits| limits.idle_timeout = timeout)
-    }
-
-    /// How long a guest may work on when all its response bodies have ended. Default 30 s.
-    #[must_use]
-    pub fn post_return_timeout(self, timeout: Duration) -> Self {
-        self.limits(move |limits| limits.post_return_timeout = timeout)
-    }
-
-    /// How long a response body may go without moving. Default 30 s.
-    #[must_use]
-    pub fn body_stall_timeout(self, timeout: Duration) -> Self {
-        self.limits(move |limits| limits.body_stall_timeout = timeout)
     }
 
     /// Makes the pool's instances count against a budget that it shares with other pools. Where the
@@ -98,7 +72,8 @@ impl<H: Host> Builder<H> {
         self
     }
 
-    /// The policy of each instance, made from what it was before: at first [`expiration::standard`],
+    /// The policy of each instance, made from what it was before: at first
+    /// [`expiration::standard`](millpond_pool_core::expiration::standard),
     /// the timeouts of the pool's limits. Use [`InstanceExpiration::or`] to add to it, or leave it out
     /// and look after them yourself.
     #[must_use]
@@ -106,22 +81,21 @@ impl<H: Host> Builder<H> {
         mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        let before = self.expiration;
-        self.expiration = Box::new(move |id| expiration::boxed(wrap(before(id))));
+        self.base.wrap_expiration(wrap);
         self
     }
 
     /// Compiles anew each time. By default, compiled code is kept in the user's cache directory.
     #[must_use]
     pub fn without_cache(mut self) -> Self {
-        self.cache = CacheChoice::Off;
+        self.base.cache = CacheChoice::Off;
         self
     }
 
     /// Keeps compiled code as this wasmtime cache configuration file says.
     #[must_use]
     pub fn cache_config(mut self, file: impl Into<PathBuf>) -> Self {
-        self.cache = CacheChoice::File(file.into());
+        self.base.cache = CacheChoice::File(file.into());
         self
     }
 
@@ -181,7 +155,7 @@ impl<H: Host> Builder<H> {
     /// What randomness is drawn from, for tests that must repeat.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.base.seed = seed;
         self
     }
 
@@ -203,7 +177,7 @@ impl<H: Host> Builder<H> {
         }
         let name = path.display().to_string();
         let read = read_file(path, self.max_size);
-        let bytes = read.map_err(|error| BuildError::new(&name, Problem::Read(error)))?;
+        let bytes = read.map_err(|error| BuildError::read(&name, error))?;
         self.build(&name, &bytes)
     }
 
@@ -221,29 +195,28 @@ impl<H: Host> Builder<H> {
     }
 
     fn build(self, name: &str, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
-        let fail = |problem| BuildError::new(name, problem);
-        self.records.check().map_err(|error| fail(Problem::Records(error)))?;
-        let bytes = wat::parse_bytes(bytes).map_err(|error| fail(Problem::Text(error)))?;
-        let interfaces =
-            Interfaces::read(&bytes).map_err(|error| fail(Problem::Interfaces(error)))?;
-        let version =
-            interfaces.require_version().map_err(|error| fail(Problem::Interfaces(error)))?;
+        self.check_records()?;
+        let bytes =
+            wat::parse_bytes(bytes).map_err(|error| BuildError::text(name, "component", error))?;
+        let interfaces = Interfaces::read(&bytes).map_err(|error| no_guest(name, error))?;
+        let version = interfaces.require_version().map_err(|error| no_guest(name, error))?;
         let concurrency = version == HttpVersion::P3 || interfaces.uses_async();
         let missing = interfaces.missing(|import| self.provides(import, concurrency));
         if !missing.is_empty() {
-            return Err(fail(Problem::Missing(missing)));
+            let text = format!("{name} has unsupported imports: {}", missing.join(", "));
+            return Err(BuildError::new(BuildErrorKind::Guest, text));
         }
         let (this, limits) = self.into_limits(version);
         let config = EngineConfig {
             guests: Guests::Components { concurrency },
             max_instances: limits.max_instances,
             max_memory: this.host.max_memory(),
-            cache: this.cache.clone(),
+            cache: this.base.cache.clone(),
             core_dumps: this.records.core_dumps.is_some(),
         };
-        let engine = config.engine().map_err(|error| fail(Problem::Engine(error)))?;
-        let component =
-            Component::new(&engine, &bytes).map_err(|error| fail(Problem::Compile(error)))?;
+        let engine = config.engine().map_err(|error| BuildError::engine(name, &error))?;
+        let component = Component::new(&engine, &bytes)
+            .map_err(|error| BuildError::compile("compile", name, &error))?;
         this.link(name, &component, version, concurrency, limits)
     }
 
@@ -258,8 +231,7 @@ impl<H: Host> Builder<H> {
     ///
     /// Outside a tokio runtime; it needs its timers (`enable_all`).
     pub fn from_component(self, component: &Component) -> Result<WasmPool<H>, BuildError> {
-        let checked = self.records.check();
-        checked.map_err(|error| BuildError::new("the component", Problem::Records(error)))?;
+        self.check_records()?;
         let engine = component.engine();
         let ty = component.component_type();
         let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -270,11 +242,16 @@ impl<H: Host> Builder<H> {
             HttpVersion::P2
         } else {
             let error = InterfacesError::NoHandler { exports };
-            return Err(BuildError::new("the component", Problem::Interfaces(error)));
+            return Err(no_guest("the component", error));
         };
         let (this, limits) = self.into_limits(version);
         let concurrency = version == HttpVersion::P3;
         this.link("the component", component, version, concurrency, limits)
+    }
+
+    fn check_records(&self) -> Result<(), BuildError> {
+        let checked = self.records.check();
+        checked.map_err(|error| BuildError::new(BuildErrorKind::Records, error))
     }
 
     /// Linked for every guest, or by the host; what only 0.3 guests can use, only for them.
@@ -306,7 +283,7 @@ impl<H: Host> Builder<H> {
         concurrency: bool,
         limits: Limits,
     ) -> Result<WasmPool<H>, BuildError> {
-        let fail = |error| BuildError::new(name, Problem::Link(error));
+        let fail = |error| BuildError::compile("link", name, &error);
         let engine = component.engine();
         let pre = || -> wasmtime::Result<ProxyPre<H::Data>> {
             let mut linker = Linker::<H::Data>::new(engine);
@@ -330,22 +307,30 @@ impl<H: Host> Builder<H> {
         };
         let pre = pre().map_err(fail)?;
         let max_memory = self.host.max_memory();
-        let ticks = tick(engine);
+        let ticks = start_epoch_ticker(engine);
         let records = Records::new(self.records, component, ticks.clone()).map_err(fail)?;
         let driver =
-            WasmDriver::new(self.host, engine.clone(), pre, self.expiration, records, ticks);
+            WasmDriver::new(self.host, engine.clone(), pre, self.base.expiration, records, ticks);
         let pool = match self.budget {
             Some((budget, mut share)) => {
                 if share.memory == 0 {
                     share.memory = max_memory;
                 }
-                PoolHandle::with_budget(driver, limits, self.seed, &budget, share)
-                    .map_err(|error| BuildError::new(name, Problem::Budget(error)))?
+                PoolHandle::with_budget(driver, limits, self.base.seed, &budget, share).map_err(
+                    |error| {
+                        let text = format!("no room for {name}: {error}");
+                        BuildError::new(BuildErrorKind::NoRoom, text).with_source(error)
+                    },
+                )?
             }
-            None => PoolHandle::new(driver, limits, self.seed),
+            None => PoolHandle::new(driver, limits, self.base.seed),
         };
         Ok(WasmPool::new(pool, version))
     }
+}
+
+fn no_guest(name: &str, error: InterfacesError) -> BuildError {
+    BuildError::new(BuildErrorKind::Guest, format_args!("{name}: {error}")).with_source(error)
 }
 
 fn default_limits(version: HttpVersion) -> Limits {

@@ -11,6 +11,7 @@
 
 mod build;
 mod driver;
+mod effects;
 mod host;
 mod instance;
 mod interfaces;
@@ -21,14 +22,16 @@ mod response;
 mod run;
 mod wasi;
 
-pub use build::{BuildError, Builder};
+pub use build::Builder;
 pub use driver::WasmDriver;
 pub use host::{Ended, Host, RequestStart};
+pub use instance::body_cell::BodyError;
 pub use interfaces::{HttpVersion, Interfaces, InterfacesError};
 pub use memory_watch::{MemoryError, MemorySource, MemoryWatch, system_memory};
 pub use millpond_engine::{
-    DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream, InstantiationError, LogRate,
-    Lost, MemoryAccount, MemoryExhausted, Output, Tokio, cut_output, escape, unlogged,
+    BuildError, BuildErrorKind, DEFAULT_MAX_MEMORY, DEFAULT_MAX_OUTPUT, HostLimits, HostStream,
+    InstantiationError, LogRate, Lost, MemoryAccount, MemoryExhausted, Output, Tokio, cut_output,
+    escape, unlogged,
 };
 pub use millpond_pool_core::{
     BudgetError, BudgetLimits, BudgetSnapshot, Drained, Error, ErrorKind, Histogram, InstanceId,
@@ -37,7 +40,7 @@ pub use millpond_pool_core::{
 };
 pub use pool::WasmPool;
 pub use records::{RecordCounts, RecordLimits};
-pub use response::body::{BodyError, ResponseBody};
+pub use response::body::ResponseBody;
 pub use response::future::ResponseFuture;
 pub use wasi::{Destination, GuestIo, GuestIoUsage, ParseDestinationError, StoreData, WasiHost};
 pub use wasmtime;

@@ -8,8 +8,8 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use millpond_pool_core::{
-    BudgetError, Drained, Error, Limits, OwnedPermit, PoolHandle, Reserve, Serve, Share, Snapshot,
-    Warmed,
+    BudgetError, DrainOnDrop, Drained, Error, Limits, OwnedPermit, PoolHandle, Reserve, Serve,
+    Share, Snapshot, Warmed,
 };
 
 use crate::build::{self, Builder};
@@ -47,18 +47,8 @@ use crate::wasi::WasiHost;
 /// # }
 /// ```
 pub struct WasmPool<H: Host = WasiHost> {
-    pool: Arc<DrainOnDrop<H>>,
+    pool: Arc<DrainOnDrop<WasmDriver<H>>>,
     version: HttpVersion,
-}
-
-/// Instances hold on to their pool; so what users hold is this, and its end is theirs.
-struct DrainOnDrop<H: Host>(PoolHandle<WasmDriver<H>>);
-
-impl<H: Host> Drop for DrainOnDrop<H> {
-    fn drop(&mut self) {
-        // It goes on by itself.
-        drop(self.0.drain());
-    }
 }
 
 impl<H: Host> WasmPool<H> {
@@ -68,7 +58,7 @@ impl<H: Host> WasmPool<H> {
     }
 
     pub(crate) fn new(pool: PoolHandle<WasmDriver<H>>, version: HttpVersion) -> Self {
-        Self { pool: Arc::new(DrainOnDrop(pool)), version }
+        Self { pool: Arc::new(pool.into()), version }
     }
 
     /// The version of wasi:http that its component answers.
@@ -78,12 +68,12 @@ impl<H: Host> WasmPool<H> {
 
     /// The embedder's side.
     pub fn host(&self) -> &H {
-        self.pool.0.driver().host()
+        self.pool.driver().host()
     }
 
     /// All gauges and counters, of one moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.pool.0.snapshot()
+        self.pool.snapshot()
     }
 
     /// Returns a permit, if there is one now and no other caller waits for one.
@@ -92,12 +82,12 @@ impl<H: Host> WasmPool<H> {
     ///
     /// Overloaded or draining.
     pub fn try_reserve(&self) -> Result<OwnedPermit<WasmDriver<H>>, Error> {
-        self.pool.0.try_reserve()
+        self.pool.try_reserve()
     }
 
     /// Waits for a permit, first come, first served. Fails only while the pool drains.
     pub fn reserve(&self) -> Reserve<WasmDriver<H>> {
-        self.pool.0.reserve()
+        self.pool.reserve()
     }
 
     /// Serves a request. Dropping the future cancels it. It is to be polled soon: it drives the guest,
@@ -114,7 +104,7 @@ impl<H: Host> WasmPool<H> {
     {
         match PreparedRequest::new(request) {
             Ok(PreparedRequest { job, reply, head }) => {
-                ResponseFuture::new(self.pool.0.submit(permit, job), reply, head)
+                ResponseFuture::new(self.pool.submit(permit, job), reply, head)
             }
             Err(error) => ResponseFuture::refused(error),
         }
@@ -133,7 +123,7 @@ impl<H: Host> WasmPool<H> {
     {
         match PreparedRequest::new(request) {
             Ok(PreparedRequest { job, reply, head }) => {
-                let submitted = self.pool.0.try_submit(job).map_err(|(error, _)| error)?;
+                let submitted = self.pool.try_submit(job).map_err(|(error, _)| error)?;
                 Ok(ResponseFuture::new(submitted, reply, head))
             }
             Err(error) => Ok(ResponseFuture::refused(error)),
@@ -142,18 +132,18 @@ impl<H: Host> WasmPool<H> {
 
     /// Requests between submission and the end of their body.
     pub fn load(&self) -> usize {
-        self.pool.0.load()
+        self.pool.load()
     }
 
     /// Waits until the profiles and core dumps of its instances that are gone are written, but not
     /// longer than 5 s for a slow disk.
     pub async fn records_written(&self) {
-        self.pool.0.driver().records().written().await;
+        self.pool.driver().records().written().await;
     }
 
     /// The limits in force.
     pub fn limits(&self) -> Limits {
-        self.pool.0.limits()
+        self.pool.limits()
     }
 
     /// Changes the limits of the running pool. New instances follow at once, old ones on their
@@ -161,7 +151,7 @@ impl<H: Host> WasmPool<H> {
     /// only if the allocator has room for them.
     pub fn set_limits(&self, mut limits: Limits) {
         build::clamp(self.version, &mut limits);
-        self.pool.0.set_limits(limits);
+        self.pool.set_limits(limits);
     }
 
     /// Changes the pool's part in its budget; without one, does nothing.
@@ -173,30 +163,30 @@ impl<H: Host> WasmPool<H> {
         if share.memory == 0 {
             share.memory = self.host().max_memory();
         }
-        self.pool.0.set_share(share)
+        self.pool.set_share(share)
     }
 
     /// Whether as many instances have started as spares are to be kept, or there is nothing to wait for.
     pub fn is_warmed(&self) -> bool {
-        self.pool.0.is_warmed()
+        self.pool.is_warmed()
     }
 
     /// Ends when as many instances have started as spares are to be kept ([`Limits::min_idle`]), also if
     /// requests have taken some of them, or when the pool drains: the time to report readiness. Without
     /// spares, that is now. Where the allocator or a budget holds fewer, it ends when that changes.
     pub fn warmed(&self) -> Warmed<WasmDriver<H>> {
-        self.pool.0.warmed()
+        self.pool.warmed()
     }
 
     /// Takes no more requests, serves what was submitted, and ends all instances. The future ends
     /// when that is done; the drain goes on without it.
     pub fn drain(&self) -> Drained<WasmDriver<H>> {
-        self.pool.0.drain()
+        self.pool.drain()
     }
 
     /// Cuts a drain short: refuses what waits and stops what runs.
     pub fn stop(&self) {
-        self.pool.0.stop();
+        self.pool.stop();
     }
 }
 
@@ -251,7 +241,7 @@ where
     }
 
     fn record_rejection(&self) {
-        self.pool.0.record_rejection();
+        self.pool.record_rejection();
     }
 
     fn load(&self) -> usize {

@@ -45,7 +45,9 @@ async fn a_dropped_outparam_is_timed_out() {
 async fn a_busy_post_return_ends() {
     for way in WAYS {
         let time = Duration::from_millis(500);
-        let server = serve(way, |builder| builder.post_return_timeout(time)).await;
+        let server =
+            serve(way, |builder| builder.limits(move |limits| limits.post_return_timeout = time))
+                .await;
         let reply = server.get("/spin-after").await;
         assert_eq!((reply.status.as_u16(), reply.text(), reply.broken), (200, "done\n", false));
         if way.1 == 1 {
@@ -160,7 +162,9 @@ async fn empty_writes_are_no_frames() {
 async fn empty_writes_are_no_progress() {
     for way in WAYS {
         let time = Duration::from_millis(500);
-        let server = serve(way, |builder| builder.body_stall_timeout(time)).await;
+        let server =
+            serve(way, |builder| builder.limits(move |limits| limits.body_stall_timeout = time))
+                .await;
         let (reply, ()) = tokio::join!(server.get("/empty-writes?n=1000000000"), async {
             if way.1 == 1 {
                 innocents(&server).await;

@@ -10,7 +10,9 @@ use crate::setup::{Held, SECOND, Sent, Setup, all_idle, assert_answer, until_ano
 
 /// A body that no longer moves ends its instance, and looks broken.
 async fn is_cut(setup: Setup, path: &str) {
-    let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
+    let server = setup
+        .serve_with(|builder| builder.limits(|limits| limits.body_stall_timeout = SECOND))
+        .await;
     for (protocol, cuts) in [(Http1, 1), (H2c, 2)] {
         let begin = Instant::now();
         let reply = server.connect(protocol).await.get(path).await;
@@ -37,8 +39,10 @@ setups!(a_guest_computing_in_a_body_is_cut);
 async fn a_slowly_moving_body_is_not_cut(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
-            let builder = builder.limits(|limits| limits.request_timeout = SECOND);
-            builder.body_stall_timeout(SECOND)
+            builder.limits(|limits| {
+                limits.request_timeout = SECOND;
+                limits.body_stall_timeout = SECOND;
+            })
         })
         .await;
     let begin = Instant::now();
@@ -116,9 +120,12 @@ async fn read_some(body: &mut Incoming, most: usize, into: &mut Vec<u8>) -> bool
 async fn a_slow_reader_gets_the_whole_body(setup: Setup) {
     let server = setup
         .serve_with(|builder| {
-            let builder = builder.limits(|limits| limits.request_timeout = SECOND);
-            let builder = builder.post_return_timeout(SECOND).idle_timeout(SECOND);
-            builder.body_stall_timeout(SECOND)
+            builder.limits(|limits| {
+                limits.request_timeout = SECOND;
+                limits.post_return_timeout = SECOND;
+                limits.idle_timeout = SECOND;
+                limits.body_stall_timeout = SECOND;
+            })
         })
         .await;
     let read = async |protocol: Protocol| {
@@ -139,7 +146,9 @@ async fn a_slow_reader_gets_the_whole_body(setup: Setup) {
 setups!(a_slow_reader_gets_the_whole_body);
 
 async fn a_client_that_does_not_read_is_cut(setup: Setup) {
-    let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
+    let server = setup
+        .serve_with(|builder| builder.limits(|limits| limits.body_stall_timeout = SECOND))
+        .await;
     for (protocol, cuts) in [(Http1, 1), (H2c, 2)] {
         let begin = Instant::now();
         let mut client = server.connect(protocol).await;
@@ -170,7 +179,9 @@ async fn a_stuck_client_holds_up_no_others(setup: Setup) {
 setups!(a_stuck_client_holds_up_no_others);
 
 async fn a_stuck_client_costs_neighbours_nothing(setup: Setup) {
-    let server = setup.serve_with(|builder| builder.body_stall_timeout(SECOND)).await;
+    let server = setup
+        .serve_with(|builder| builder.limits(|limits| limits.body_stall_timeout = SECOND))
+        .await;
     let mut client = server.connect(Http1).await;
     let unread = client.head_of("/bytes?n=268435456").await;
     let held = Held::hold(&server).await;

@@ -127,7 +127,9 @@ async fn others_are_served_during_endless_compute(setup: Setup) {
 setups!(others_are_served_during_endless_compute);
 
 async fn work_after_the_answer_has_its_own_time(setup: Setup) {
-    let server = setup.serve_with(|builder| builder.post_return_timeout(SECOND)).await;
+    let server = setup
+        .serve_with(|builder| builder.limits(|limits| limits.post_return_timeout = SECOND))
+        .await;
     let begin = Instant::now();
     assert_answer(&server.get("/post-return?ms=600000").await, "done\n");
     assert!(begin.elapsed() < SECOND, "the caller does not wait for it");

@@ -50,7 +50,8 @@ async fn a_signal_retires_idle_instances(setup: Setup) {
     let watched = Arc::clone(&signal);
     let server = setup
         .serve_with(|builder| {
-            let builder = builder.idle_timeout(LONG).limits(|limits| {
+            let builder = builder.limits(|limits| {
+                limits.idle_timeout = LONG;
                 limits.max_instances = 3;
                 limits.concurrency = limits.concurrency.min(2);
             });

@@ -66,7 +66,9 @@ async fn a_signal_ends_only_idle_instances(setup: Setup) {
 setups!(a_signal_ends_only_idle_instances: p2_reused p3_shared);
 
 async fn timeouts_can_change_while_running(setup: Setup) {
-    let server = setup.serve_with(|b| b.idle_timeout(Duration::from_secs(3600))).await;
+    let server = setup
+        .serve_with(|b| b.limits(|limits| limits.idle_timeout = Duration::from_secs(3600)))
+        .await;
     assert_answer(&server.get("/hello").await, "hello\n");
     server.until("it is idle", |now| now.instances.idle == 1).await;
     let mut limits = server.pool.limits();

@@ -44,7 +44,7 @@ async fn traced((version, concurrency): Way) -> (Arc<()>, Server<Traced>) {
             limits.max_instances = 4;
         })
         // What goes does not go because it was idle.
-        .idle_timeout(Duration::MAX);
+        .limits(|limits| limits.idle_timeout = Duration::MAX);
     (trace, Server::start(pool_of(version, builder).await).await)
 }
 

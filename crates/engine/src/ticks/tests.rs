@@ -28,7 +28,7 @@ fn parks(ticks: &Ticks) {
 #[test]
 fn nothing_ticks_while_no_guest_is_driven() {
     let engine = engine();
-    let ticks = tick(&engine);
+    let ticks = start_epoch_ticker(&engine);
     for _ in 0..3 {
         parks(&ticks);
         let before = ticks.count();
@@ -46,7 +46,7 @@ fn nothing_ticks_while_no_guest_is_driven() {
 #[test]
 fn a_short_drive_keeps_it_awake() {
     let engine = engine();
-    let ticks = tick(&engine);
+    let ticks = start_epoch_ticker(&engine);
     parks(&ticks);
     let before = ticks.count();
     drop(ticks.drive());
@@ -58,7 +58,7 @@ fn a_short_drive_keeps_it_awake() {
 #[test]
 fn each_drive_ticks_after_parking() {
     let engine = engine();
-    let ticks = tick(&engine);
+    let ticks = start_epoch_ticker(&engine);
     let deadline = Instant::now() + Duration::from_secs(2);
     let mut parked = 0;
     while parked < 50 && Instant::now() < deadline {
@@ -76,7 +76,7 @@ fn each_drive_ticks_after_parking() {
 #[test]
 fn a_loop_after_idleness_is_interrupted() {
     let engine = engine();
-    let ticks = tick(&engine);
+    let ticks = start_epoch_ticker(&engine);
     let module = Module::new(&engine, r#"(module (func (export "loop") (loop (br 0))))"#).unwrap();
     let mut store = Store::new(&engine, ());
     begin_ticks(&mut store, |_| std::future::ready(()));
@@ -100,8 +100,8 @@ fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> 
 #[test]
 fn a_ticker_ends_with_its_users() {
     let engine = engine();
-    let ticks = tick(&engine);
-    let again = tick(&engine);
+    let ticks = start_epoch_ticker(&engine);
+    let again = start_epoch_ticker(&engine);
     assert!(Arc::ptr_eq(&ticks.0, &again.0));
     let ticker = Arc::downgrade(&ticks.0.0);
     parks(&ticks);
@@ -110,6 +110,6 @@ fn a_ticker_ends_with_its_users() {
     drop(again);
     until("the thread ends", || ticker.strong_count() == 0);
     // Also without having parked.
-    let ticker = Arc::downgrade(&tick(&engine).0.0);
+    let ticker = Arc::downgrade(&start_epoch_ticker(&engine).0.0);
     until("the thread ends", || ticker.strong_count() == 0);
 }

@@ -1,44 +1,33 @@
 //! Carries out what the pool decides.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use millpond_engine::{
-    InstantiationError, LogRate, Tokio, is_exhaustion, lock, printable, unlogged,
-};
+use millpond_engine::{FailedStarts, MakeExpiration, Tokio, catch_panic};
+use millpond_pool_core::cell::CellState;
 use millpond_pool_core::expiration::BoxExpiration;
 use millpond_pool_core::{
-    Driver, Error, ErrorKind, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason,
-    Refusal, RequestId, Runtime as _, Start,
+    Driver, Failure, Instance, InstanceEvent, InstanceId, PoolHandle, Reason, Refusal, RequestId,
+    Runtime as _, Start,
 };
 
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
-use crate::instance::slot::{Fault, Slot, Starting};
+use crate::instance::slot::{Fault, Run, Slot};
 use crate::module::registry::VersionRegistry;
-
-/// Makes the policy of a new instance.
-pub(crate) type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
-
-/// Starts that fail are logged so often.
-static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 
 /// The wasmtime side of a pool.
 pub struct GuestDriver {
     versions: Arc<VersionRegistry>,
     expiration: MakeExpiration,
     runtime: Tokio,
-    /// The newest errors of starts, for the requests that are refused because of them.
-    start_error: Mutex<Option<InstantiationError>>,
-    exhaustion: Mutex<Option<InstantiationError>>,
+    failed_starts: FailedStarts,
 }
 
 impl GuestDriver {
     pub(crate) fn new(versions: VersionRegistry, expiration: MakeExpiration) -> Self {
         let (versions, runtime) = (Arc::new(versions), Tokio::current());
-        let (start_error, exhaustion) = Default::default();
-        Self { versions, expiration, runtime, start_error, exhaustion }
+        Self { versions, expiration, runtime, failed_starts: FailedStarts::default() }
     }
 
     pub(crate) fn versions(&self) -> &VersionRegistry {
@@ -46,17 +35,24 @@ impl GuestDriver {
     }
 
     /// Starts a guest of the module that is current when it has started.
-    fn starting(&self, id: InstanceId) -> Starting {
+    fn starting(&self, id: InstanceId) -> Run {
         let versions = Arc::clone(&self.versions);
         Box::pin(async move {
             loop {
                 let version = versions.current();
-                let guest = Guest::start(&version, Some(id)).await?;
+                let guest = match Guest::start(&version, Some(id)).await {
+                    Ok(guest) => guest,
+                    Err(error) => return (None, Err(error)),
+                };
                 if versions.note_start(id, &version) {
-                    return Ok(guest);
+                    return (Some(guest), Ok(None));
                 }
             }
         })
+    }
+
+    pub(crate) fn failed_starts(&self) -> &FailedStarts {
+        &self.failed_starts
     }
 
     /// Reports a request's start that is complete. It keeps its guest, though the module be replaced by now.
@@ -65,28 +61,6 @@ impl GuestDriver {
         if !self.versions.register(id) {
             pool.report(id, InstanceEvent::Drain(Reason::Swap));
         }
-    }
-
-    /// A start came to nothing. If there was no room, its request waits on and is not told.
-    pub(crate) fn not_started(&self, error: wasmtime::Error) -> Option<Error> {
-        if is_exhaustion(&error) {
-            let error = InstantiationError::new(error);
-            tracing::debug!(%error, "no room for another instance");
-            *lock(&self.exhaustion) = Some(error);
-            return None;
-        }
-        let error = InstantiationError::new(error);
-        if let Some(more) = NOT_STARTED.allow() {
-            let cause = error.cause().map(|cause| printable(format_args!("{cause:?}")));
-            let cause = cause.map(tracing::field::display);
-            tracing::error!(
-                error = cause,
-                unlogged = unlogged(more),
-                "an instance failed to start"
-            );
-        }
-        *lock(&self.start_error) = Some(error.clone());
-        Some(Error::new(ErrorKind::Instantiation).with_source(error))
     }
 }
 
@@ -111,7 +85,10 @@ impl Driver for GuestDriver {
         match start.request {
             // The request's own future drives it.
             Some((request_id, job)) => drop(job.hand_over(request_id, instance)),
-            None => self.runtime.spawn(Box::pin(start_spare(pool.clone(), instance))),
+            None => {
+                let spare = Spare { pool: pool.clone(), instance, complete: false };
+                self.runtime.spawn(Box::pin(spare.start()));
+            }
         }
     }
 
@@ -129,16 +106,7 @@ impl Driver for GuestDriver {
     }
 
     fn refuse(&self, _: RequestId, job: Job, refusal: Refusal) {
-        let mut error = Error::from(refusal);
-        let source = match error.kind() {
-            ErrorKind::Instantiation => lock(&self.start_error).clone(),
-            ErrorKind::ResourcesExhausted => lock(&self.exhaustion).clone(),
-            _ => None,
-        };
-        if let Some(source) = source {
-            error = error.with_source(source);
-        }
-        job.fail(error);
+        job.fail(self.failed_starts.refusal(refusal));
     }
 
     fn fail(&self, instance: Instance<Self>, request_id: RequestId, failure: Failure) {
@@ -148,37 +116,72 @@ impl Driver for GuestDriver {
     }
 
     fn retire(&self, pool: &PoolHandle<Self>, instance: Instance<Self>, reason: Reason) {
-        instance.slot().begin_shutdown(reason);
-        let pool = pool.clone();
-        // Off the path of any request.
-        self.runtime.spawn(Box::pin(async move {
-            let seat = instance.slot().clear().await;
-            let _ = millpond_engine::catch_panic(|| drop(seat));
-            pool.driver().versions.unregister(instance.id());
-            pool.report(instance.id(), InstanceEvent::Dropped);
-            // Effects come in any order: the pool may have told a caller who was not there yet.
-            if let Some(caller) = instance.slot().take_caller(None) {
-                caller.fail(Failure::Retired(reason).into());
-            }
-        }));
+        let (pool, ended) = (pool.clone(), instance.clone());
+        instance.slot().end(reason, move |state| {
+            let runtime = pool.driver().runtime.clone();
+            let teardown = Teardown { pool, instance: ended, reason, state };
+            // Off the path of any request.
+            runtime.spawn(Box::pin(async move { drop(teardown) }));
+        });
     }
 }
 
-async fn start_spare(pool: PoolHandle<GuestDriver>, instance: Instance<GuestDriver>) {
-    let (driver, id) = (pool.driver(), instance.id());
-    match poll_fn(|cx| instance.slot().poll_spare(cx)).await {
-        Ok(_) if driver.versions.register(id) => pool.report(id, InstanceEvent::Started),
-        // The module was replaced meanwhile: no request is to have this one.
-        Ok(_) => pool.report(id, InstanceEvent::Drain(Reason::Swap)),
-        // The task that ends it reports that.
-        Err(Fault::ShutDown(_)) => {}
-        Err(Fault::Failed(error)) => pool.report(
-            id,
-            match driver.not_started(error) {
+/// Drops what is left of an instance, and reports that. A value, so that the end of the runtime does it too.
+struct Teardown {
+    pool: PoolHandle<GuestDriver>,
+    instance: Instance<GuestDriver>,
+    reason: Reason,
+    state: CellState<Run, Guest>,
+}
+
+impl Drop for Teardown {
+    fn drop(&mut self) {
+        let state = std::mem::replace(&mut self.state, CellState::Gone);
+        let _ = catch_panic(|| drop(state));
+        let Self { pool, instance, .. } = self;
+        pool.driver().versions.unregister(instance.id());
+        pool.report(instance.id(), InstanceEvent::Dropped);
+        // Effects come in any order: the pool may have told a caller who was not there yet.
+        if let Some(caller) = instance.slot().take_caller(None) {
+            caller.fail(Failure::Retired(self.reason).into());
+        }
+    }
+}
+
+/// A spare's start. If the runtime ends before it is complete, the instance ends too.
+struct Spare {
+    pool: PoolHandle<GuestDriver>,
+    instance: Instance<GuestDriver>,
+    complete: bool,
+}
+
+impl Spare {
+    async fn start(mut self) {
+        let (pool, id) = (&self.pool, self.instance.id());
+        let driver = pool.driver();
+        let event = match poll_fn(|cx| self.instance.slot().poll_spare(cx)).await {
+            Ok(_) if driver.versions.register(id) => Some(InstanceEvent::Started),
+            // The module was replaced meanwhile: no request is to have this one.
+            Ok(_) => Some(InstanceEvent::Drain(Reason::Swap)),
+            // Its teardown reports that.
+            Err(Fault::ShutDown(_)) => None,
+            Err(Fault::Failed(error)) => Some(match driver.failed_starts.note(error) {
                 Some(_) => InstanceEvent::StartFailed,
                 None => InstanceEvent::Exhausted { request: None },
-            },
-        ),
+            }),
+        };
+        if let Some(event) = event {
+            pool.report(id, event);
+        }
+        self.complete = true;
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.pool.driver().retire(&self.pool, self.instance.clone(), Reason::Host);
+        }
     }
 }
 
@@ -283,29 +286,5 @@ mod tests {
         let (pool, instance, _) = ended().await;
         let starting = pool.driver().starting(instance.id());
         assert!(!instance.slot().begin_start(starting));
-    }
-
-    #[tokio::test]
-    async fn clear_is_woken_when_a_call_unlocks() {
-        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
-        let (submitted, reply) = pool.try_submit().unwrap();
-        let lease = lease(submitted, reply).await.unwrap();
-        let instance = lease.instance();
-        let slot = instance.slot();
-        let mut clear = Box::pin(slot.clear());
-        let begun = slot.begin_call(|guest| {
-            // It is ended at this very moment.
-            slot.begin_shutdown(Reason::Timeout);
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(clear.as_mut().poll(&mut cx).is_pending(), "the seat is locked");
-            Box::pin(async move {
-                std::future::pending::<()>().await;
-                drop(guest);
-                unreachable!()
-            })
-        });
-        assert!(begun.is_ok());
-        let cleared = tokio::time::timeout(Duration::from_secs(30), clear).await;
-        assert!(cleared.is_ok(), "it waits for ever");
     }
 }

@@ -12,7 +12,7 @@ use millpond_pool_core::{
 use crate::instance::driver::GuestDriver;
 use crate::instance::guest::{CtxNext, Guest, Returned};
 use crate::instance::reply::{Job, Reply};
-use crate::instance::slot::{Calling, Fault};
+use crate::instance::slot::{Fault, Run};
 use crate::message::exchange::Exchange;
 use crate::module::inspect::ModuleInfo;
 
@@ -55,7 +55,7 @@ pub(crate) async fn lease(
             }
             Err(error) => error,
             Ok(Err(Fault::ShutDown(_))) => reply.error().await,
-            Ok(Err(Fault::Failed(error))) => match pool.driver().not_started(error) {
+            Ok(Err(Fault::Failed(error))) => match pool.driver().failed_starts().note(error) {
                 Some(error) => {
                     pool.report(id, InstanceEvent::StartFailed);
                     error
@@ -93,7 +93,7 @@ impl GuestLease {
         self.call(|mut guest| {
             Box::pin(async move {
                 let returned = guest.handle_request(exchange, request_id).await;
-                (guest, returned)
+                (Some(guest), Ok(Some(returned)))
             })
         })
         .await
@@ -119,7 +119,7 @@ impl GuestLease {
         let called = self.call(|mut guest: Guest| {
             Box::pin(async move {
                 let returned = guest.handle_response(exchange, ctx, error).await;
-                (guest, returned)
+                (Some(guest), Ok(Some(returned)))
             })
         });
         called.await.map(|(_, exchange)| exchange)
@@ -163,7 +163,7 @@ impl GuestLease {
 
     async fn call(
         &mut self,
-        make: impl FnOnce(Guest) -> Calling,
+        make: impl FnOnce(Guest) -> Run,
     ) -> Result<(CtxNext, Box<Exchange>), Error> {
         let Some(lease) = &self.lease else { return Err(Error::new(ErrorKind::Retired)) };
         let slot = lease.instance().slot();

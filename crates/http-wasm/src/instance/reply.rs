@@ -1,11 +1,10 @@
 //! Where a request waits for its guest, and learns if it gets none or loses it.
 
 use std::future::poll_fn;
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use millpond_engine::{keep, lock};
+use millpond_engine::{lock, store_waker};
 use millpond_pool_core::{Error, ErrorKind, Instance, RequestId};
 
 use crate::instance::driver::GuestDriver;
@@ -96,7 +95,7 @@ impl Reply {
         if let Some(found) = look(&mut state) {
             return Poll::Ready(found);
         }
-        let old = keep(&mut state.waker, cx);
+        let old = store_waker(&mut state.waker, cx);
         drop(state);
         drop(old);
         Poll::Pending
@@ -121,10 +120,8 @@ impl Job {
     ) -> Result<(), Self> {
         let Some(reply) = self.reply.take() else { return Ok(()) };
         let slot = instance.slot();
-        // First, so that a task that ends it from here on finds the caller to tell.
+        // First: either this sees the reason, or the task that ends it finds the caller to tell.
         slot.set_caller(request_id, Arc::clone(&reply));
-        // With the fence in `begin_shutdown`: either this sees the reason, or that task sees the caller.
-        fence(Ordering::SeqCst);
         if slot.shutdown_reason().is_some() && slot.take_caller(Some(request_id)).is_some() {
             self.reply = Some(reply);
             return Err(self);

@@ -1,49 +1,33 @@
-//! Where an instance's guest sits between its calls, and during them.
+//! Where an instance's guest is between its calls, and during them.
 //!
-//! A call is a future that owns its guest. It stays here while it runs, so that the pool can end it though
-//! the one who polls it does not come back: the caller of a request that has timed out, the client who
+//! What a guest does is a future that owns it. It stays in an [`InstanceCell`] while it runs, so that the pool can end it
+//! though the task that polls it does not come back: the caller of a request that has timed out, the client who
 //! reads nothing.
 
 use std::pin::Pin;
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use millpond_engine::{catch_panic, keep, lock};
+use millpond_engine::{catch_panic, lock, store_waker};
+use millpond_pool_core::cell::{CellState, InstanceCell};
 use millpond_pool_core::{Reason, RequestId};
-use tokio::sync::Notify;
 
 use crate::instance::guest::{Guest, Returned};
 use crate::instance::reply::Reply;
 
 #[derive(Default)]
 pub struct Slot {
-    seat: Mutex<Seat>,
+    cell: InstanceCell<Run, Guest>,
     /// The newest request that was handed to it, and where that one learns what becomes of it.
     caller: Mutex<Option<(RequestId, Arc<Reply>)>>,
-    /// Why it ends. From then on nothing is polled.
-    shutdown: OnceLock<Reason>,
     /// The waker of the task that drives a spare's start, to be woken when the instance shuts down. A
     /// request's task is told through its [`Reply`].
     starter: Mutex<Option<Waker>>,
-    /// Told when the seat has been unlocked since the instance began to shut down.
-    freed: Notify,
 }
 
-/// What is in a slot.
-#[derive(Default)]
-pub(crate) enum Seat {
-    #[default]
-    New,
-    Starting(Starting),
-    /// It waits for its next call.
-    Parked(Guest),
-    Calling(Calling),
-    Gone,
-}
-
-pub(crate) type Starting = Pin<Box<dyn Future<Output = wasmtime::Result<Guest>> + Send>>;
-pub(crate) type Calling = Pin<Box<dyn Future<Output = (Guest, Returned)> + Send>>;
+/// A start, or a call, which has something returned. The guest comes back unless there is none.
+pub(crate) type Run = Pin<Box<dyn Future<Output = (Option<Guest>, Ended)> + Send>>;
+pub(crate) type Ended = wasmtime::Result<Option<Returned>>;
 
 /// Why nothing more comes of a start or a call.
 pub(crate) enum Fault {
@@ -54,53 +38,26 @@ pub(crate) enum Fault {
 }
 
 impl Slot {
-    /// A start, for the one who polls it. `false`: the instance has been ended before it came to that.
-    pub(crate) fn begin_start(&self, start: Starting) -> bool {
-        // Under the lock: the task that ends an instance empties the seat once, and must not miss this start.
-        self.with_seat(|seat| {
-            let begins = self.shutdown.get().is_none();
-            if begins {
-                *seat = Seat::Starting(start);
-            }
-            begins
-        })
+    /// A start, for the task that polls it. `false`: the instance has been ended before it came to that.
+    pub(crate) fn begin_start(&self, start: Run) -> bool {
+        self.cell.begin(start).is_ok()
     }
 
     /// Begins a call of the guest, if it is there.
-    pub(crate) fn begin_call(&self, make: impl FnOnce(Guest) -> Calling) -> Result<(), Fault> {
-        self.with_seat(|seat| match std::mem::replace(seat, Seat::Gone) {
-            Seat::Parked(guest) => {
-                *seat = Seat::Calling(make(guest));
-                Ok(())
-            }
-            // The task that ends it was faster.
-            _ => Err(Fault::ShutDown(self.shutdown_reason().unwrap_or(Reason::Host))),
-        })
+    pub(crate) fn begin_call(&self, make: impl FnOnce(Guest) -> Run) -> Result<(), Fault> {
+        // If not, the end was faster.
+        self.cell.resume(make).map(drop).ok_or_else(|| self.shut_down())
     }
 
     /// Whether the guest has started just now, or had before.
     pub(crate) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        self.poll(|seat| match seat {
-            Seat::Parked(_) => Poll::Ready(Ok(false)),
-            Seat::Starting(start) => {
-                let polled = catch_panic(|| start.as_mut().poll(cx));
-                let (next, result) = match polled {
-                    Ok(Poll::Pending) => return Poll::Pending,
-                    Ok(Poll::Ready(Ok(guest))) => (Seat::Parked(guest), Ok(true)),
-                    Ok(Poll::Ready(Err(error))) => (Seat::Gone, Err(Fault::Failed(error))),
-                    Err(panicked) => (Seat::Gone, Err(Fault::Failed(panicked.into()))),
-                };
-                replace(seat, next);
-                Poll::Ready(result)
-            }
-            Seat::New | Seat::Calling(_) | Seat::Gone => Poll::Pending,
-        })
+        self.poll(cx).map(|ended| ended.map(|ended| ended.is_some()))
     }
 
     /// Polls the start of a spare, as [`poll_start`](Self::poll_start) does.
     pub(crate) fn poll_spare(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        // First, so that the task that ends it from here on wakes this one.
-        drop(keep(&mut lock(&self.starter), cx));
+        // First, so that who ends it from here on wakes this task.
+        drop(store_waker(&mut lock(&self.starter), cx));
         let polled = self.poll_start(cx);
         if polled.is_ready() {
             drop(lock(&self.starter).take());
@@ -110,44 +67,42 @@ impl Slot {
 
     /// Drives the call that was begun.
     pub(crate) fn poll_call(&self, cx: &mut Context<'_>) -> Poll<Result<Returned, Fault>> {
-        self.poll(|seat| {
-            let Seat::Calling(call) = seat else { return Poll::Pending };
-            let (next, result) = match catch_panic(|| call.as_mut().poll(cx)) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                // A store that trapped is here until it is dropped.
-                Ok(Poll::Ready((guest, returned))) => (Seat::Parked(guest), Ok(returned)),
-                Err(panicked) => (Seat::Gone, Err(Fault::Failed(panicked.into()))),
+        self.poll(cx).map(|ended| ended?.flatten().ok_or_else(|| self.shut_down()))
+    }
+
+    /// Drives the newest run. `None`: it is over.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Option<Returned>>, Fault>> {
+        if self.shutdown_reason().is_some() {
+            return Poll::Ready(Err(self.shut_down()));
+        }
+        let polled = self.cell.poll(self.cell.run_number(), |run| {
+            let panicked = match catch_panic(|| run.as_mut().poll(cx)) {
+                Ok(polled) => return polled,
+                Err(panicked) => panicked,
             };
-            replace(seat, next);
-            Poll::Ready(result)
+            // What is left of it may panic again when it is dropped.
+            let rest = std::mem::replace(run, Box::pin(std::future::pending()));
+            let _ = catch_panic(|| drop(rest));
+            Poll::Ready((None, Err(panicked.into())))
+        });
+        polled.map(|ended| match ended {
+            // It has been torn down just now.
+            None if self.shutdown_reason().is_some() => Err(self.shut_down()),
+            ended => ended.transpose().map_err(Fault::Failed),
         })
     }
 
-    fn poll<T>(
+    fn shut_down(&self) -> Fault {
+        Fault::ShutDown(self.shutdown_reason().unwrap_or(Reason::Host))
+    }
+
+    /// Ends the instance: nothing is polled from here on. `teardown` gets the guest once no task polls it.
+    pub(crate) fn end(
         &self,
-        poll: impl FnOnce(&mut Seat) -> Poll<Result<T, Fault>>,
-    ) -> Poll<Result<T, Fault>> {
-        if let Some(reason) = self.shutdown.get() {
-            return Poll::Ready(Err(Fault::ShutDown(*reason)));
-        }
-        self.with_seat(poll)
-    }
-
-    /// Looks at the seat. If the instance shuts down, tells the task that waits to clear it.
-    fn with_seat<T>(&self, look: impl FnOnce(&mut Seat) -> T) -> T {
-        let seen = look(&mut lock(&self.seat));
-        // With the fence in `begin_shutdown`: either this sees the reason and tells, or `clear` finds the seat unlocked.
-        fence(Ordering::SeqCst);
-        if self.shutdown.get().is_some() {
-            self.freed.notify_one();
-        }
-        seen
-    }
-
-    /// The instance ends: nothing is polled from here on.
-    pub(crate) fn begin_shutdown(&self, reason: Reason) {
-        let _ = self.shutdown.set(reason);
-        fence(Ordering::SeqCst);
+        reason: Reason,
+        teardown: impl FnOnce(CellState<Run, Guest>) + Send + 'static,
+    ) {
+        self.cell.end(reason, teardown);
         let starter = lock(&self.starter).take();
         starter.into_iter().for_each(Waker::wake);
         let caller = lock(&self.caller).as_ref().map(|(_, caller)| Arc::clone(caller));
@@ -157,27 +112,7 @@ impl Slot {
     }
 
     pub(crate) fn shutdown_reason(&self) -> Option<Reason> {
-        self.shutdown.get().copied()
-    }
-
-    /// Takes out what is in the slot of an instance that shuts down, once no task polls it.
-    pub(crate) async fn clear(&self) -> Seat {
-        loop {
-            if let Some(seat) = self.try_clear() {
-                return seat;
-            }
-            // For a tick of the guest, or as long as a host call blocks.
-            self.freed.notified().await;
-        }
-    }
-
-    fn try_clear(&self) -> Option<Seat> {
-        let mut seat = match self.seat.try_lock() {
-            Ok(seat) => seat,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(std::mem::replace(&mut *seat, Seat::Gone))
+        self.cell.shutdown_reason()
     }
 
     /// A request is handed to the instance.
@@ -196,14 +131,8 @@ impl Slot {
     }
 }
 
-/// Puts something else into the seat. What was there may panic when it is dropped.
-fn replace(seat: &mut Seat, next: Seat) {
-    let before = std::mem::replace(seat, next);
-    let _ = catch_panic(|| drop(before));
-}
-
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("shutdown", &self.shutdown).finish_non_exhaustive()
+        f.debug_struct("Slot").field("cell", &self.cell).finish_non_exhaustive()
     }
 }

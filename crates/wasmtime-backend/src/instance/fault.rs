@@ -6,16 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use millpond_engine::{
-    LogRate, Panicked, SharedError, catch_panic, is_exhaustion, printable, unlogged,
-};
+use millpond_engine::{LogRate, Panicked, SharedError, catch_panic, log_text, printable, unlogged};
 use millpond_pool_core::{Error, ErrorKind, Reason};
 use wasmtime_wasi_http::Error as Code;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
 use crate::instance::slot::Slot;
-use crate::records;
 
 /// Why a run stopped.
 pub(crate) enum Fault {
@@ -51,11 +48,6 @@ pub(crate) async fn until_shutdown<H: Host, T>(
 }
 
 impl Fault {
-    /// Whether there was no room for the instance.
-    pub(crate) fn is_exhaustion(&self) -> bool {
-        matches!(self, Self::Error(error) if is_exhaustion(error))
-    }
-
     /// As what a start failed with.
     pub(crate) fn into_error(self) -> wasmtime::Error {
         match self {
@@ -87,7 +79,7 @@ impl Fault {
             }
             _ => {
                 if let Some(more) = BROKE.allow() {
-                    let (error, unlogged) = (records::for_log(&error), unlogged(more));
+                    let (error, unlogged) = (log_text(&error), unlogged(more));
                     tracing::error!(retire.reason = %reason, %error, unlogged, "an instance broke");
                 }
             }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millpond_engine::{begin_ticks, catch_panic};
 use millpond_pool_core::{InstanceId, Reason, Usage};
 use wasmtime::Store;
-use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::handler::Proxy;
 
 use crate::driver::WasmDriver;
 use crate::host::{Ended, Host};
-use crate::records::{DumpPlace, Records};
+use crate::records::DumpPlace;
 
 /// An instance with more bytes of linear memory than this ends on a thread of its own.
 const LARGE: usize = 8 << 20;
@@ -26,14 +26,9 @@ pub(crate) struct Guest<H: Host> {
 
 impl<H: Host> Guest<H> {
     /// A new store with a new instance in it.
-    pub(crate) async fn start(
-        host: &H,
-        pre: &ProxyPre<H::Data>,
-        engine: &wasmtime::Engine,
-        records: &Arc<Records>,
-        id: InstanceId,
-    ) -> wasmtime::Result<Self> {
-        let mut store = Store::new(engine, host.data(id)?);
+    pub(crate) async fn start(driver: &WasmDriver<H>, id: InstanceId) -> wasmtime::Result<Self> {
+        let (host, records) = (driver.host(), driver.records());
+        let mut store = Store::new(driver.engine(), host.data(id)?);
         store.limiter(H::limiter);
         let limits = host.host_limits();
         store.set_hostcall_fuel(limits.call_bytes);
@@ -53,7 +48,7 @@ impl<H: Host> Guest<H> {
                 }
             }
         });
-        let proxy = match pre.instantiate_async(&mut store).await {
+        let proxy = match driver.pre().instantiate_async(&mut store).await {
             Ok(proxy) => proxy,
             Err(error) => return Err(records.not_started(store, id, error).await),
         };

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
-use millpond_engine::{keep, lock};
+use millpond_engine::{lock, store_waker};
 use millpond_pool_core::{Error, ErrorKind, Instance};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
-use crate::response::body::BodyCell;
+use crate::instance::body_cell::BodyCell;
 
 /// What happens to a request, as its caller learns it.
 pub(crate) enum News<H: Host> {
@@ -63,7 +63,7 @@ impl<H: Host> Reply<H> {
 
     /// Has the caller drive the guest. If it has left, the worker does.
     pub(crate) fn drive(&self, instance: Instance<WasmDriver<H>>) {
-        let run = instance.slot().run();
+        let run = instance.slot().run_number();
         let mut state = lock(&self.state);
         if state.closed {
             drop(state);
@@ -85,7 +85,7 @@ impl<H: Host> Reply<H> {
         instance: Instance<WasmDriver<H>>,
         response: Response<Arc<BodyCell>>,
     ) {
-        let run = instance.slot().run();
+        let run = instance.slot().run_number();
         self.answer(News::Response(instance, run, response));
     }
 
@@ -136,7 +136,7 @@ impl<H: Host> Reply<H> {
         if let Some(news) = state.answer.take() {
             return Poll::Ready(news);
         }
-        let old = keep(&mut state.waker, cx);
+        let old = store_waker(&mut state.waker, cx);
         drop(state);
         drop(old);
         Poll::Pending

@@ -1,51 +1,42 @@
 //! What the driver keeps of an instance: where its guest is, and which callers wait for answers.
 //!
 //! An instance's *run* is a future that owns the guest: it starts the guest, gives it work, and
-//! gives it back at the end. The run sits in the slot, where several tasks can drive it: the
-//! request it serves, that request's body, a worker, or the task that ends the instance. A
-//! stopped run gives its guest back at once, with the store, so that the hook sees it.
+//! gives it back at the end. The run sits in the slot's [`InstanceCell`], where several tasks can drive it: the
+//! request it serves, that request's body, or a worker. A stopped run gives its guest back at once,
+//! with the store, so that the hook sees it.
 
-mod end;
 mod helper;
+mod teardown;
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
 use millpond_engine::lock;
+use millpond_pool_core::cell::{Inbox, InstanceCell, WakeState};
 use millpond_pool_core::{Instance, InstanceEvent, PoolHandle, Reason, RequestId, Usage};
 
-use end::End;
-pub(crate) use end::dispose;
 pub(crate) use helper::Helper;
+pub(crate) use teardown::end;
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
+use crate::instance::body_cell::BodyCell;
 use crate::instance::guest::Guest;
 use crate::instance::reply::{Job, Reply};
-use crate::instance::wake_state::WakeState;
-use crate::response::body::BodyCell;
 
 /// What the driver keeps of an instance.
 pub struct Slot<H: Host> {
-    seat: Mutex<Seat<H>>,
-    /// The number of the run in the seat, counted from 1. It tells the driver of an earlier run
-    /// that its run is over.
-    run: AtomicU64,
-    /// Why the instance must end, once that is so.
-    shutdown: OnceLock<Reason>,
+    cell: InstanceCell<Run<H>, Guest<H>>,
     /// The task that drives the run, if it is one of its own.
     task: AtomicWaker,
-    /// The task that ends the instance.
-    ender: AtomicWaker,
     /// For an instance that takes several requests at a time, with what its guest wakes.
     wake_state: OnceLock<(Arc<WakeState>, Waker)>,
     /// For a shared instance: the requests that it has been given and has not yet begun.
-    inbox: Mutex<VecDeque<(RequestId, Job<H>)>>,
+    inbox: Inbox<(RequestId, Job<H>)>,
     /// The callers that wait for an answer from it.
     waiting: Mutex<Vec<(RequestId, Arc<Reply<H>>)>>,
     /// The open response bodies. Weak: a reader may drop its body at any time.
@@ -54,110 +45,94 @@ pub struct Slot<H: Host> {
     unsettled: AtomicBool,
     /// What broke it.
     error: OnceLock<Arc<wasmtime::Error>>,
-    /// The runtime ended while the seat was locked: the holder of the seat ends the instance.
-    orphaned: AtomicBool,
 }
 
 /// The future that owns a guest.
 pub(crate) type Run<H> = Pin<Box<dyn Future<Output = RunEnd<H>> + Send>>;
 
-enum Seat<H: Host> {
-    /// Nothing has been started yet.
-    New,
-    Running(Run<H>),
-    /// The guest waits for the next request, or for its end.
-    Parked(Guest<H>),
-    /// There is no guest any more.
-    Gone,
+/// How a run ended.
+pub(crate) struct RunEnd<H: Host> {
+    /// Its guest, if that is there: for the next request, or to be seen at its end.
+    guest: Option<Guest<H>>,
+    news: News<H>,
 }
 
-/// How a run ended.
-pub(crate) enum RunEnd<H: Host> {
+/// What the pool is told of a run's end: what the guest holds, if that has changed, and the event.
+type News<H> = (Option<Usage>, Option<InstanceEvent<Job<H>>>);
+
+impl<H: Host> RunEnd<H> {
     /// It waits for its first request.
-    Started(Guest<H>),
-    /// The guest works on nothing any more. What it holds, if that has changed.
-    Quiet(Guest<H>, Option<Usage>),
+    pub(crate) fn started(guest: Guest<H>) -> Self {
+        Self { guest: Some(guest), news: (None, Some(InstanceEvent::Started)) }
+    }
+
+    /// The guest works on nothing any more.
+    pub(crate) fn quiet(mut guest: Guest<H>) -> Self {
+        let usage = guest.usage();
+        Self { guest: Some(guest), news: (usage, Some(InstanceEvent::Quiet)) }
+    }
+
     /// It must not be used again.
-    Broken(Guest<H>, Reason),
+    pub(crate) fn broken(guest: Guest<H>, reason: Reason) -> Self {
+        let event = InstanceEvent::Broken(reason);
+        Self { news: (None, Some(event)), ..Self::shut_down(Some(guest)) }
+    }
+
     /// It was told to end.
-    ShutDown(Option<Guest<H>>),
+    pub(crate) fn shut_down(mut guest: Option<Guest<H>>) -> Self {
+        // Its end depends on how large it is.
+        guest.as_mut().map(Guest::usage);
+        Self { guest, news: (None, None) }
+    }
+
     /// It did not start. The event says how.
-    NotStarted(InstanceEvent<Job<H>>),
+    pub(crate) fn not_started(event: InstanceEvent<Job<H>>) -> Self {
+        Self { guest: None, news: (None, Some(event)) }
+    }
+
+    fn into_parts(self) -> (Option<Guest<H>>, News<H>) {
+        (self.guest, self.news)
+    }
 }
 
 impl<H: Host> Default for Slot<H> {
     fn default() -> Self {
         Self {
-            seat: Mutex::new(Seat::New),
-            run: AtomicU64::new(0),
-            shutdown: OnceLock::new(),
+            cell: InstanceCell::default(),
             task: AtomicWaker::new(),
-            ender: AtomicWaker::new(),
             wake_state: OnceLock::new(),
-            inbox: Mutex::default(),
+            inbox: Inbox::default(),
             waiting: Mutex::default(),
             bodies: Mutex::default(),
             unsettled: AtomicBool::new(false),
             error: OnceLock::new(),
-            orphaned: AtomicBool::new(false),
         }
     }
 }
 
 impl<H: Host> Slot<H> {
-    /// Looks at the seat, then wakes the task that ends the instance: it may have found the seat
-    /// locked.
-    fn with_seat<R>(&self, look: impl FnOnce(&mut Seat<H>) -> R) -> R {
-        let result = look(&mut lock(&self.seat));
-        self.leave_seat();
-        result
-    }
-
-    fn leave_seat(&self) {
-        // Pairs with the fence in `dispose`: either `dispose` finds the seat free, or this sees
-        // the reason.
-        fence(Ordering::SeqCst);
-        if self.shutdown.get().is_some() {
-            self.ender.wake();
-        }
-    }
-
-    /// Begins the instance's first run, unless it has been ended before it began.
-    pub(crate) fn begin(&self, run: Run<H>, shared: bool) {
+    /// Begins the instance's first run. Gives it back if the instance has been ended before it began.
+    pub(crate) fn begin(&self, run: Run<H>, shared: bool) -> Result<u64, Run<H>> {
         if shared {
             let wake_state = WakeState::new();
-            let waker = wake_state.waker();
+            let waker = Waker::from(Arc::clone(&wake_state));
             let _ = self.wake_state.set((wake_state, waker));
         }
-        let late = self.with_seat(|seat| match seat {
-            Seat::New => {
-                self.run.store(1, Ordering::Relaxed);
-                *seat = Seat::Running(run);
-                None
-            }
-            _ => Some(run),
-        });
-        drop(late);
+        self.cell.begin(run)
     }
 
     /// Begins another run with the parked guest. `None`: there is none.
     pub(crate) fn resume(&self, make: impl FnOnce(Guest<H>) -> Run<H>) -> Option<()> {
-        self.with_seat(|seat| match seat.take() {
-            Seat::Parked(guest) if self.shutdown.get().is_none() => {
-                self.run.fetch_add(1, Ordering::Relaxed);
-                *seat = Seat::Running(make(guest));
-                Some(())
-            }
-            other => {
-                *seat = other;
-                None
-            }
-        })
+        self.cell.resume(make).map(drop)
     }
 
-    /// The number of the run in the seat.
-    pub(crate) fn run(&self) -> u64 {
-        self.run.load(Ordering::Relaxed)
+    pub(crate) fn run_number(&self) -> u64 {
+        self.cell.run_number()
+    }
+
+    /// Whether this run has something left to do.
+    pub(crate) fn is_running(&self, run: u64) -> bool {
+        self.cell.is_running(run)
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -165,14 +140,14 @@ impl<H: Host> Slot<H> {
     }
 
     pub(crate) fn begin_shutdown(&self, reason: Reason) {
-        let _ = self.shutdown.set(reason);
+        self.cell.begin_shutdown(reason);
         if let Some((_, waker)) = self.wake_state.get() {
             waker.wake_by_ref();
         }
     }
 
     pub(crate) fn shutdown_reason(&self) -> Option<Reason> {
-        self.shutdown.get().copied()
+        self.cell.shutdown_reason()
     }
 
     pub(crate) fn set_error(&self, error: Arc<wasmtime::Error>) {
@@ -188,14 +163,12 @@ impl<H: Host> Slot<H> {
     /// Does not wake the worker: the caller becomes a [`Helper`], or calls
     /// [`pass_on`](Self::pass_on).
     pub(crate) fn put(&self, request_id: RequestId, job: Job<H>) -> Result<(), Job<H>> {
-        let mut inbox = lock(&self.inbox);
-        if self.shutdown.get().is_some() {
+        if self.shutdown_reason().is_some() {
             return Err(job);
         }
-        inbox.push_back((request_id, job));
-        drop(inbox);
+        self.inbox.put((request_id, job)).map_err(|(_, job)| job)?;
         if let Some((wake_state, _)) = self.wake_state.get() {
-            wake_state.note();
+            wake_state.mark_ready();
         }
         Ok(())
     }
@@ -203,16 +176,21 @@ impl<H: Host> Slot<H> {
     /// Leaves the requests in a shared instance's inbox to its worker, unless a helper is there.
     pub(crate) fn pass_on(&self) {
         if let Some((wake_state, _)) = self.wake_state.get() {
-            wake_state.pass_on();
+            wake_state.wake_worker_if_alone();
         }
     }
 
     pub(crate) fn take(&self) -> Option<(RequestId, Job<H>)> {
-        let next = lock(&self.inbox).pop_front();
+        let next = self.inbox.take();
         if next.is_some() {
             self.unsettled.store(true, Ordering::Relaxed);
         }
         next
+    }
+
+    /// Returns the requests in a shared instance's inbox, which takes no more.
+    pub(crate) fn close_inbox(&self) -> impl Iterator<Item = (RequestId, Job<H>)> {
+        self.inbox.close().into_iter()
     }
 
     /// Whether the guest, which waits now, had been given something.
@@ -242,11 +220,6 @@ impl<H: Host> Slot<H> {
         bodies.retain(|other| other.strong_count() > 0);
         bodies.push(Arc::downgrade(body));
     }
-
-    /// Whether this run has something left to do.
-    pub(crate) fn is_running(&self, run: u64) -> bool {
-        self.with_seat(|seat| matches!(seat, Seat::Running(_)) && self.run() == run)
-    }
 }
 
 /// Drives one run of an instance as far as it goes. Ready when there is nothing to drive.
@@ -258,64 +231,38 @@ pub(crate) fn poll_run<H: Host>(
 ) -> Poll<()> {
     let slot = instance.slot();
     if let Some(wake_state) = slot.wake_state.get() {
-        if !wake_state.0.work(cx) {
-            return Poll::Pending;
-        }
-        // The current poller wakes the worker for unfinished work.
-        return helper::try_drive(pool, instance, wake_state).unwrap_or(Poll::Pending);
+        return wake_state.0.work(cx, || try_drive(pool, instance, wake_state));
     }
-    let polled =
-        slot.with_seat(|seat| if slot.run() == run { seat.poll(cx) } else { Poll::Ready(None) });
-    report_end(pool, instance, polled)
+    let polled = slot.cell.poll(run, |run| run.as_mut().poll(cx).map(RunEnd::into_parts));
+    polled.map(|news| report(pool, instance, news))
 }
 
-fn report_end<H: Host>(
+/// Drives a shared guest. Returns `None` if another task is driving it, ready if there is none to drive.
+fn try_drive<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    polled: Poll<Option<Report<H>>>,
-) -> Poll<()> {
-    polled.map(|report| match report {
-        Some((Some(usage), event)) => {
-            pool.report_all(instance.id(), [InstanceEvent::Usage(usage), event]);
-        }
-        Some((None, event)) => pool.report(instance.id(), event),
-        None => {}
-    })
+    (wake_state, waker): &(Arc<WakeState>, Waker),
+) -> Option<Poll<()>> {
+    let cell = &instance.slot().cell;
+    let polled = cell.try_poll(cell.run_number(), |run| {
+        wake_state.begin_poll();
+        run.as_mut().poll(&mut Context::from_waker(waker)).map(RunEnd::into_parts)
+    })?;
+    Some(polled.map(|news| report(pool, instance, news)))
 }
 
-/// What a run's end means for the pool, and what its guest holds, if that has changed.
-type Report<H> = (Option<Usage>, InstanceEvent<Job<H>>);
-
-impl<H: Host> Seat<H> {
-    /// Ready when there is no run any more, with what is to be reported about its end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Report<H>>> {
-        let Self::Running(run) = self else { return Poll::Ready(None) };
-        let Poll::Ready(end) = run.as_mut().poll(cx) else { return Poll::Pending };
-        let (after, event) = match end {
-            // Not from within the run: what is given to it at once finds it parked.
-            RunEnd::Started(guest) => (Self::Parked(guest), Some((None, InstanceEvent::Started))),
-            RunEnd::Quiet(guest, usage) => {
-                (Self::Parked(guest), Some((usage, InstanceEvent::Quiet)))
-            }
-            RunEnd::Broken(guest, reason) => {
-                (Self::Parked(guest), Some((None, InstanceEvent::Broken(reason))))
-            }
-            RunEnd::ShutDown(Some(guest)) => (Self::Parked(guest), None),
-            RunEnd::ShutDown(None) => (Self::Gone, None),
-            RunEnd::NotStarted(event) => (Self::Gone, Some((None, event))),
-        };
-        *self = after;
-        Poll::Ready(event)
-    }
-
-    /// The same for a guest that several drive.
-    fn poll_shared(&mut self, wake_state: &(Arc<WakeState>, Waker)) -> Poll<Option<Report<H>>> {
-        wake_state.0.begin();
-        self.poll(&mut Context::from_waker(&wake_state.1))
-    }
-
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Gone)
+/// Reports a run's end. Not from within the run: what is given to it at once finds it parked.
+fn report<H: Host>(
+    pool: &PoolHandle<WasmDriver<H>>,
+    instance: &Instance<WasmDriver<H>>,
+    news: Option<News<H>>,
+) {
+    match news {
+        Some((Some(usage), Some(event))) => {
+            pool.report_all(instance.id(), [InstanceEvent::Usage(usage), event]);
+        }
+        Some((None, Some(event))) => pool.report(instance.id(), event),
+        _ => {}
     }
 }
 
@@ -339,15 +286,31 @@ pub(crate) fn drive_with<H: Host>(
     + Send,
 ) -> impl Future<Output = ()> + Send {
     // Made here: a task may be dropped before it is polled for the first time.
-    let end = End::new(pool, instance, None);
+    let driven = Driven { pool, instance, finished: false };
     async move {
         // The whole of it, not a copy of its flag.
-        let mut end = end;
+        let mut driven = driven;
         std::future::poll_fn(|cx| {
-            end.instance.slot().task.register(cx.waker());
-            poll(cx, &mut |cx| poll_run(&end.pool, &end.instance, run, cx))
+            driven.instance.slot().task.register(cx.waker());
+            poll(cx, &mut |cx| poll_run(&driven.pool, &driven.instance, run, cx))
         })
         .await;
-        end.disarmed = true;
+        driven.finished = true;
+    }
+}
+
+/// An instance that a task drives. If the task is dropped before it has finished, the instance ends.
+struct Driven<H: Host> {
+    pool: PoolHandle<WasmDriver<H>>,
+    instance: Instance<WasmDriver<H>>,
+    finished: bool,
+}
+
+impl<H: Host> Drop for Driven<H> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let reason = self.instance.slot().shutdown_reason().unwrap_or(Reason::Host);
+            end(&self.pool, &self.instance, reason);
+        }
     }
 }

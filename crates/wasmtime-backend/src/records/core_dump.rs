@@ -1,12 +1,10 @@
 //! Core dumps of instances that trapped.
 
-use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millpond_engine::printable;
 use millpond_pool_core::InstanceId;
 use wasmtime::{Store, WasmCoreDump};
 
@@ -76,20 +74,4 @@ impl Records {
         let dump = error.downcast_ref::<WasmCoreDump>()?;
         (!error.is::<wasmtime_wasi::I32Exit>()).then_some((dir, dump))
     }
-}
-
-/// An error for the log, on one line: without the inventory of the store that a core dump says it is made of.
-pub(crate) fn for_log(error: &wasmtime::Error) -> String {
-    if !error.is::<WasmCoreDump>() {
-        return printable(format_args!("{error:?}"));
-    }
-    printable(fmt::from_fn(|f| {
-        let causes = error.chain().map(printable);
-        let causes = causes.filter(|cause| !cause.starts_with("wasm coredump "));
-        for (nth, cause) in causes.enumerate() {
-            let between = if nth > 0 { "\nCaused by: " } else { "" };
-            write!(f, "{between}{cause}")?;
-        }
-        Ok(())
-    }))
 }

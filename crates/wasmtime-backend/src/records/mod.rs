@@ -31,7 +31,7 @@ use millpond_pool_core::InstanceId;
 use tokio::runtime::Handle;
 use wasmtime::component::Component;
 
-pub(crate) use core_dump::{DumpPlace, for_log};
+pub(crate) use core_dump::DumpPlace;
 pub use quota::RecordLimits;
 pub use writer::RecordCounts;
 

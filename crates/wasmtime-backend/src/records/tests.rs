@@ -159,13 +159,3 @@ fn a_file_has_no_more_bytes_than_it_may() {
     assert!(error.to_string().contains("limit"), "{error}");
     assert_eq!(dir.names(), ["app-7-1.json"]);
 }
-
-#[test]
-fn the_error_of_a_trap_is_one_line_and_cut() {
-    let error = wasmtime::format_err!("wasm trap").context("at\n0: forged\u{1b}[2J");
-    let line = for_log(&error);
-    assert!(line.contains(r"at\n0: forged\u{1b}[2J"), "{line}");
-    assert!(!line.contains('\n'), "{line}");
-    let error = wasmtime::format_err!("wasm trap").context("x".repeat(100_000));
-    assert!(for_log(&error).len() < 9000);
-}

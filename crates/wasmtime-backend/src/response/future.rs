@@ -12,9 +12,10 @@ use millpond_pool_core::{Error, Instance, Submitted};
 
 use crate::driver::WasmDriver;
 use crate::host::Host;
+use crate::instance::body_cell::BodyCell;
 use crate::instance::reply::{News, Reply};
 use crate::instance::slot::{self, Helper};
-use crate::response::body::{BodyCell, ResponseBody};
+use crate::response::body::ResponseBody;
 
 /// The response to a request. Dropping it cancels the request.
 #[must_use = "futures do nothing unless polled"]

@@ -4,7 +4,6 @@ use http::Request;
 use millpond_pool_core::{
     Error, ErrorKind, Failure, Instance, InstanceEvent, PoolHandle, Reason, RequestId,
 };
-use millpond_tower_adapter::response::PROXY_STATUS;
 use wasmtime::AsContextMut;
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -16,7 +15,7 @@ use crate::instance::fault::{Fault, guest_error, until_shutdown};
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
 use crate::instance::slot::RunEnd;
-use crate::response::body::BodyCell;
+use crate::run::answers::{deliver, fail, not_started};
 use crate::run::shared;
 
 /// Starts the guest of a spare instance.
@@ -25,9 +24,9 @@ pub(crate) async fn start<H: Host>(
     instance: Instance<WasmDriver<H>>,
 ) -> RunEnd<H> {
     let driver = pool.driver();
-    match until_shutdown(driver, instance.slot(), driver.start_guest(instance.id())).await {
-        Ok(guest) => RunEnd::Started(guest),
-        Err(Fault::ShutDown) => RunEnd::ShutDown(None),
+    match until_shutdown(driver, instance.slot(), Guest::start(driver, instance.id())).await {
+        Ok(guest) => RunEnd::started(guest),
+        Err(Fault::ShutDown) => RunEnd::shut_down(None),
         Err(fault) => not_started(driver, fault, None),
     }
 }
@@ -47,7 +46,8 @@ pub(crate) async fn run<H: Host>(
         }
         None => {
             let driver = pool.driver();
-            match until_shutdown(driver, instance.slot(), driver.start_guest(instance.id())).await {
+            match until_shutdown(driver, instance.slot(), Guest::start(driver, instance.id())).await
+            {
                 Ok(guest) => {
                     pool.report(instance.id(), InstanceEvent::Started);
                     guest
@@ -58,7 +58,7 @@ pub(crate) async fn run<H: Host>(
                     let reason = instance.slot().shutdown_reason().unwrap_or(Reason::Host);
                     let (_, reply) = job.into_parts();
                     reply.fail(Error::from(Failure::Retired(reason)).not_started());
-                    return RunEnd::ShutDown(None);
+                    return RunEnd::shut_down(None);
                 }
                 Err(fault) => {
                     instance.slot().take_waiting(request_id);
@@ -70,39 +70,19 @@ pub(crate) async fn run<H: Host>(
     let (request, _) = job.into_parts();
     let call = Call { pool: &pool, instance: &instance, request_id };
     let served = call.serve(&mut guest, request);
-    let end = until_shutdown(pool.driver(), instance.slot(), served).await;
-    let usage = guest.usage();
-    match end {
+    match until_shutdown(pool.driver(), instance.slot(), served).await {
         Ok(()) => {
             // If the caller still waits, there will be no response.
             call.fail(Error::new(ErrorKind::NoResponse));
-            RunEnd::Quiet(guest, usage)
+            RunEnd::quiet(guest)
         }
-        Err(Fault::ShutDown) => RunEnd::ShutDown(Some(guest)),
+        Err(Fault::ShutDown) => RunEnd::shut_down(Some(guest)),
         Err(fault) => {
             let (reason, error) = fault.broken(instance.slot());
             call.fail(error);
-            RunEnd::Broken(guest, reason)
+            RunEnd::broken(guest, reason)
         }
     }
-}
-
-/// A start that came to nothing: its request is told, or goes back to wait for room.
-pub(crate) fn not_started<H: Host>(
-    driver: &WasmDriver<H>,
-    fault: Fault,
-    request: Option<(RequestId, Job<H>)>,
-) -> RunEnd<H> {
-    if fault.is_exhaustion() {
-        driver.exhausted(fault);
-        return RunEnd::NotStarted(InstanceEvent::Exhausted { request });
-    }
-    let error = driver.start_failed(fault);
-    if let Some((_, job)) = request {
-        let (_, reply) = job.into_parts();
-        reply.fail(error);
-    }
-    RunEnd::NotStarted(InstanceEvent::StartFailed)
 }
 
 /// One request on one guest.
@@ -169,45 +149,5 @@ impl<H: Host> Call<'_, H> {
 
     fn fail(&self, error: Error) {
         fail(self.pool, self.instance, self.request_id, error);
-    }
-}
-
-/// Gives a guest's response to its caller, if there is one who waits for it.
-pub(crate) fn deliver<H: Host>(
-    pool: &PoolHandle<WasmDriver<H>>,
-    instance: &Instance<WasmDriver<H>>,
-    request_id: RequestId,
-    mut response: http::Response<WasiBody>,
-) {
-    if response.status().is_informational() {
-        // HTTP/2 would wait for the final one, HTTP/1.1 take 101 for another protocol.
-        let source = format!("the guest answered with status {}", response.status());
-        let error = Error::new(ErrorKind::GuestError).with_status(502).with_source(source);
-        return fail(pool, instance, request_id, error);
-    }
-    response.headers_mut().remove(PROXY_STATUS);
-    let reply = instance.slot().take_waiting(request_id);
-    let waits = pool.responded(request_id);
-    let Some(reply) = reply else { return };
-    if waits {
-        let response = response.map(BodyCell::new);
-        instance.slot().add_body(response.body());
-        reply.respond(instance.clone(), response);
-    } else {
-        // Too late, if the caller is there at all; it may not have been told yet.
-        reply.fail(Error::new(ErrorKind::RequestTimeout));
-    }
-}
-
-/// Tells a caller that has no answer yet that there will be no response.
-pub(crate) fn fail<H: Host>(
-    pool: &PoolHandle<WasmDriver<H>>,
-    instance: &Instance<WasmDriver<H>>,
-    request_id: RequestId,
-    error: Error,
-) {
-    if let Some(reply) = instance.slot().take_waiting(request_id) {
-        reply.fail(error);
-        pool.report(instance.id(), InstanceEvent::Failed(request_id));
     }
 }

@@ -22,7 +22,7 @@ use crate::host::{Host, RequestStart};
 use crate::instance::fault::{Fault, guest_error, until_shutdown};
 use crate::instance::guest::Guest;
 use crate::instance::slot::RunEnd;
-use crate::run::exclusive::{deliver, fail, not_started};
+use crate::run::answers::{deliver, fail, not_started};
 
 /// Starts the guest and serves what is put into its slot, until it shuts down or is broken.
 pub(crate) async fn run<H: Host>(
@@ -31,25 +31,23 @@ pub(crate) async fn run<H: Host>(
 ) -> RunEnd<H> {
     let slot = instance.slot();
     let driver = pool.driver();
-    let mut guest = match until_shutdown(driver, slot, driver.start_guest(instance.id())).await {
+    let mut guest = match until_shutdown(driver, slot, Guest::start(driver, instance.id())).await {
         Ok(guest) => guest,
-        Err(Fault::ShutDown) => return RunEnd::ShutDown(None),
+        Err(Fault::ShutDown) => return RunEnd::shut_down(None),
         Err(fault) => return not_started(driver, fault, None),
     };
     pool.report(instance.id(), InstanceEvent::Started);
     let worker = Worker { pool: &pool, instance: &instance };
     let Err(fault) = until_shutdown(driver, slot, worker.serve(&mut guest)).await else {
-        return RunEnd::Quiet(guest, None);
+        return RunEnd::quiet(guest);
     };
-    // Its end depends on how large it is.
-    guest.usage();
     if let Fault::ShutDown = fault {
-        return RunEnd::ShutDown(Some(guest));
+        return RunEnd::shut_down(Some(guest));
     }
     // What no guest has seen goes to another instance; the rest shares the fate of this one.
     let (reason, error) = fault.broken(slot);
     slot.begin_shutdown(reason);
-    while let Some((request_id, job)) = slot.take() {
+    for (request_id, job) in slot.close_inbox() {
         slot.take_waiting(request_id);
         pool.report(instance.id(), InstanceEvent::Returned(request_id, job));
     }
@@ -61,7 +59,7 @@ pub(crate) async fn run<H: Host>(
         reply.fail(copy);
         pool.report(instance.id(), InstanceEvent::Failed(request_id));
     }
-    RunEnd::Broken(guest, reason)
+    RunEnd::broken(guest, reason)
 }
 
 struct Worker<'a, H: Host> {
