@@ -51,40 +51,46 @@ pub enum BuildErrorKind {
 }
 
 impl BuildError {
-    /// Makes an error of a line of text.
+    /// For backends: makes an error of a line of text.
     pub fn new(kind: BuildErrorKind, text: impl fmt::Display) -> Self {
         Self { kind, text: text.to_string(), source: None }
     }
 
-    /// Adds the cause.
+    /// For backends: adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// The file `name` cannot be read.
+    /// For backends: the file `name` cannot be read.
     pub fn read(name: &str, error: std::io::Error) -> Self {
         let text = format!("cannot read {name}: {error}");
         Self::new(BuildErrorKind::Read, text).with_source(error)
     }
 
-    /// What is in `name` is not what was `expected`, neither in the binary nor in the text format.
-    pub fn text(name: &str, expected: &str, error: impl fmt::Display) -> Self {
+    /// For backends: what is in `name` is not what was `expected`, neither in the binary nor in the text format.
+    pub fn not_a_guest(name: &str, expected: &str, error: impl fmt::Display) -> Self {
         let error = one_line(error);
         Self::new(BuildErrorKind::Guest, format_args!("{name} is no {expected}: {error}"))
     }
 
-    /// There is no engine for `name`.
+    /// For backends: there is no engine for `name`.
     pub fn engine(name: &str, error: &wasmtime::Error) -> Self {
         let error = chain(error);
         Self::new(BuildErrorKind::Engine, format_args!("no engine for {name}: {error}"))
     }
 
-    /// wasmtime cannot do this (`compile`, `link`) with `name`.
-    pub fn compile(verb: &str, name: &str, error: &wasmtime::Error) -> Self {
+    /// For backends: `name` cannot be compiled.
+    pub fn compile(name: &str, error: &wasmtime::Error) -> Self {
         let error = chain(error);
-        Self::new(BuildErrorKind::Compile, format_args!("cannot {verb} {name}: {error}"))
+        Self::new(BuildErrorKind::Compile, format_args!("cannot compile {name}: {error}"))
+    }
+
+    /// For backends: `name` cannot be linked.
+    pub fn link(name: &str, error: &wasmtime::Error) -> Self {
+        let error = chain(error);
+        Self::new(BuildErrorKind::Compile, format_args!("cannot link {name}: {error}"))
     }
 
     /// Returns what kept the pool from being made.

@@ -22,9 +22,13 @@ pub struct BuilderBase {
 
 impl Default for BuilderBase {
     fn default() -> Self {
-        let expiration = Box::new(|_| expiration::boxed(expiration::standard()));
+        let expiration = standard();
         Self { expiration, cache: CacheChoice::Default, seed: RandomState::new().hash_one(0) }
     }
+}
+
+fn standard() -> MakeExpiration {
+    Box::new(|_| expiration::boxed(expiration::standard()))
 }
 
 impl BuilderBase {
@@ -33,8 +37,7 @@ impl BuilderBase {
         &mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) {
-        let standard: MakeExpiration = Box::new(|_| expiration::boxed(expiration::standard()));
-        let before = std::mem::replace(&mut self.expiration, standard);
+        let before = std::mem::replace(&mut self.expiration, standard());
         self.expiration = Box::new(move |id| expiration::boxed(wrap(before(id))));
     }
 }

@@ -10,9 +10,6 @@ use crate::failure::{InstantiationError, is_exhaustion, log_text};
 use crate::log_rate::{LogRate, unlogged};
 use crate::sync::lock;
 
-/// Starts that fail are logged so often.
-static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
-
 /// The newest errors of a pool's failed starts, for the requests that it refuses because of them.
 ///
 /// ```
@@ -28,11 +25,21 @@ static NOT_STARTED: LogRate = LogRate::new(20, Duration::from_secs(1));
 /// let refused = failed.refusal(Refusal::StartFailed);
 /// assert_eq!(refused.source().unwrap().to_string(), "no such import");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FailedStarts {
+    /// Starts that fail are logged so often.
+    logged: LogRate,
     failed: Mutex<Option<InstantiationError>>,
     exhausted: Mutex<Option<InstantiationError>>,
     was_exhausted: AtomicBool,
+}
+
+impl Default for FailedStarts {
+    fn default() -> Self {
+        let (failed, exhausted, was_exhausted) = Default::default();
+        let logged = LogRate::new(20, Duration::from_secs(1));
+        Self { logged, failed, exhausted, was_exhausted }
+    }
 }
 
 impl FailedStarts {
@@ -50,7 +57,7 @@ impl FailedStarts {
             *lock(&self.exhausted) = Some(error);
             return None;
         }
-        if let Some(more) = NOT_STARTED.allow() {
+        if let Some(more) = self.logged.allow() {
             let cause = error.cause().map(log_text).map(tracing::field::display);
             tracing::error!(
                 error = cause,

@@ -5,7 +5,7 @@
 //! what it may hold, [`Console`] is where what it prints goes, [`HostStream`] where all that is written goes, and
 //! [`Tokio`] is the runtime that pool-core asks for.
 //!
-//! This crate is a part of `millpond`, which is what to depend on.
+//! Users depend on `millpond`; a backend of its own depends on this.
 
 mod build_error;
 mod builder_base;

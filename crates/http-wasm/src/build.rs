@@ -280,12 +280,12 @@ impl NewModule {
             let name = name.clone();
             move || {
                 let bytes = wat::parse_bytes(&bytes)
-                    .map_err(|error| BuildError::text(&name, "module", error))?;
+                    .map_err(|error| BuildError::not_a_guest(&name, "module", error))?;
                 let info = inspect::read(&bytes).map_err(|error| {
                     BuildError::new(BuildErrorKind::Guest, format_args!("{name} {error}"))
                 })?;
                 ModuleVersion::new(&name, &bytes, info, config, shared(&name)?)
-                    .map_err(|error| BuildError::compile("compile", &name, &error))
+                    .map_err(|error| BuildError::compile(&name, &error))
             }
         });
         let fail = |kind, text: String| Err(BuildError::new(kind, text));

@@ -196,8 +196,8 @@ impl<H: Host> Builder<H> {
 
     fn build(self, name: &str, bytes: &[u8]) -> Result<WasmPool<H>, BuildError> {
         self.check_records()?;
-        let bytes =
-            wat::parse_bytes(bytes).map_err(|error| BuildError::text(name, "component", error))?;
+        let bytes = wat::parse_bytes(bytes)
+            .map_err(|error| BuildError::not_a_guest(name, "component", error))?;
         let interfaces = Interfaces::read(&bytes).map_err(|error| no_guest(name, error))?;
         let version = interfaces.require_version().map_err(|error| no_guest(name, error))?;
         let concurrency = version == HttpVersion::P3 || interfaces.uses_async();
@@ -215,8 +215,8 @@ impl<H: Host> Builder<H> {
             core_dumps: this.records.core_dumps.is_some(),
         };
         let engine = config.engine().map_err(|error| BuildError::engine(name, &error))?;
-        let component = Component::new(&engine, &bytes)
-            .map_err(|error| BuildError::compile("compile", name, &error))?;
+        let component =
+            Component::new(&engine, &bytes).map_err(|error| BuildError::compile(name, &error))?;
         this.link(name, &component, version, concurrency, limits)
     }
 
@@ -283,7 +283,7 @@ impl<H: Host> Builder<H> {
         concurrency: bool,
         limits: Limits,
     ) -> Result<WasmPool<H>, BuildError> {
-        let fail = |error| BuildError::compile("link", name, &error);
+        let fail = |error| BuildError::link(name, &error);
         let engine = component.engine();
         let pre = || -> wasmtime::Result<ProxyPre<H::Data>> {
             let mut linker = Linker::<H::Data>::new(engine);

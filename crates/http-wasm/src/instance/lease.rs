@@ -190,7 +190,7 @@ impl GuestLease {
         })
     }
 
-    /// The pool ends the guest. It tells the one who waits for a head why.
+    /// The pool ends the guest. It tells the caller who waits for a head why.
     async fn shut_down(&self, reason: Reason) -> Error {
         let responded = self.lease.as_ref().is_some_and(Lease::has_responded);
         if responded { Failure::Retired(reason).into() } else { self.reply.error().await }

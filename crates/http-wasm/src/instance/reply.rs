@@ -38,7 +38,7 @@ impl Reply {
         self.wait(|state| state.error.take()).await
     }
 
-    /// The same, if it is known by now. If not, the one who asks is woken when it is.
+    /// The same, if it is known by now. If not, the caller is woken when it is.
     pub(crate) fn poll_error(&self, cx: &mut Context<'_>) -> Option<Error> {
         match self.poll(cx, |state| state.error.take()) {
             Poll::Ready(error) => Some(error),

@@ -49,14 +49,14 @@ impl Slot {
         self.cell.resume(make).map(drop).ok_or_else(|| self.shut_down())
     }
 
-    /// Whether the guest has started just now, or had before.
+    /// Whether the guest has started just now, or had before. To be called once its start has begun.
     pub(crate) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         self.poll(cx).map(|ended| ended.map(|ended| ended.is_some()))
     }
 
     /// Polls the start of a spare, as [`poll_start`](Self::poll_start) does.
     pub(crate) fn poll_spare(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        // First, so that who ends it from here on wakes this task.
+        // First, so that an end from here on wakes this task.
         drop(store_waker(&mut lock(&self.starter), cx));
         let polled = self.poll_start(cx);
         if polled.is_ready() {

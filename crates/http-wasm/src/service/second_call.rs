@@ -220,7 +220,7 @@ impl SecondCall {
 
     // What the response's body tells, while it streams.
 
-    /// Why there is no use in more of it, if so. If not, the one who asks is woken when that changes.
+    /// Why there is no use in more of it, if so. If not, the caller is woken when that changes.
     pub(crate) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
         Some(self.lease.as_ref()?.poll_lost(cx)?.into())
     }

@@ -26,6 +26,10 @@ use crate::sync::{Mutex, MutexGuard, TryLockError, lock};
 
 /// Where a guest is, and whether its instance ends. `R` is its run, and `P` the guest while it waits.
 ///
+/// A step of a run may call [`end`](Self::end), [`begin_shutdown`](Self::begin_shutdown),
+/// [`shutdown_reason`](Self::shutdown_reason), [`run_number`](Self::run_number) and [`try_poll`](Self::try_poll). The rest
+/// would wait for the step.
+///
 /// ```
 /// use std::future::{Future, ready};
 /// use std::pin::Pin;
@@ -124,7 +128,7 @@ impl<R, P> InstanceCell<R, P> {
         self.run_number.load(Ordering::Relaxed)
     }
 
-    /// Returns whether this run has something left to do. Not to be called by a step of it.
+    /// Returns whether this run has something left to do.
     pub fn is_running(&self, run: u64) -> bool {
         self.hold(|state| matches!(state, Some(CellState::Running(_))) && self.run_number() == run)
     }

@@ -71,7 +71,7 @@ impl WakeState {
         if !self.is_ready() {
             return Poll::Pending;
         }
-        // Who drives it now wakes the worker for unfinished work.
+        // The task that drives it now wakes the worker for unfinished work.
         drive().unwrap_or(Poll::Pending)
     }
 

@@ -54,44 +54,44 @@ pub(crate) type Run<H> = Pin<Box<dyn Future<Output = RunEnd<H>> + Send>>;
 pub(crate) struct RunEnd<H: Host> {
     /// Its guest, if that is there: for the next request, or to be seen at its end.
     guest: Option<Guest<H>>,
-    news: News<H>,
+    report: EndReport<H>,
 }
 
 /// What the pool is told of a run's end: what the guest holds, if that has changed, and the event.
-type News<H> = (Option<Usage>, Option<InstanceEvent<Job<H>>>);
+type EndReport<H> = (Option<Usage>, Option<InstanceEvent<Job<H>>>);
 
 impl<H: Host> RunEnd<H> {
     /// It waits for its first request.
     pub(crate) fn started(guest: Guest<H>) -> Self {
-        Self { guest: Some(guest), news: (None, Some(InstanceEvent::Started)) }
+        Self { guest: Some(guest), report: (None, Some(InstanceEvent::Started)) }
     }
 
     /// The guest works on nothing any more.
     pub(crate) fn quiet(mut guest: Guest<H>) -> Self {
         let usage = guest.usage();
-        Self { guest: Some(guest), news: (usage, Some(InstanceEvent::Quiet)) }
+        Self { guest: Some(guest), report: (usage, Some(InstanceEvent::Quiet)) }
     }
 
     /// It must not be used again.
     pub(crate) fn broken(guest: Guest<H>, reason: Reason) -> Self {
         let event = InstanceEvent::Broken(reason);
-        Self { news: (None, Some(event)), ..Self::shut_down(Some(guest)) }
+        Self { report: (None, Some(event)), ..Self::shut_down(Some(guest)) }
     }
 
     /// It was told to end.
     pub(crate) fn shut_down(mut guest: Option<Guest<H>>) -> Self {
         // Its end depends on how large it is.
         guest.as_mut().map(Guest::usage);
-        Self { guest, news: (None, None) }
+        Self { guest, report: (None, None) }
     }
 
     /// It did not start. The event says how.
     pub(crate) fn not_started(event: InstanceEvent<Job<H>>) -> Self {
-        Self { guest: None, news: (None, Some(event)) }
+        Self { guest: None, report: (None, Some(event)) }
     }
 
-    fn into_parts(self) -> (Option<Guest<H>>, News<H>) {
-        (self.guest, self.news)
+    fn into_parts(self) -> (Option<Guest<H>>, EndReport<H>) {
+        (self.guest, self.report)
     }
 }
 
@@ -141,6 +141,10 @@ impl<H: Host> Slot<H> {
 
     pub(crate) fn begin_shutdown(&self, reason: Reason) {
         self.cell.begin_shutdown(reason);
+    }
+
+    /// Has the worker of a shared instance look at it, if there is one.
+    fn wake_worker(&self) {
         if let Some((_, waker)) = self.wake_state.get() {
             waker.wake_by_ref();
         }
@@ -234,7 +238,7 @@ pub(crate) fn poll_run<H: Host>(
         return wake_state.0.work(cx, || try_drive(pool, instance, wake_state));
     }
     let polled = slot.cell.poll(run, |run| run.as_mut().poll(cx).map(RunEnd::into_parts));
-    polled.map(|news| report(pool, instance, news))
+    polled.map(|end| report(pool, instance, end))
 }
 
 /// Drives a shared guest. Returns `None` if another task is driving it, ready if there is none to drive.
@@ -248,16 +252,16 @@ fn try_drive<H: Host>(
         wake_state.begin_poll();
         run.as_mut().poll(&mut Context::from_waker(waker)).map(RunEnd::into_parts)
     })?;
-    Some(polled.map(|news| report(pool, instance, news)))
+    Some(polled.map(|end| report(pool, instance, end)))
 }
 
 /// Reports a run's end. Not from within the run: what is given to it at once finds it parked.
 fn report<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,
-    news: Option<News<H>>,
+    end: Option<EndReport<H>>,
 ) {
-    match news {
+    match end {
         Some((Some(usage), Some(event))) => {
             pool.report_all(instance.id(), [InstanceEvent::Usage(usage), event]);
         }
@@ -286,7 +290,7 @@ pub(crate) fn drive_with<H: Host>(
     + Send,
 ) -> impl Future<Output = ()> + Send {
     // Made here: a task may be dropped before it is polled for the first time.
-    let driven = Driven { pool, instance, finished: false };
+    let driven = DrivenInstance { pool, instance, finished: false };
     async move {
         // The whole of it, not a copy of its flag.
         let mut driven = driven;
@@ -300,13 +304,13 @@ pub(crate) fn drive_with<H: Host>(
 }
 
 /// An instance that a task drives. If the task is dropped before it has finished, the instance ends.
-struct Driven<H: Host> {
+struct DrivenInstance<H: Host> {
     pool: PoolHandle<WasmDriver<H>>,
     instance: Instance<WasmDriver<H>>,
     finished: bool,
 }
 
-impl<H: Host> Drop for Driven<H> {
+impl<H: Host> Drop for DrivenInstance<H> {
     fn drop(&mut self) {
         if !self.finished {
             let reason = self.instance.slot().shutdown_reason().unwrap_or(Reason::Host);

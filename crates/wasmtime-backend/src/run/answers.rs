@@ -27,7 +27,7 @@ pub(crate) fn not_started<H: Host>(
     RunEnd::not_started(InstanceEvent::StartFailed)
 }
 
-/// Gives a guest's response to its caller, if there is one who waits for it.
+/// Gives a guest's response to its caller, if it still waits.
 pub(crate) fn deliver<H: Host>(
     pool: &PoolHandle<WasmDriver<H>>,
     instance: &Instance<WasmDriver<H>>,

@@ -1,4 +1,4 @@
-//! One that is near a guest and drives it: the future of a request, or its body.
+//! A task near a guest, which drives it: the future of a request, or its body.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};

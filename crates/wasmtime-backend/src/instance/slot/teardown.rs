@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use millpond_engine::lock;
+use millpond_engine::{catch_panic, lock};
 use millpond_pool_core::cell::CellState;
 use millpond_pool_core::{Error, Failure, Instance, InstanceEvent, PoolHandle, Reason};
 
@@ -20,13 +20,13 @@ pub(crate) fn end<H: Host>(
     reason: Reason,
 ) {
     let slot = instance.slot();
-    slot.begin_shutdown(reason);
     let (pool, instance) = (pool.clone(), instance.clone());
     slot.cell.end(reason, move |state| {
         let handle = pool.clone();
         let teardown = Teardown { pool, instance, reason, state, dump: None };
         handle.driver().spawn(teardown.run());
     });
+    slot.wake_worker();
 }
 
 /// Stops an instance's run, saves what its open bodies still hold, shows the store to the hook, drops it, and
@@ -75,9 +75,7 @@ impl<H: Host> Teardown<H> {
         let Self { pool, instance, .. } = self;
         let slot = instance.slot();
         slot.task.wake();
-        if let Some((_, waker)) = slot.wake_state.get() {
-            waker.wake_by_ref();
-        }
+        slot.wake_worker();
         let bodies = std::mem::take(&mut *lock(&slot.bodies));
         for body in bodies.iter().filter_map(Weak::upgrade) {
             body.buffer_remaining();
@@ -104,7 +102,7 @@ impl<H: Host> Drop for Teardown<H> {
                 guest.end(pool.driver(), instance.id(), self.reason, error, self.dump.take());
             }
             // Stopped in the middle: its store goes without being shown.
-            state => drop(state),
+            state => drop(catch_panic(|| drop(state))),
         }
         pool.report(instance.id(), InstanceEvent::Dropped);
     }
