@@ -5,9 +5,8 @@ use std::sync::Arc;
 use crate::budget::Claim;
 use crate::expiration::Asked;
 use crate::limits::Limits;
-use crate::pool::Load;
 use crate::reason::{Reason, Refusal};
-use crate::view::{InstanceId, InstanceView, RequestId};
+use crate::view::{InstanceId, InstanceView, Load, RequestId};
 
 /// The right to submit one request: a place in the queue or on an instance. Spend it in
 /// [`Pool::handle_submit`](crate::state::Pool::handle_submit) or give it back with

@@ -45,8 +45,7 @@ pub use handle::{
 };
 pub use histogram::Histogram;
 pub use limits::{Limits, MaxRequests};
-pub use pool::Load;
 pub use reason::{Outcome, Reason, Refusal};
 pub use serve::Serve;
 pub use snapshot::{InstanceGauges, Retirements, Snapshot};
-pub use view::{InstanceId, InstanceView, RequestId, Status};
+pub use view::{InstanceId, InstanceView, Load, RequestId, Status};

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Expired, InstanceExpiration};
 use crate::limits::Limits;
-use crate::pool::Load;
-use crate::view::InstanceView;
+use crate::view::{InstanceView, Load};
 
 /// For how long a policy has to be steady so that it is worth telling: the clock is looked at that often.
 const WORTH_TELLING: Duration = Duration::from_millis(100);

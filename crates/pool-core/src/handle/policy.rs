@@ -6,9 +6,9 @@ use std::task::{Poll, Wake, Waker};
 
 use crate::expiration::{BoxExpiration, ExpirationContext, Expired, Polled};
 use crate::limits::Limits;
-use crate::pool::Load;
 use crate::reason::Reason;
 use crate::sync::{Mutex, lock};
+use crate::view::Load;
 use crate::view::{InstanceId, InstanceView};
 
 use super::{Driver, Inner, Runtime};

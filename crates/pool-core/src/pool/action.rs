@@ -7,8 +7,8 @@ use crate::budget::Claim;
 use crate::effect::{Effect, Failure, Mode};
 use crate::expiration::Asked;
 use crate::limits::Limits;
-use crate::pool::Load;
 use crate::reason::{Reason, Refusal};
+use crate::view::Load;
 use crate::view::{InstanceId, InstanceView, RequestId};
 
 /// What [`Effect`] says of each holds here too.

@@ -28,7 +28,6 @@ use crate::view::InstanceId;
 
 pub(crate) use action::{Action, ToPoll};
 use allocator::Allocator;
-pub use counts::Load;
 use counts::account::Account;
 use counts::gauge::Gauges;
 use instance::Instance;

@@ -4,5 +4,3 @@ pub(super) mod account;
 pub(super) mod gauge;
 mod load;
 mod snapshot;
-
-pub use load::Load;
