@@ -21,7 +21,7 @@ use crate::sync::lock;
 /// let failed = FailedStarts::default();
 /// let told = failed.note(wasmtime::Error::msg("no such import")).expect("it is no lack of room");
 /// assert_eq!(told.source().unwrap().to_string(), "no such import");
-/// // Others are refused because of it, until a start succeeds.
+/// // So is each request that the pool refuses because of it.
 /// let refused = failed.refusal(Refusal::StartFailed);
 /// assert_eq!(refused.source().unwrap().to_string(), "no such import");
 /// ```

@@ -5,10 +5,9 @@
 //! what it may hold, [`Console`] is where what it prints goes, [`HostStream`] where all that is written goes, and
 //! [`Tokio`] is the runtime that pool-core asks for.
 //!
-//! Users depend on `millpond`; a backend of its own depends on this.
+//! Users of the pools depend on `millpond`. Those who write a backend depend on this crate.
 
-mod build_error;
-mod builder_base;
+mod build;
 mod engine;
 mod failed_starts;
 mod failure;
@@ -21,8 +20,7 @@ mod runtime;
 mod sync;
 mod ticks;
 
-pub use build_error::{BuildError, BuildErrorKind};
-pub use builder_base::{BuilderBase, MakeExpiration};
+pub use build::{BuildError, BuildErrorKind, BuilderBase, MakeExpiration};
 pub use engine::{CacheChoice, EngineConfig, Guests};
 pub use failed_starts::FailedStarts;
 pub use failure::{InstantiationError, SharedError, chain, is_exhaustion, log_text, one_line};
@@ -37,5 +35,5 @@ pub use output::{
 };
 pub use panic::{Panicked, catch_panic};
 pub use runtime::Tokio;
-pub use sync::{lock, store_waker};
+pub use sync::lock;
 pub use ticks::{Driven, TICK, Ticks, begin_ticks, start_epoch_ticker};

@@ -99,7 +99,7 @@ impl HttpWasmBuilder {
         mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        self.base.wrap_expiration(wrap);
+        self.base = self.base.wrap_expiration(wrap);
         self
     }
 

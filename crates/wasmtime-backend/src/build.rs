@@ -81,7 +81,7 @@ impl<H: Host> Builder<H> {
         mut self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
     ) -> Self {
-        self.base.wrap_expiration(wrap);
+        self.base = self.base.wrap_expiration(wrap);
         self
     }
 

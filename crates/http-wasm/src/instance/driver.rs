@@ -13,7 +13,7 @@ use millpond_pool_core::{
 
 use crate::instance::guest::Guest;
 use crate::instance::reply::Job;
-use crate::instance::slot::{Fault, Run, Slot};
+use crate::instance::slot::{Done, Fault, Run, Slot};
 use crate::module::registry::VersionRegistry;
 
 /// The wasmtime side of a pool.
@@ -45,7 +45,7 @@ impl GuestDriver {
                     Err(error) => return (None, Err(error)),
                 };
                 if versions.note_start(id, &version) {
-                    return (Some(guest), Ok(None));
+                    return (Some(guest), Ok(Done::Started));
                 }
             }
         })
@@ -201,7 +201,7 @@ mod tests {
         Driver as _, ErrorKind, Instance, PoolHandle, Reason, RequestId, Usage,
     };
 
-    use super::GuestDriver;
+    use super::{GuestDriver, Spare};
     use crate::HttpWasmPool;
     use crate::instance::lease::lease;
     use crate::instance::reply::{Job, Reply};
@@ -286,5 +286,31 @@ mod tests {
         let (pool, instance, _) = ended().await;
         let starting = pool.driver().starting(instance.id());
         assert!(!instance.slot().begin_start(starting));
+    }
+
+    #[tokio::test]
+    async fn a_lost_start_ends_its_instance() {
+        let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+        let (submitted, reply) = pool.try_submit().unwrap();
+        let instance = reply.instance().await.unwrap();
+        let pool = submitted.pool().clone();
+        // As the end of the runtime drops the task, before it has been polled.
+        drop(Spare { pool, instance: instance.clone(), complete: false }.start());
+        assert_eq!(instance.slot().shutdown_reason(), Some(Reason::Host));
+    }
+
+    #[test]
+    fn an_ended_runtime_keeps_no_instance() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let pool = runtime.block_on(async {
+            let pool = HttpWasmPool::builder().without_cache().from_bytes(GUEST).await.unwrap();
+            let (submitted, reply) = pool.try_submit().unwrap();
+            lease(submitted, reply).await.unwrap().finish().await.unwrap();
+            pool
+        });
+        assert_eq!(pool.snapshot().instances.idle, 1);
+        drop(runtime);
+        drop(pool.drain());
+        assert_eq!(pool.snapshot().instances.live(), 0, "it was dropped by this thread");
     }
 }

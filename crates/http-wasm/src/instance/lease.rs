@@ -12,7 +12,7 @@ use millpond_pool_core::{
 use crate::instance::driver::GuestDriver;
 use crate::instance::guest::{CtxNext, Guest, Returned};
 use crate::instance::reply::{Job, Reply};
-use crate::instance::slot::{Fault, Run};
+use crate::instance::slot::{Done, Fault, Run};
 use crate::message::exchange::Exchange;
 use crate::module::inspect::ModuleInfo;
 
@@ -93,7 +93,7 @@ impl GuestLease {
         self.call(|mut guest| {
             Box::pin(async move {
                 let returned = guest.handle_request(exchange, request_id).await;
-                (Some(guest), Ok(Some(returned)))
+                (Some(guest), Ok(Done::Called(returned)))
             })
         })
         .await
@@ -119,7 +119,7 @@ impl GuestLease {
         let called = self.call(|mut guest: Guest| {
             Box::pin(async move {
                 let returned = guest.handle_response(exchange, ctx, error).await;
-                (Some(guest), Ok(Some(returned)))
+                (Some(guest), Ok(Done::Called(returned)))
             })
         });
         called.await.map(|(_, exchange)| exchange)

@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use millpond_engine::{lock, store_waker};
+use millpond_engine::lock;
+use millpond_pool_core::cell::store_waker;
 use millpond_pool_core::{Error, ErrorKind, Instance, RequestId};
 
 use crate::instance::driver::GuestDriver;

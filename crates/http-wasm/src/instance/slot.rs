@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use millpond_engine::{catch_panic, lock, store_waker};
-use millpond_pool_core::cell::{CellState, InstanceCell};
+use millpond_engine::{catch_panic, lock};
+use millpond_pool_core::cell::{CellState, InstanceCell, store_waker};
 use millpond_pool_core::{Reason, RequestId};
 
 use crate::instance::guest::{Guest, Returned};
@@ -25,9 +25,14 @@ pub struct Slot {
     starter: Mutex<Option<Waker>>,
 }
 
-/// A start, or a call, which has something returned. The guest comes back unless there is none.
-pub(crate) type Run = Pin<Box<dyn Future<Output = (Option<Guest>, Ended)> + Send>>;
-pub(crate) type Ended = wasmtime::Result<Option<Returned>>;
+/// A start or a call. The guest comes back unless there is none.
+pub(crate) type Run = Pin<Box<dyn Future<Output = (Option<Guest>, wasmtime::Result<Done>)> + Send>>;
+
+/// What a guest has done.
+pub(crate) enum Done {
+    Started,
+    Called(Returned),
+}
 
 /// Why nothing more comes of a start or a call.
 pub(crate) enum Fault {
@@ -51,7 +56,7 @@ impl Slot {
 
     /// Whether the guest has started just now, or had before. To be called once its start has begun.
     pub(crate) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
-        self.poll(cx).map(|ended| ended.map(|ended| ended.is_some()))
+        self.poll(cx).map(|done| done.map(|done| done.is_some()))
     }
 
     /// Polls the start of a spare, as [`poll_start`](Self::poll_start) does.
@@ -67,11 +72,14 @@ impl Slot {
 
     /// Drives the call that was begun.
     pub(crate) fn poll_call(&self, cx: &mut Context<'_>) -> Poll<Result<Returned, Fault>> {
-        self.poll(cx).map(|ended| ended?.flatten().ok_or_else(|| self.shut_down()))
+        self.poll(cx).map(|done| match done? {
+            Some(Done::Called(returned)) => Ok(returned),
+            _ => Err(self.shut_down()),
+        })
     }
 
     /// Drives the newest run. `None`: it is over.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Option<Returned>>, Fault>> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Done>, Fault>> {
         if self.shutdown_reason().is_some() {
             return Poll::Ready(Err(self.shut_down()));
         }
@@ -85,10 +93,10 @@ impl Slot {
             let _ = catch_panic(|| drop(rest));
             Poll::Ready((None, Err(panicked.into())))
         });
-        polled.map(|ended| match ended {
+        polled.map(|done| match done {
             // It has been torn down just now.
             None if self.shutdown_reason().is_some() => Err(self.shut_down()),
-            ended => ended.transpose().map_err(Fault::Failed),
+            done => done.transpose().map_err(Fault::Failed),
         })
     }
 

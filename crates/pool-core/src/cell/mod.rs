@@ -15,7 +15,7 @@
 mod inbox;
 mod wake_state;
 
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 pub use inbox::Inbox;
 pub use wake_state::WakeState;
@@ -241,6 +241,25 @@ impl<R, P> InstanceCell<R, P> {
             }
             _ => Poll::Ready(None),
         }
+    }
+}
+
+/// Stores the waiting task's waker. Returns the one stored before, which the caller must drop outside the lock.
+///
+/// ```
+/// use std::task::{Context, Waker};
+///
+/// use millpond_pool_core::cell::store_waker;
+///
+/// let mut stored = None;
+/// let cx = Context::from_waker(Waker::noop());
+/// assert!(store_waker(&mut stored, &cx).is_none());
+/// assert!(store_waker(&mut stored, &cx).is_none(), "the same waker is kept");
+/// ```
+pub fn store_waker(stored: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match stored {
+        Some(waker) if waker.will_wake(cx.waker()) => None,
+        _ => stored.replace(cx.waker().clone()),
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::store_waker;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 
@@ -60,13 +61,7 @@ impl WakeState {
 
     /// Drives the guest as its worker, if there is something to do. Otherwise the worker is woken for it.
     pub fn work(&self, cx: &mut Context<'_>, drive: impl FnOnce() -> Option<Poll<()>>) -> Poll<()> {
-        let old = {
-            let mut worker = lock(&self.worker);
-            match &*worker {
-                Some(worker) if worker.will_wake(cx.waker()) => None,
-                _ => worker.replace(cx.waker().clone()),
-            }
-        };
+        let old = store_waker(&mut lock(&self.worker), cx);
         drop(old);
         if !self.is_ready() {
             return Poll::Pending;

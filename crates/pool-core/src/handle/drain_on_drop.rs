@@ -9,6 +9,19 @@ use super::driver::Driver;
 ///
 /// Instances hold on to their pool by its [`PoolHandle`], so a backend gives its users this, in an [`Arc`](std::sync::Arc):
 /// its end is theirs.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use millpond_pool_core::{DrainOnDrop, Driver, PoolHandle};
+///
+/// /// What the users of a backend have.
+/// struct MyPool<D: Driver>(Arc<DrainOnDrop<D>>);
+///
+/// fn my_pool<D: Driver>(pool: PoolHandle<D>) -> MyPool<D> {
+///     MyPool(Arc::new(pool.into()))
+/// }
+/// ```
 pub struct DrainOnDrop<D: Driver>(PoolHandle<D>);
 
 impl<D: Driver> From<PoolHandle<D>> for DrainOnDrop<D> {

@@ -8,8 +8,7 @@ use crate::expiration::{BoxExpiration, ExpirationContext, Expired, Polled};
 use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::sync::{Mutex, lock};
-use crate::view::Load;
-use crate::view::{InstanceId, InstanceView};
+use crate::view::{InstanceId, InstanceView, Load};
 
 use super::{Driver, Inner, Runtime};
 

@@ -26,4 +26,3 @@ mod policies;
 mod requests;
 mod signals;
 mod spares;
-mod wake_state;

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use millpond_engine::{lock, store_waker};
+use millpond_engine::lock;
+use millpond_pool_core::cell::store_waker;
 use wasmtime_wasi_http::WasiBody;
 
 /// Frames that are saved from a store that ends. wasmtime's own channels hold two or three; a body

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
-use millpond_engine::{lock, store_waker};
+use millpond_engine::lock;
+use millpond_pool_core::cell::store_waker;
 use millpond_pool_core::{Error, ErrorKind, Instance};
 use wasmtime_wasi_http::WasiBody;
 
@@ -67,7 +68,7 @@ impl<H: Host> Reply<H> {
         let mut state = lock(&self.state);
         if state.closed {
             drop(state);
-            return instance.slot().pass_on();
+            return instance.slot().wake_worker_if_alone();
         }
         let waits = state.polled;
         state.drive = Some((instance.clone(), run));
@@ -75,7 +76,7 @@ impl<H: Host> Reply<H> {
         drop(state);
         if waits {
             // The caller may not poll for long: it may be a guest that computes meanwhile.
-            instance.slot().pass_on();
+            instance.slot().wake_worker_if_alone();
         }
         waker.into_iter().for_each(Waker::wake);
     }
@@ -108,7 +109,7 @@ impl<H: Host> Reply<H> {
             (state.drive.take(), state.answer.take())
         };
         if let (Some((instance, _)), _) = &unread {
-            instance.slot().pass_on();
+            instance.slot().wake_worker_if_alone();
         }
         drop(unread);
     }

@@ -165,7 +165,7 @@ impl<H: Host> Slot<H> {
     /// Hands a request to a shared instance. An instance that has ended gives it back.
     ///
     /// Does not wake the worker: the caller becomes a [`Helper`], or calls
-    /// [`pass_on`](Self::pass_on).
+    /// [`wake_worker_if_alone`](Self::wake_worker_if_alone).
     pub(crate) fn put(&self, request_id: RequestId, job: Job<H>) -> Result<(), Job<H>> {
         if self.shutdown_reason().is_some() {
             return Err(job);
@@ -178,7 +178,7 @@ impl<H: Host> Slot<H> {
     }
 
     /// Leaves the requests in a shared instance's inbox to its worker, unless a helper is there.
-    pub(crate) fn pass_on(&self) {
+    pub(crate) fn wake_worker_if_alone(&self) {
         if let Some((wake_state, _)) = self.wake_state.get() {
             wake_state.wake_worker_if_alone();
         }

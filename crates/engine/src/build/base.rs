@@ -11,6 +11,14 @@ use crate::engine::CacheChoice;
 pub type MakeExpiration = Box<dyn Fn(InstanceId) -> BoxExpiration + Send + Sync>;
 
 /// What each builder of a pool has, whatever its guests are.
+///
+/// ```
+/// use millpond_engine::{BuilderBase, CacheChoice};
+/// use millpond_pool_core::expiration::{InstanceExpiration, memory_watermark};
+///
+/// let mut base = BuilderBase::default().wrap_expiration(|policy| policy.or(memory_watermark(16 << 20)));
+/// base.cache = CacheChoice::Off;
+/// ```
 pub struct BuilderBase {
     /// At first [`expiration::standard`].
     pub expiration: MakeExpiration,
@@ -22,23 +30,21 @@ pub struct BuilderBase {
 
 impl Default for BuilderBase {
     fn default() -> Self {
-        let expiration = standard();
+        let expiration = Box::new(|_| expiration::boxed(expiration::standard()));
         Self { expiration, cache: CacheChoice::Default, seed: RandomState::new().hash_one(0) }
     }
 }
 
-fn standard() -> MakeExpiration {
-    Box::new(|_| expiration::boxed(expiration::standard()))
-}
-
 impl BuilderBase {
     /// Makes each instance's policy from what it was before.
+    #[must_use]
     pub fn wrap_expiration<E: InstanceExpiration>(
-        &mut self,
+        self,
         wrap: impl Fn(BoxExpiration) -> E + Send + Sync + 'static,
-    ) {
-        let before = std::mem::replace(&mut self.expiration, standard());
-        self.expiration = Box::new(move |id| expiration::boxed(wrap(before(id))));
+    ) -> Self {
+        let before = self.expiration;
+        let expiration = Box::new(move |id| expiration::boxed(wrap(before(id))));
+        Self { expiration, ..self }
     }
 }
 
